@@ -1,0 +1,157 @@
+"""params.yaml, typed and frozen. An unknown key, a wrong type or a bad range is an error that names the key."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from carvana.errors import UserError
+
+
+def _unique(folds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(folds)) != len(folds):
+        raise ValueError("names a fold twice")
+    return folds
+
+
+def _multiples_of_32(size: int | tuple[int, int]) -> int | tuple[int, int]:
+    for side in (size,) if isinstance(size, int) else size:
+        if side < 32 or side % 32:
+            below = max(32, side // 32 * 32)
+            raise ValueError(f"{side} is not a multiple of 32; the nearest are {below} and {below + 32}")
+    return size
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(_Frozen):
+    """Where the competition's files come from."""
+
+    source: Literal["demo", "local", "kaggle"]
+    local_dir: str
+
+
+class Demo(_Frozen):
+    """How many cars the demo studio renders, and from which seed."""
+
+    train_cars: Annotated[int, Field(ge=4, le=10_000)]
+    test_cars: Annotated[int, Field(ge=1, le=100_000)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Split(_Frozen):
+    """The share of cars held out of every training, and the number of folds over the rest."""
+
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
+    folds: Annotated[int, Field(ge=2, le=100)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Network(_Frozen):
+    """The slides' U-Net; see `carvana.models.UNet`."""
+
+    depth: Annotated[int, Field(ge=2, le=6)]
+    width: Annotated[int, Field(ge=1, le=1024)]
+    batch_norm: bool
+    head: Literal["plain", "slides"]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Train(Network):
+    """What is trained, on what, and how."""
+
+    size: Annotated[
+        int | Annotated[tuple[int, int], Field(strict=False)],
+        AfterValidator(_multiples_of_32),
+    ]
+    folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1), AfterValidator(_unique)]
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    flip: Annotated[float, Field(ge=0, le=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """`size` as (height, width) in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def network(self) -> Network:
+        """The part that says which network it is."""
+        return Network(**{key: getattr(self, key) for key in Network.model_fields})
+
+
+class Predict(_Frozen):
+    """From logits to masks."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Runtime(_Frozen):
+    """Speed only: no stage depends on these, and a change of them runs nothing again."""
+
+    device: str
+    workers: Annotated[int, Field(ge=0, le=1024)]
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+class Params(_Frozen):
+    """All of params.yaml."""
+
+    data: Data
+    demo: Demo
+    split: Split
+    train: Train
+    predict: Predict
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _folds_exist(self) -> Self:
+        beyond = [fold for fold in self.train.folds if not 0 <= fold < self.split.folds]
+        if beyond:
+            raise ValueError(f"train.folds names {beyond[0]}, but split.folds makes 0 to {self.split.folds - 1}")
+        return self
+
+
+def load(path: Path) -> Params:
+    """The parameters of a file. Raises UserError that names every key at fault."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run this from the repository's root") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {error}") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError("\n".join(_message(path, fault) for fault in error.errors())) from None
+
+
+def _message(path: Path, fault: Any) -> str:
+    """One line for one of pydantic's faults: the file, the key, what is wrong."""
+    # Behind the key, pydantic names the branch of a union that it tried.
+    key = ".".join(str(part) for part in fault["loc"] if part not in ("int", "tuple[int, int]", "function-after"))
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, _keys(Params), n=1)
+        return f"{path}: {key} is not a parameter" + (f"; did you mean {near[0]}?" if near else "")
+    if fault["type"] == "missing":
+        return f"{path}: {key} is missing"
+    what = fault["msg"].removeprefix("Value error, ")
+    where = f"{path}: {key}: " if key else f"{path}: "
+    return where + what + (f" (got {fault['input']!r})" if key else "")
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += [prefix + name, *_keys(kind, f"{prefix}{name}.")]
+        else:
+            keys.append(prefix + name)
+    return keys

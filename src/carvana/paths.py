@@ -1,0 +1,35 @@
+"""Every path of the pipeline, once, relative to the repository's root; a test holds dvc.yaml against it."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+RAW = Path("data/raw")
+TRAIN = RAW / "train.zip"
+TRAIN_MASKS = RAW / "train_masks.zip"
+TEST = RAW / "test.zip"
+METADATA = RAW / "metadata.csv.zip"
+SAMPLE_SUBMISSION = RAW / "sample_submission.csv.zip"
+TEST_MASKS = RAW / "test_masks.csv.zip"
+
+CACHE = Path("data/cache")
+SPLIT = Path("data/split.csv")
+MODELS = Path("models")
+PREDICTIONS = Path("data/predictions")
+SUBMISSION = Path("data/submission.csv")
+
+EVALUATION = Path("metrics/evaluate.json")
+SCORES = Path("metrics/scores.csv")
+LEADERBOARD = Path("metrics/leaderboard.json")
+
+WORK = Path(".work")
+
+
+def model(fold: int) -> Path:
+    """The model whose validation cars are those of `fold`."""
+    return MODELS / f"fold-{fold}.safetensors"
+
+
+def history(fold: int) -> Path:
+    """Loss and Dice by epoch of that model's training."""
+    return MODELS / f"fold-{fold}.csv"

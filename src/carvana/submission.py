@@ -1,0 +1,150 @@
+"""submission.csv: written from shards, read again, and scored as Kaggle scores it."""
+
+import csv
+import gzip
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import zip_longest
+from pathlib import Path
+
+from tqdm import tqdm
+
+from carvana import metrics, photos, rle, shards
+from carvana.archive import Archive, photo_of
+from carvana.errors import UserError, some
+from carvana.work import whole_file
+
+HEADER = ["img", "rle_mask"]
+
+# 4 million characters are 400,000 runs, five hundred times an ordinary mask.
+csv.field_size_limit(2**22)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, str]]:
+    """Image names and texts of a `.csv`, `.csv.gz` or `.csv.zip`, one row at a time.
+
+    Raises UserError where the file is missing, damaged, or not a submission, naming the row.
+    """
+    try:
+        with ExitStack() as stack:
+            rows = csv.reader(io.TextIOWrapper(_open(path, stack), encoding="utf-8", newline=""))
+            header = next(rows, [])
+            if header != HEADER:
+                raise UserError(f"{path}: the first line is {','.join(header)[:60]!r}, not 'img,rle_mask'")
+            for row in rows:
+                if len(row) != len(HEADER):
+                    raise UserError(f"{path}, line {rows.line_num}: {len(row)} values where there must be 2")
+                yield row[0], row[1]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+    except (OSError, EOFError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read to its end ({error})") from error
+
+
+def _open(path: Path, stack: ExitStack) -> io.BufferedIOBase:
+    if path.suffix == ".zip":
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        members = [name for name in archive.namelist() if name.endswith(".csv") and "__MACOSX" not in name]
+        if len(members) != 1:
+            raise UserError(f"{path} holds {len(members)} CSV files; there must be one")
+        return stack.enter_context(archive.open(members[0]))
+    if path.suffix == ".gz":
+        return stack.enter_context(gzip.open(path))
+    return stack.enter_context(path.open("rb"))
+
+
+def require_same_images(sample: Path, images: list[str], whose: str) -> list[str]:
+    """The sample submission's images in its order. Raises UserError unless they are `images`, each once."""
+    wanted = [image for image, _ in read_rows(sample)]
+    if len(set(wanted)) != len(wanted):
+        seen: set[str] = set()
+        twice = next(image for image in wanted if image in seen or seen.add(image))
+        raise UserError(f"{sample} names {twice} twice")
+    missing = sorted(set(wanted) - set(images))
+    if missing:
+        raise UserError(f"{sample} names images that {whose} lacks: {some(missing)}; fetch both again")
+    extra = sorted(set(images) - set(wanted))
+    if extra:
+        raise UserError(f"{whose} has images that {sample} does not name: {some(extra)}; fetch both again")
+    return wanted
+
+
+def write(predictions: Path, sample: Path, target: Path) -> int:
+    """Writes `target` from the shards in the sample's order and gives the number of rows.
+
+    Every image of the sample stands in it once and no other does; every run lies inside the picture, in order.
+    An empty mask is an empty value. One shard is in memory at a time where the sample is sorted, as Kaggle's is.
+    """
+    shard_of: dict[str, Path] = {}
+    for path in sorted(predictions.glob("*.parquet")):
+        for image in shards.read_names(path):
+            if image in shard_of:
+                raise UserError(f"{path} holds {image}, and {shard_of[image]} too; `dvc repro -f predict`")
+            shard_of[image] = path
+    wanted = require_same_images(sample, list(shard_of), str(predictions))
+    opened: Path | None = None
+    runs: dict[str, rle.Runs] = {}
+    with whole_file(target) as temporary, temporary.open("wb") as file:
+        file.write(",".join(HEADER).encode() + b"\n")
+        for image in tqdm(wanted, desc="encode", unit=" rows", disable=None):
+            if shard_of[image] != opened:
+                opened = shard_of[image]
+                runs = dict(shards.read(opened))
+            try:
+                rle.check(runs[image], photos.HEIGHT, photos.WIDTH)
+            except ValueError as error:
+                raise UserError(f"{opened}: {image}: {error}; `dvc repro -f predict` makes it again") from error
+            file.write(image.encode() + b"," + rle.to_text(runs[image]) + b"\n")
+    return len(wanted)
+
+
+def score(submission: Path, truth: Path) -> dict[str, float]:
+    """Dice of every image that the truth has, against the submission; Kaggle's score is their mean.
+
+    `truth` is a CSV in the submission's form or a zip of mask GIFs. Rows of the submission that the truth
+    lacks are passed over, as Kaggle passes over its decoys. Where both have the same order, memory stays flat.
+    """
+    truths: dict[str, rle.Runs] = {}
+    texts: dict[str, str] = {}
+    seen: set[str] = set()
+    dice: dict[str, float] = {}
+    for true, row in zip_longest(_truth_rows(truth), read_rows(submission)):
+        if true is not None:
+            truths[true[0]] = true[1]
+        # Once the truth has ended, a row that it lacks will never be asked for.
+        if row is not None and (_once(submission, row[0], seen) in truths or true is not None):
+            texts[row[0]] = row[1]
+        for image, _ in filter(None, (true, row)):
+            if image in truths and image in texts:
+                given = _runs(submission, image, texts.pop(image))
+                dice[image] = metrics.overlap_of_runs(given, truths.pop(image)).dice
+    if truths:
+        raise UserError(f"{submission} has no row for {some(sorted(truths))}, which {truth} has")
+    return dict(sorted(dice.items()))
+
+
+def _truth_rows(truth: Path) -> Iterator[tuple[str, rle.Runs]]:
+    if truth.suffix == ".zip" and not truth.name.endswith(".csv.zip"):
+        with Archive(truth) as archive:
+            for mask in archive.masks:
+                yield photo_of(mask), rle.to_runs(photos.decode_mask(archive.read(mask), f"{truth}: {mask}"))
+        return
+    seen: set[str] = set()
+    for image, text in read_rows(truth):
+        yield _once(truth, image, seen), _runs(truth, image, text)
+
+
+def _once(path: Path, image: str, seen: set[str]) -> str:
+    if image in seen:
+        raise UserError(f"{path} has two rows for {image}")
+    seen.add(image)
+    return image
+
+
+def _runs(path: Path, image: str, text: str) -> rle.Runs:
+    try:
+        return rle.from_text(text, photos.HEIGHT, photos.WIDTH)
+    except ValueError as error:
+        raise UserError(f"{path}: {image}: {error}") from error

@@ -1,0 +1,65 @@
+import pytest
+
+from carvana import archive
+from carvana.archive import Archive
+from carvana.errors import UserError
+from conftest import pack
+
+
+def test_names_belong_together():
+    assert archive.car_of("502733994e02_16.jpg") == "502733994e02"
+    assert archive.mask_of("502733994e02_16.jpg") == "502733994e02_16_mask.gif"
+    assert archive.photo_of("502733994e02_16_mask.gif") == "502733994e02_16.jpg"
+
+
+def test_members_are_read_without_their_folder(tmp_path):
+    pack(tmp_path / "a.zip", {"train/": b"", "train/0cdf5b5d0ce1_02.jpg": b"two", "train/0cdf5b5d0ce1_01.jpg": b"one"})
+    with Archive(tmp_path / "a.zip") as opened:
+        assert opened.photos == ["0cdf5b5d0ce1_01.jpg", "0cdf5b5d0ce1_02.jpg"]
+        assert opened.read("0cdf5b5d0ce1_02.jpg") == b"two"
+        with pytest.raises(UserError, match=r"a\.zip has no 0cdf5b5d0ce1_03\.jpg"):
+            opened.read("0cdf5b5d0ce1_03.jpg")
+
+
+def test_what_a_mac_adds_is_passed_over(tmp_path):
+    pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"", "__MACOSX/train/._0cdf": b"", "train/.DS_Store": b""})
+    with Archive(tmp_path / "a.zip") as opened:
+        assert opened.photos == ["0cdf5b5d0ce1_01.jpg"]
+
+
+def test_a_name_that_stands_twice_is_named(tmp_path):
+    pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"", "0cdf5b5d0ce1_01.jpg": b""})
+    with pytest.raises(UserError, match=r"a\.zip holds 0cdf5b5d0ce1_01\.jpg twice"):
+        Archive(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("name", ["train/car.jpg", "train/0cdf5b5d0ce1_17.jpg", "0CDF5B5D0CE1_01.jpg", "x/../../a.jpg"])
+def test_a_strange_name_is_named(tmp_path, name):
+    pack(tmp_path / "a.zip", {name: b""})
+    with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match="not of the form <car>_<view>"):
+        _ = opened.photos
+
+
+def test_a_missing_zip_and_one_cut_short_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"a\.zip is missing"):
+        Archive(tmp_path / "a.zip")
+    pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"0" * 1000})
+    (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:700])
+    with pytest.raises(UserError, match=r"a\.zip is not a whole zip"):
+        Archive(tmp_path / "a.zip")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    pack(tmp_path / "a.zip", {"0cdf5b5d0ce1_01.jpg": b"0" * 1000})
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[500] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match=r"0cdf5b5d0ce1_01\.jpg is damaged"):
+        opened.read("0cdf5b5d0ce1_01.jpg")
+
+
+def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 999)
+    pack(tmp_path / "a.zip", {"0cdf5b5d0ce1_01.jpg": b"0" * 1000})
+    with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match="the limit is 999"):
+        opened.read("0cdf5b5d0ce1_01.jpg")

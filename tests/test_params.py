@@ -1,0 +1,74 @@
+import pytest
+import yaml
+
+from carvana import params
+from carvana.errors import UserError
+from conftest import ROOT, read_params
+
+
+def load(tmp_path, key, value):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    section, _, name = key.partition(".")
+    if name:
+        content[section][name] = value
+    else:
+        content[section] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return params.load(tmp_path / "params.yaml")
+
+
+def test_the_committed_file_is_valid_and_frozen():
+    settings = params.load(ROOT / "params.yaml")
+    assert settings.data.source == "demo"
+    with pytest.raises(ValueError, match="frozen"):
+        settings.train.epochs = 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("train.size", 100, "train.size: 100 is not a multiple of 32; the nearest are 96 and 128"),
+        ("train.size", [256, 100], "train.size: 100 is not a multiple of 32"),
+        ("train.size", 0, "train.size: 0 is not a multiple of 32; the nearest are 32 and 64"),
+        ("train.size", "big", "train.size"),
+        ("train.size", [1, 2, 3], "train.size"),
+        ("train.size", 256.0, "train.size"),
+        ("train.sise", 128, "train.sise is not a parameter; did you mean train.size?"),
+        ("trian", {}, "trian is not a parameter; did you mean train?"),
+        ("split.folds", 1, "split.folds"),
+        ("split.folds", 2.5, "split.folds"),
+        ("split.test_fraction", 1, "split.test_fraction"),
+        ("train.folds", [4], "train.folds names 4, but split.folds makes 0 to 3"),
+        ("train.folds", [-1], "train.folds names -1"),
+        ("train.folds", [], "train.folds"),
+        ("train.folds", [0, 0], "train.folds: names a fold twice"),
+        ("train.epochs", "12", "train.epochs"),
+        ("train.epochs", True, "train.epochs"),
+        ("train.learning_rate", float("nan"), "train.learning_rate"),
+        ("train.head", "plane", "train.head"),
+        ("data.source", "kagle", "data.source"),
+        ("predict.threshold", 1.0, "predict.threshold"),
+    ],
+)
+def test_a_bad_value_names_its_key(tmp_path, key, value, complaint):
+    with pytest.raises(UserError) as error:
+        load(tmp_path, key, value)
+    lines = str(error.value).splitlines()
+    assert any(line.startswith(f"{tmp_path / 'params.yaml'}: {complaint}") for line in lines), lines
+
+
+def test_a_missing_key_a_missing_file_and_broken_yaml_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"params\.yaml is missing"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("train: [", encoding="utf-8")
+    with pytest.raises(UserError, match=r"params\.yaml is not YAML"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("data: {source: demo}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"data\.local_dir is missing"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_size_is_a_side_or_height_and_width(tmp_path):
+    assert load(tmp_path, "train.size", 128).train.height_and_width == (128, 128)
+    assert load(tmp_path, "train.size", [640, 960]).train.height_and_width == (640, 960)
+    assert read_params(train_size=64).train.network.depth == 5

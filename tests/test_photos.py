@@ -1,0 +1,121 @@
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from carvana import photos
+from carvana.archive import Archive, mask_of
+from carvana.errors import UserError
+from conftest import gif, jpeg, picture
+
+
+def exact(data, size):
+    """Full decoding and area averaging: the slow reference."""
+    return cv2.resize(simplejpeg.decode_jpeg(data), size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def psnr(one, other):
+    return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (128, 128), (256, 384), (512, 512), (1024, 1024), (1280, 1920)])
+def test_reduced_decoding_is_near_the_full_one(size):
+    photo, _ = picture(3)
+    small = photos.decode_photo(jpeg(photo), "a.jpg", size)
+    assert small.shape == (*size, 3)
+    assert small.dtype == np.uint8
+    assert psnr(small, exact(jpeg(photo), size)) > 33
+
+
+@pytest.mark.parametrize("side", [128, 256, 512, 1024])
+def test_photo_and_mask_lie_on_each_other(side):
+    """The right edge of a dark bar is found at the same column of both, on average over many near the border.
+
+    Decoded at 1/8, the photo has 240 columns where 239.75 are meant: unheeded, that shifts the last column of
+    128 by 0.13.
+    """
+    shifts = []
+    for column in range(1700, 1820, 4):
+        mask = np.zeros((photos.HEIGHT, photos.WIDTH), np.uint8)
+        mask[:, :column] = 1
+        photo = np.repeat(np.where(mask, 40, 200).astype(np.uint8)[..., None], 3, axis=2)
+        # From 3/4 of the width on, and only as deep as JPEG left the two greys.
+        rows = photos.decode_photo(jpeg(photo), "a.jpg", (side, side))[:, side * 3 // 4 :].mean(axis=(0, 2))
+        in_photo = ((rows[-1] - rows) / (rows[-1] - rows[0])).sum()
+        in_mask = (photos.soften(mask, (side, side))[:, side * 3 // 4 :].mean(axis=0) / 255).sum()
+        shifts.append(in_photo - in_mask)
+    assert abs(np.mean(shifts)) < 0.05, np.mean(shifts)
+
+
+def test_colours_are_rgb():
+    photo = np.zeros((photos.HEIGHT, photos.WIDTH, 3), np.uint8)
+    photo[..., 0] = 200
+    red, green, blue = photos.decode_photo(jpeg(photo), "a.jpg", (64, 64)).mean(axis=(0, 1))
+    assert red > 180
+    assert max(green, blue) < 20
+
+
+@pytest.mark.parametrize("spoil", [lambda d: d[: len(d) // 2], lambda d: d[:-2], lambda d: b"", lambda d: b"text"])
+def test_a_damaged_photo_is_named(spoil):
+    with pytest.raises(UserError, match=r"a\.jpg is not a whole JPEG"):
+        photos.decode_photo(spoil(jpeg(picture(0)[0])), "a.jpg", (128, 128))
+
+
+def test_a_photo_damaged_in_the_middle_is_named():
+    data = bytearray(jpeg(picture(0)[0]))
+    data[len(data) // 2 : len(data) // 2 + 60] = b"\xff" * 60
+    with pytest.raises(UserError, match=r"a\.jpg is not a whole JPEG"):
+        photos.decode_photo(bytes(data), "a.jpg", (128, 128))
+
+
+def test_a_photo_of_another_size_is_named():
+    with pytest.raises(UserError, match=r"a\.jpg is 640×480; every photo and mask must be 1918×1280"):
+        photos.decode_photo(jpeg(np.zeros((480, 640, 3), np.uint8)), "a.jpg", (128, 128))
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_mask_values_0_1_and_0_255_are_the_same_mask(top):
+    _, mask = picture(1)
+    assert np.array_equal(photos.decode_mask(gif(mask * top), "a.gif"), mask)
+
+
+def test_empty_and_full_masks_are_masks():
+    for value in (0, 1):
+        mask = np.full((photos.HEIGHT, photos.WIDTH), value, np.uint8)
+        assert np.array_equal(photos.decode_mask(gif(mask), "a.gif"), mask)
+
+
+@pytest.mark.parametrize("values", [(0, 2), (0, 1, 255), (0, 128), (0, 1, 2)])
+def test_other_mask_values_are_named(values):
+    mask = np.zeros((photos.HEIGHT, photos.WIDTH), np.uint8)
+    mask[: len(values), 0] = values
+    with pytest.raises(UserError, match=rf"a\.gif has the values {', '.join(map(str, values))}"):
+        photos.decode_mask(gif(mask), "a.gif")
+
+
+@pytest.mark.parametrize("data", [b"", b"text", gif(picture(0)[1])[:2000]])
+def test_a_damaged_mask_is_named(data):
+    with pytest.raises(UserError, match=r"a\.gif is not a whole mask picture"):
+        photos.decode_mask(data, "a.gif")
+
+
+def test_a_mask_of_another_size_is_named():
+    with pytest.raises(UserError, match=r"a\.gif is 20×10"):
+        photos.decode_mask(gif(np.zeros((10, 20), np.uint8)), "a.gif")
+
+
+def test_soft_masks_keep_the_area():
+    _, mask = picture(2)
+    soft = photos.soften(mask, (128, 128))
+    assert soft.mean() / 255 == pytest.approx(mask.mean(), abs=1e-3)
+    assert len(np.unique(soft)) > 50
+
+
+def test_real_photos(sample):
+    with Archive(sample / "train.zip") as archive, Archive(sample / "train_masks.zip") as masks:
+        for name in archive.photos[::127]:
+            data = archive.read(name)
+            for side, least in ((128, 36), (256, 38), (512, 40), (1024, 44)):
+                assert psnr(photos.decode_photo(data, name, (side, side)), exact(data, (side, side))) > least
+            mask = photos.decode_mask(masks.read(mask_of(name)), name)
+            assert 0.05 < mask.mean() < 0.4
