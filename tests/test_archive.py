@@ -1,9 +1,9 @@
 import pytest
+from conftest import pack
 
 from carvana import archive
 from carvana.archive import Archive
 from carvana.errors import UserError
-from conftest import pack
 
 
 def test_names_belong_together():

@@ -1,9 +1,9 @@
 import pytest
 import yaml
+from conftest import ROOT, read_params
 
 from carvana import params
 from carvana.errors import UserError
-from conftest import ROOT, read_params
 
 
 def load(tmp_path, key, value):

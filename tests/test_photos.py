@@ -2,11 +2,11 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from conftest import gif, jpeg, picture
 
 from carvana import photos
 from carvana.archive import Archive, mask_of
 from carvana.errors import UserError
-from conftest import gif, jpeg, picture
 
 
 def exact(data, size):

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from carvana import rle
+from carvana.archive import Archive
+from carvana.photos import decode_mask
 
 MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 1))
 
@@ -121,9 +123,6 @@ def test_touching_runs_and_loose_white_space_are_read():
 
 
 def test_real_masks_survive(sample):
-    from carvana.archive import Archive
-    from carvana.photos import decode_mask
-
     with Archive(sample / "train_masks.zip") as archive:
         for name in archive.masks[::50]:
             mask = decode_mask(archive.read(name), name)

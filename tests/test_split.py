@@ -1,12 +1,12 @@
 from collections import Counter
 
 import pytest
+from conftest import csv_text, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carvana import split
 from carvana.errors import UserError
-from conftest import csv_text, pack
 
 
 def cars(count):

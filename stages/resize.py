@@ -1,0 +1,14 @@
+"""Photos and soft masks at `train.size` into data/cache: `python -m stages.resize`."""
+
+from carvana import cache, params, paths
+from stages.stage import run
+
+
+def main() -> None:
+    settings = params.load(paths.PARAMS)
+    size = settings.train.height_and_width
+    cache.write(paths.TRAIN, paths.TRAIN_MASKS, paths.CACHE, size, settings.runtime.workers)
+
+
+if __name__ == "__main__":
+    run(main, "resize")

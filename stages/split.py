@@ -1,0 +1,18 @@
+"""A role for every car into data/split.csv: `python -m stages.split`."""
+
+from carvana import params, paths, split
+from carvana.archive import Archive, car_of
+from stages.stage import run
+
+
+def main() -> None:
+    settings = params.load(paths.PARAMS).split
+    with Archive(paths.TRAIN) as archive:
+        cars = sorted({car_of(photo) for photo in archive.photos})
+    makes = split.read_makes(paths.METADATA)
+    roles = split.assign(cars, makes, settings.test_fraction, settings.folds, settings.seed)
+    split.write(paths.SPLIT, roles)
+
+
+if __name__ == "__main__":
+    run(main, "split")

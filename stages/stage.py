@@ -1,0 +1,42 @@
+"""What every stage does around its work: one writer, errors for people, a quick end on a signal."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from carvana import paths
+from carvana.errors import UserError
+from carvana.work import die_with_parent, only_writer
+
+
+def run(work: Callable[[], None], name: str) -> None:
+    """Runs a stage's work under its name; exits with 1 and one message on what a person can mend, 130 on Ctrl-C."""
+    under_dvc = "DVC_STAGE" in os.environ
+    if under_dvc:
+        die_with_parent()
+    # An exception rather than sudden death, so that temporary files are removed and workers end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with only_writer(paths.WORK, name):
+            work()
+    except UserError as error:
+        _fail(name, str(error), under_dvc)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(name, f"the disk is full{f' ({error.filename})' if error.filename else ''}; make room", under_dvc)
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _fail(name: str, message: str, under_dvc: bool) -> None:
+    print(f"error in {name}: {message}", file=sys.stderr)
+    if under_dvc:
+        print(
+            "`git restore params.yaml dvc.lock && dvc checkout` brings back what was there before",
+            file=sys.stderr,
+        )
+    sys.exit(1)

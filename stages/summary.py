@@ -1,0 +1,33 @@
+"""Where the submission is and what it scored, for the end of `make submission`: `python -m stages.summary`."""
+
+import json
+from pathlib import Path
+
+from carvana import paths
+from carvana.errors import UserError
+from stages.stage import run
+
+
+def main() -> None:
+    evaluation, leaderboard = _read(paths.EVALUATION), _read(paths.LEADERBOARD)
+    for role, scores in sorted(evaluation.items()):
+        print(
+            f"Dice at 1918×1280 on {scores['images']} photos of unseen {role} cars: {scores['dice']:.4f} "
+            f"(worst {scores['dice_worst']:.4f})"
+        )
+    if "dice" in leaderboard:
+        print(f"Score of the submission on {leaderboard['images']} test photos: {leaderboard['dice']:.4f}")
+    else:
+        print("Score of the submission: not known here; Kaggle tells")
+    print(f"{paths.SUBMISSION} is ready ({paths.SUBMISSION.stat().st_size / 2**20:.1f} MiB)")
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+
+
+if __name__ == "__main__":
+    run(main, "summary")

@@ -1,0 +1,110 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, gif, jpeg, picture, repack
+
+from carvana import cache, photos
+from carvana.archive import Archive, mask_of
+from carvana.errors import UserError
+
+SIZE = (64, 96)
+
+
+def write(kaggle, folder, workers=1):
+    cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", folder, SIZE, workers)
+
+
+def test_rows_are_what_the_decode_path_makes(kaggle, tmp_path):
+    write(kaggle, tmp_path / "cache")
+    made = cache.read(tmp_path / "cache")
+    assert made.size == SIZE
+    with Archive(kaggle / "train.zip") as archive, Archive(kaggle / "train_masks.zip") as masks:
+        assert made.names == archive.photos
+        for row, name in enumerate(made.names):
+            photo = photos.decode_photo(archive.read(name), name, SIZE)
+            assert np.array_equal(made.read_photos(np.array([row]))[0], photo)
+            mask = photos.decode_mask(masks.read(mask_of(name)), name)
+            assert np.array_equal(made.read_masks(np.array([row]))[0], photos.soften(mask, SIZE))
+
+
+def test_rows_are_read_in_the_order_asked_for(kaggle, tmp_path):
+    write(kaggle, tmp_path / "cache")
+    made = cache.read(tmp_path / "cache")
+    rows = np.array([3, 0, 3])
+    together = made.read_photos(rows)
+    assert all(np.array_equal(together[i], made.read_photos(rows[i : i + 1])[0]) for i in range(3))
+
+
+def test_bytes_do_not_depend_on_the_number_of_processes(kaggle, tmp_path):
+    write(kaggle, tmp_path / "one", 1)
+    write(kaggle, tmp_path / "two", 2)
+    for name in ("photos.npy", "masks.npy", "index.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "member", "data", "complaint"),
+    [
+        ("train.zip", "train/{}.jpg", jpeg(picture(0)[0])[:9000], "{}.jpg is not a whole JPEG"),
+        ("train.zip", "train/{}.jpg", jpeg(picture(0)[0][:640]), "{}.jpg is 1918×640"),
+        ("train_masks.zip", "train_masks/{}_mask.gif", gif(picture(0)[1] * 3), "{}_mask.gif has the values 0, 3"),
+    ],
+)
+def test_bad_pictures_are_named_and_the_earlier_cache_stays(kaggle, tmp_path, spoiled, member, data, complaint):
+    write(kaggle, tmp_path / "cache")
+    before = (tmp_path / "cache" / "photos.npy").read_bytes()
+    name = "331659860e11_02"
+    repack(kaggle / spoiled, lambda members: members.update({member.format(name): data}))
+    with pytest.raises(UserError, match=complaint.format(name)):
+        write(kaggle, tmp_path / "cache", workers=2)
+    assert (tmp_path / "cache" / "photos.npy").read_bytes() == before
+    assert [path.name for path in tmp_path.glob("*cache*")] == ["cache"], "nothing half-written is left"
+
+
+def test_a_cache_cut_short_is_refused(kaggle, tmp_path):
+    write(kaggle, tmp_path / "cache")
+    (tmp_path / "cache" / "index.csv").write_text("image\n", encoding="ascii")
+    with pytest.raises(UserError, match="not a whole cache"):
+        cache.read(tmp_path / "cache")
+    with pytest.raises(UserError, match="dvc repro resize"):
+        cache.read(tmp_path / "nothing")
+
+
+def test_a_full_disk_is_a_plain_message_and_leaves_no_debris(kaggle, tmp_path):
+    """On a real tmpfs of 1 MiB: a memory map would kill the process there (SIGBUS)."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = os.geteuid() == 0 and sys.platform == "linux"
+    if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False).returncode:
+        pytest.skip("mounting a small disk needs root on Linux")
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", small / "cache", (512, 512), 2)
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_photos(kaggle, tmp_path):
+    """Peak memory of reading a cache's every row in batches: 40 times the rows, the same peak within 30 MiB."""
+    probe = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import numpy as np\n"
+        "from carvana import cache\n"
+        "made = cache.read(Path(sys.argv[2]))\n"
+        "for row in range(0, len(made.names), 4): made.read_photos(np.arange(row, min(row + 4, len(made.names))))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    peaks = []
+    for count in (10, 400):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        np.save(folder / "photos.npy", np.ones((count, 512, 512, 3), np.uint8))
+        np.save(folder / "masks.npy", np.ones((count, 512, 512), np.uint8))
+        (folder / "index.csv").write_text("\n".join(["image", *map(str, range(count)), ""]), encoding="ascii")
+        command = [sys.executable, "-c", probe, str(ROOT / "src"), str(folder)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    assert peaks[1] < peaks[0] + 30, peaks

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from carvana import models
+from carvana.params import Network
+
+SLIDES = {"width": 8, "batch_norm": False, "head": "slides", "dropout": 0.5}
+
+
+def network(**changes):
+    return Network(**({"depth": 3, "width": 4, "batch_norm": True, "head": "plain", "dropout": 0.0} | changes))
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(5, 485_957), (4, 120_965)])
+def test_the_slides_networks_have_the_slides_parameters(depth, parameters):
+    assert models.count_parameters(models.build(Network(depth=depth, **SLIDES))) == parameters
+
+
+def test_summary_is_the_slides_table():
+    table = models.summary(models.build(Network(depth=5, **SLIDES)), (512, 512)).splitlines()
+    parameters = [int(line.split()[-1].replace(",", "")) for line in table]
+    encoder = [224, 584, 1168, 2320, 4640, 9248, 18496, 36928, 73856, 147584]
+    decoder = [32832, 73792, 36928, 8224, 18464, 9248, 2064, 4624, 2320, 520, 1160, 584]
+    assert parameters == [*encoder, *decoder, 146, 3, 485_957]
+    assert "128×32×32" in table[9]
+    assert "1×512×512" in table[-2]
+
+
+@pytest.mark.parametrize("head", ["plain", "slides"])
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_photos_in_and_one_logit_a_pixel_out(head, batch_norm):
+    model = models.build(network(head=head, batch_norm=batch_norm)).eval()
+    logits = model(torch.randint(0, 256, (2, 32, 64, 3), dtype=torch.uint8))
+    assert logits.shape == (2, 32, 64)
+    assert logits.dtype == torch.float32
+    assert torch.isfinite(logits).all()
+
+
+def test_upsampling_is_kerass_same_convolution():
+    """Keras pads a 2×2 kernel below and to the right: output (0, 0) sees inputs (0, 0) to (1, 1)."""
+    up = models._Up(1, 1, norm=False)
+    with torch.no_grad():
+        up.convolution[0].weight.fill_(1)
+        up.convolution[0].bias.fill_(0)
+    photo = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    doubled = np.kron([[1, 2], [3, 4]], np.ones((2, 2)))
+    padded = np.pad(doubled, ((0, 1), (0, 1)))
+    expected = [[padded[i : i + 2, j : j + 2].sum() for j in range(4)] for i in range(4)]
+    assert up(photo)[0, 0].tolist() == expected
+
+
+def test_dropout_acts_on_the_two_deepest_levels_and_in_training_only():
+    model = models.build(network(depth=4, dropout=0.5))
+    seen = []
+    model.dropout.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape[1]))
+    model(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+    assert seen == [16, 32]
+    model.eval()
+    photos = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8)
+    assert torch.equal(model(photos), model(photos))
+
+
+def test_every_parameter_learns():
+    torch.manual_seed(0)
+    model = models.build(network())
+    logits = model(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
+    functional.binary_cross_entropy_with_logits(logits, torch.rand(2, 32, 32)).backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())

@@ -1,0 +1,87 @@
+import shutil
+import zipfile
+
+import pytest
+from conftest import csv_text, repack
+
+from carvana import sources, submission
+from carvana.errors import UserError
+
+NAME = "a1b2c3d4e5f6_01"
+
+
+def raw(folder):
+    names = ["train", "train_masks", "test", "metadata.csv", "sample_submission.csv", "test_masks.csv"]
+    return sources.Raw(*(folder / f"{name}.zip" for name in names))
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_zips_are_copied_as_they_are(kaggle, tmp_path):
+    target = raw(tmp_path / "raw")
+    sources.copy_local(kaggle, target)
+    sources.check(target)
+    for path in kaggle.iterdir():
+        assert (tmp_path / "raw" / path.name).read_bytes() == path.read_bytes()
+        assert path.stat().st_nlink == 1, "a link would let DVC make the user's own file read-only"
+    assert list(submission.read_rows(target.test_masks)) == []
+
+
+def test_extracted_folders_give_the_same_members(kaggle, tmp_path):
+    sources.copy_local(kaggle, raw(tmp_path / "zipped"))
+    for path in list(kaggle.iterdir()):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(kaggle)
+        path.unlink()
+    sources.copy_local(kaggle, raw(tmp_path / "extracted"))
+    sources.check(raw(tmp_path / "extracted"))
+    for path in (tmp_path / "zipped").iterdir():
+        assert members(path) == members(tmp_path / "extracted" / path.name)
+
+
+def test_what_is_missing_is_named(kaggle, tmp_path):
+    with pytest.raises(UserError, match=r"data\.local_dir: .*nowhere is not a folder"):
+        sources.copy_local(tmp_path / "nowhere", raw(tmp_path / "raw"))
+    (kaggle / "train_masks.zip").unlink()
+    with pytest.raises(UserError, match=r"neither train_masks\.zip nor train_masks; get it with `kaggle"):
+        sources.copy_local(kaggle, raw(tmp_path / "raw"))
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "change", "complaint"),
+    [
+        ("train_masks.zip", lambda m: m.pop(f"train_masks/{NAME}_mask.gif"), rf"no mask in .* for {NAME}\.jpg"),
+        ("train.zip", lambda m: m.pop(f"train/{NAME}.jpg"), rf"no photo in .* for {NAME}_mask\.gif"),
+        ("train.zip", lambda m: m.update({f"{NAME}.jpg": b""}), rf"holds {NAME}\.jpg twice"),
+        ("train.zip", lambda m: m.update({"train/readme.txt": b""}), r"holds readme\.txt, not of the form"),
+        ("train.zip", lambda m: m.clear(), "no photo"),
+        ("test.zip", lambda m: m.pop("test/fffe00001111_01.jpg"), r"lacks: fffe00001111_01\.jpg"),
+        ("test.zip", lambda m: m.update({"test/fffe00001111_16.jpg": b""}), r"does not name: fffe00001111_16\.jpg"),
+        (
+            "sample_submission.csv.zip",
+            lambda m: m.update({"sample_submission.csv": csv_text([["img", "rle_mask"], ["b_01.jpg", ""]])}),
+            r"names images that .*test\.zip lacks: b_01\.jpg",
+        ),
+    ],
+)
+def test_files_that_do_not_belong_together_are_named(kaggle, spoiled, change, complaint):
+    repack(kaggle / spoiled, change)
+    with pytest.raises(UserError, match=complaint):
+        sources.check(raw(kaggle))
+
+
+def test_a_zip_cut_short_is_named(kaggle):
+    data = (kaggle / "test.zip").read_bytes()
+    (kaggle / "test.zip").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=r"test\.zip is not a whole zip"):
+        sources.check(raw(kaggle))
+
+
+def test_the_real_sample_passes(sample, tmp_path):
+    for path in sample.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    shutil.copy(sample / "sample_submission.csv.zip", tmp_path / "copy.zip")
+    sources.check(raw(tmp_path))

@@ -1,0 +1,157 @@
+import gzip
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import csv_text, gif, pack
+
+from carvana import rle, shards, submission
+from carvana.archive import mask_of
+from carvana.errors import UserError
+from carvana.photos import HEIGHT, WIDTH
+
+IMAGES = ["011330127438_01.jpg", "011330127438_02.jpg", "502733994e02_01.jpg"]
+RUNS = {
+    IMAGES[0]: np.array([[1, 2], [HEIGHT * WIDTH, 1]], np.int32),
+    IMAGES[1]: np.empty((0, 2), np.int32),
+    IMAGES[2]: np.array([[100, 50]], np.int32),
+}
+
+
+def write_sample(path, images):
+    pack(path, {"sample_submission.csv": csv_text([submission.HEADER, *([image, "1 1"] for image in images)])})
+    return path
+
+
+def write_shards(folder, runs):
+    for number, photos in enumerate(shards.plan(list(runs))):
+        shards.write(shards.path_of(folder, number), photos, [runs[photo] for photo in photos])
+    return folder
+
+
+def write_csv(path, rows):
+    path.write_text(csv_text([submission.HEADER, *rows]), encoding="ascii")
+    return path
+
+
+@pytest.mark.parametrize("order", [IMAGES, IMAGES[::-1]])
+def test_rows_follow_the_sample_and_an_empty_mask_is_an_empty_value(tmp_path, order):
+    sample = write_sample(tmp_path / "sample_submission.csv.zip", order)
+    target = tmp_path / "submission.csv"
+    assert submission.write(write_shards(tmp_path / "predictions", RUNS), sample, target) == 3
+    texts = {IMAGES[0]: f"1 2 {HEIGHT * WIDTH} 1", IMAGES[1]: "", IMAGES[2]: "100 50"}
+    assert target.read_text(encoding="ascii") == "img,rle_mask\n" + "".join(f"{i},{texts[i]}\n" for i in order)
+    assert list(submission.read_rows(target)) == [(image, texts[image]) for image in order]
+
+
+@pytest.mark.parametrize(
+    ("images", "complaint"),
+    [
+        ([*IMAGES, "fffe00001111_01.jpg"], "that .*predictions lacks: fffe00001111_01.jpg"),
+        (IMAGES[:2], "predictions has images that .* does not name: 502733994e02_01.jpg"),
+        ([*IMAGES, IMAGES[0]], "names 011330127438_01.jpg twice"),
+    ],
+)
+def test_a_sample_that_does_not_fit_is_refused_and_the_earlier_file_stays(tmp_path, images, complaint):
+    target = tmp_path / "submission.csv"
+    target.write_text("earlier", encoding="ascii")
+    sample = write_sample(tmp_path / "sample_submission.csv.zip", images)
+    with pytest.raises(UserError, match=complaint):
+        submission.write(write_shards(tmp_path / "predictions", RUNS), sample, target)
+    assert target.read_text(encoding="ascii") == "earlier"
+
+
+def test_runs_outside_the_picture_are_refused(tmp_path):
+    runs = RUNS | {IMAGES[2]: np.array([[HEIGHT * WIDTH, 2]], np.int32)}
+    sample = write_sample(tmp_path / "sample_submission.csv.zip", IMAGES)
+    with pytest.raises(UserError, match=r"502733994e02_01\.jpg: run 1 .* leaves the picture"):
+        submission.write(write_shards(tmp_path / "predictions", runs), sample, tmp_path / "submission.csv")
+    assert not (tmp_path / "submission.csv").exists()
+
+
+def plain_score(given, truth):
+    """Kaggle's mean Dice, from whole masks."""
+    scores = []
+    for image, true in truth.items():
+        predicted = rle.decode(given[image], HEIGHT, WIDTH).astype(bool)
+        total = predicted.sum() + true.sum()
+        scores.append(2 * (predicted & (true == 1)).sum() / total if total else 1)
+    return np.mean(scores)
+
+
+@pytest.fixture
+def masks():
+    random = np.random.default_rng(0)
+    masks = {}
+    for image in IMAGES[:2]:
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        top, left = random.integers(100, 600, 2)
+        mask[top : top + 400, left : left + 700] = 1
+        masks[image] = mask
+    return masks | {IMAGES[2]: np.zeros((HEIGHT, WIDTH), np.uint8)}
+
+
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "csv.zip", "zip"])
+@pytest.mark.parametrize("order", [IMAGES, IMAGES[::-1]])
+def test_score_is_kaggles_against_every_form_of_truth(tmp_path, masks, form, order):
+    given = {image: rle.encode(np.roll(masks[image], 30, axis=1)) for image in order}
+    rows = [*given.items(), ("fffe00001111_01.jpg", "1 1")]  # a decoy
+    path = write_csv(tmp_path / "submission.csv", rows)
+    truth = tmp_path / f"truth.{form}"
+    text = csv_text([submission.HEADER, *((image, rle.encode(mask)) for image, mask in masks.items())])
+    if form == "csv":
+        truth.write_text(text, encoding="ascii")
+    elif form == "csv.gz":
+        truth.write_bytes(gzip.compress(text.encode()))
+    elif form == "csv.zip":
+        pack(truth, {"truth.csv": text})
+    else:
+        pack(truth, {f"train_masks/{mask_of(image)}": gif(mask) for image, mask in masks.items()})
+    dice = submission.score(path, truth)
+    assert list(dice) == IMAGES
+    assert np.mean(list(dice.values())) == pytest.approx(plain_score(given, masks))
+    assert dice[IMAGES[2]] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("img,rle_mask\n011330127438_01.jpg,1 2 3\n", r"011330127438_01\.jpg: 3 numbers"),
+        ("img,rle_mask\n011330127438_01.jpg,1 1\n", r"no row for 011330127438_02\.jpg"),
+        ("img,rle_mask\n011330127438_01.jpg,1 1\n011330127438_01.jpg,1 1\n", "two rows for 011330127438_01"),
+        ("img,rle_mask\n011330127438_01.jpg\n", "line 2: 1 values"),
+        ("image,mask\n", "first line is 'image,mask'"),
+        ("", "first line is ''"),
+    ],
+)
+def test_a_bad_submission_is_named_with_its_row(tmp_path, content, complaint):
+    (tmp_path / "submission.csv").write_text(content, encoding="ascii")
+    truth = write_csv(tmp_path / "truth.csv", [(image, "1 1") for image in IMAGES[:2]])
+    with pytest.raises(UserError, match=complaint):
+        submission.score(tmp_path / "submission.csv", truth)
+
+
+def test_damaged_files_are_named(tmp_path):
+    truth = write_csv(tmp_path / "truth.csv", [(IMAGES[0], "1 1")])
+    for name, data in (
+        ("a.csv.gz", gzip.compress(b"img,rle_mask\n" * 99)[:-9]),
+        ("a.csv.zip", b"PK"),
+        ("a.csv", b"\xff"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=name):
+            submission.score(tmp_path / name, truth)
+    with pytest.raises(UserError, match="missing"):
+        submission.score(tmp_path / "nothing.csv", truth)
+    with zipfile.ZipFile(tmp_path / "two.csv.zip", "w") as archive:
+        archive.writestr("a.csv", "")
+        archive.writestr("b.csv", "")
+    with pytest.raises(UserError, match="holds 2 CSV files"):
+        submission.score(tmp_path / "two.csv.zip", truth)
+
+
+def test_the_sample_scores_what_a_single_pixel_scores(sample, tmp_path):
+    rows = list(submission.read_rows(sample / "sample_submission_100064.csv.zip"))
+    assert len(rows) == 100_064
+    assert {text for _, text in rows} == {"1 1"}
+    assert rows == sorted(rows)

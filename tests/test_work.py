@@ -1,0 +1,93 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from carvana import work
+from carvana.errors import UserError
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "new" / "file"
+    with work.whole_file(target) as temporary:
+        temporary.write_text("first", encoding="ascii")
+        assert not target.exists()
+    with pytest.raises(RuntimeError), work.whole_file(target) as temporary:
+        temporary.write_text("half", encoding="ascii")
+        raise RuntimeError
+    assert target.read_text(encoding="ascii") == "first"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "folder"
+    for name in ("first", "second"):
+        with work.whole_folder(target) as temporary:
+            (temporary / name).touch()
+    with pytest.raises(RuntimeError), work.whole_folder(target) as temporary:
+        (temporary / "half").touch()
+        raise RuntimeError
+    assert [path.name for path in target.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_behind_is_removed(tmp_path):
+    (tmp_path / ".file.123.tmp").write_text("half", encoding="ascii")
+    (tmp_path / ".folder.123.tmp").mkdir()
+    (tmp_path / ".folder.123.tmp" / "half").touch()
+    with work.whole_file(tmp_path / "file") as temporary:
+        temporary.touch()
+    with work.whole_folder(tmp_path / "folder"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+HOLD = "import sys, time; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from carvana import work\n"
+HOLD += "with work.only_writer(Path(sys.argv[2]), 'train'): print('held', flush=True); time.sleep(60)"
+
+
+def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, ROOT / "src", tmp_path], stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(UserError, match=rf"another train \(process {first.pid}\)"),
+            work.only_writer(tmp_path, "train"),
+        ):
+            pass
+        with work.only_writer(tmp_path, "predict"):
+            pass
+        first.kill()
+    with work.only_writer(tmp_path, "train"):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a child of its parent's end")
+def test_a_child_ends_with_its_parent(tmp_path):
+    child = "import sys, time; sys.path.insert(0, sys.argv[1]); from carvana import work; work.die_with_parent()\n"
+    child += "print('ready', flush=True); time.sleep(60)"
+    parent = "import subprocess, sys\n"
+    parent += "with subprocess.Popen([sys.executable, '-c', *sys.argv[1:]]) as child: print(child.pid, flush=True)"
+    with subprocess.Popen([sys.executable, "-c", parent, child, ROOT / "src"], stdout=subprocess.PIPE) as process:
+        lines = {process.stdout.readline().strip(), process.stdout.readline().strip()}
+        pid = int((lines - {b"ready"}).pop())
+        process.send_signal(signal.SIGKILL)
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        # A dead child waits for init to take it away.
+        if Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail("the child outlived its parent")
+
+
+def test_json_is_sorted_so_that_the_same_content_is_the_same_bytes(tmp_path):
+    work.write_json(tmp_path / "a.json", {"b": 1, "a": 2})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "a": 2,\n  "b": 1\n}\n'
