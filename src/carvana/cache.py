@@ -80,7 +80,9 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
                 for done in _bounded(pool, chunks, workers):
                     progress.update(done)
         except BrokenProcessPool as error:
-            raise UserError("a resize worker was killed, most likely for memory; lower runtime.workers") from error
+            raise UserError(
+                "a resize worker ended abruptly, most likely killed for memory; lower runtime.workers"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

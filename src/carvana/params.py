@@ -72,6 +72,7 @@ class Train(Network):
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    schedule: Literal["constant", "one_cycle"]
     flip: Annotated[float, Field(ge=0, le=1)]
     seed: Annotated[int, Field(ge=0)]
 

@@ -47,12 +47,14 @@ def fit(
     generator = torch.Generator().manual_seed(settings.seed)
     model = models.build(settings.network).to(on)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    steps = settings.epochs * math.ceil(len(train_rows) / settings.batch_size)
+    schedule = _schedule(settings, optimizer, steps)
     history: list[Epoch] = []
     best = copy.deepcopy(model.state_dict())
     for number in range(1, settings.epochs + 1):
         order = train_rows[torch.randperm(len(train_rows), generator=generator).numpy()]
         label = f"epoch {number}/{settings.epochs}"
-        train_loss, train_dice = train_epoch(model, optimizer, cache, order, settings, generator, on, label)
+        train_loss, train_dice = train_epoch(model, optimizer, schedule, cache, order, settings, generator, label)
         validation_loss, validation_dice = validate(model, cache, validation_rows, settings.batch_size, on)
         if all(validation_dice > earlier.validation_dice for earlier in history):
             best = copy.deepcopy(model.state_dict())
@@ -64,15 +66,16 @@ def fit(
 def train_epoch(
     model: models.UNet,
     optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
     cache: Cache,
     rows: NDArray[np.integer],
     settings: Train,
     generator: torch.Generator,
-    on: torch.device,
     label: str,
 ) -> tuple[float, float]:
     """One pass over `rows` in their order; mean loss and mean Dice over the photos as they were met."""
     model.train()
+    on = next(model.parameters()).device
     loss_sum = dice_sum = torch.zeros((), device=on)
     with tqdm(total=len(rows), desc=label, unit=" photos", disable=None) as progress:
         seen = 0
@@ -86,6 +89,7 @@ def train_epoch(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
             loss_sum = loss_sum + loss.detach() * len(batch)
             dice_sum = dice_sum + dice_per_photo(logits.detach(), coverage).sum()
             seen += len(batch)
@@ -139,6 +143,13 @@ def write_history(path: Path, history: list[Epoch]) -> None:
         writer.writerow(columns)
         for epoch in history:
             writer.writerow([epoch.epoch, *(f"{getattr(epoch, column):.6f}" for column in columns[1:])])
+
+
+def _schedule(settings: Train, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate by step: constant, or up to its peak and down to nothing (https://arxiv.org/abs/1708.07120)."""
+    if settings.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
 
 
 def _require_finite(loss: Tensor, where: str, names: list[str]) -> None:

@@ -1,0 +1,34 @@
+# Two commands do everything on a fresh machine: `make submission` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Stages are run as `python -m …`: it must be the environment's, also for those who never activate it.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install submission test test-all lint clean
+
+help: ## Say what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(BIN)/.installed ## The virtual environment .venv with requirements.txt
+
+$(BIN)/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+submission: install ## Run the pipeline; ends with where submission.csv is and what it scored
+	dvc repro
+	@python -m stages.summary
+
+test: install ## Lint, and every test but the slow ones
+	ruff check .
+	ruff format --check .
+	python -m pytest
+
+test-all: install ## Every test
+	python -m pytest -m ""
+
+clean: ## Remove the environment and what was begun; DVC's outputs and cache stay
+	rm -rf .venv .work

@@ -1,0 +1,175 @@
+"""Kaggle's files, written whole or not at all, the same bytes for the same seed."""
+
+import multiprocessing
+import os
+import signal
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from carvana.demo.encoding import gif, jpeg, run_lengths
+from carvana.demo.identities import Entry, entries, metadata_csv
+from carvana.demo.photo import Scene, build_scene, take_photo
+
+KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
+CARS_AHEAD = 2
+"""Cars a worker process may be ahead of the writer; bounds the memory."""
+
+
+class Task(NamedTuple):
+    """One car to photograph, and whether to give its masks as run-length codes, too."""
+
+    seed: int
+    number: int
+    views: tuple[int, ...]
+    with_runs: bool
+
+
+class Shot(NamedTuple):
+    """One photo and its mask, encoded as Kaggle's files hold them."""
+
+    photo: bytes
+    mask: bytes
+    runs: str
+
+
+@lru_cache(maxsize=1)
+def scene_of(seed: int, number: int) -> Scene:
+    """The scene of a car; only the last one is kept."""
+    return build_scene(seed, number)
+
+
+def photograph(task: Task) -> list[Shot]:
+    """All views of one car."""
+    shots = []
+    for view in task.views:
+        photo, mask = take_photo(scene_of(task.seed, task.number), task.seed, task.number, view)
+        shots.append(Shot(jpeg(photo), gif(mask), run_lengths(mask) if task.with_runs else ""))
+    return shots
+
+
+def _start_worker() -> None:
+    """Keeps a worker process to one core, and lets Ctrl-C end it at once and without a traceback."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _photograph_all(tasks: list[Task], workers: int) -> Iterator[list[Shot]]:
+    """The shots of every task, in order."""
+    if workers <= 1:
+        yield from map(photograph, tasks)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    try:
+        waiting = iter(tasks)
+        pending = deque(pool.submit(photograph, task) for task in islice(waiting, workers * CARS_AHEAD))
+        while pending:
+            shots = pending.popleft().result()
+            pending.extend(pool.submit(photograph, task) for task in islice(waiting, 1))
+            yield shots
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _whole_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip to fill under a temporary name; it gets its own name only when all went well."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(partial, "w") as archive:
+            yield archive
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, KAGGLE_EPOCH)
+    info.compress_type = compression
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _write_text(path: Path, text: str) -> None:
+    """A zip of one deflated text file, named as the zip without its suffix."""
+    with _whole_zip(path) as archive:
+        archive.writestr(_member(path.stem, zipfile.ZIP_DEFLATED), text)
+
+
+def _names(cars: list[Entry]) -> list[str]:
+    return [f"{car.id}_{view:02}" for car in cars for view in car.views]
+
+
+def _write_train(folder: Path, cars: list[Entry], shots: Iterator[Shot]) -> None:
+    with _whole_zip(folder / "train.zip") as photos, _whole_zip(folder / "train_masks.zip") as masks:
+        for name in _names(cars):
+            shot = next(shots)
+            photos.writestr(_member(f"train/{name}.jpg"), shot.photo)
+            masks.writestr(_member(f"train_masks/{name}_mask.gif"), shot.mask)
+
+
+def _write_test(folder: Path, cars: list[Entry], shots: Iterator[Shot]) -> None:
+    truth = folder / "test_masks.csv.zip"
+    rows = _member(truth.stem, zipfile.ZIP_DEFLATED)
+    with (
+        _whole_zip(folder / "test.zip") as photos,
+        _whole_zip(truth) as archive,
+        archive.open(rows, "w") as table,
+    ):
+        table.write(b"img,rle_mask\n")
+        for name in _names(cars):
+            shot = next(shots)
+            photos.writestr(_member(f"test/{name}.jpg"), shot.photo)
+            table.write(f"{name}.jpg,{shot.runs}\n".encode())
+
+
+def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int = 1) -> None:
+    """Writes a made-up data set in Kaggle's files.
+
+    These are train.zip, train_masks.zip, test.zip, metadata.csv.zip, sample_submission.csv.zip, and
+    test_masks.csv.zip: the truth of the test photos, `img,rle_mask`. The same seed gives the same bytes
+    whatever the number of workers, and a car is the same in sets of all sizes.
+
+    Args:
+        folder: where the files go; made if missing.
+        train_cars: cars with masks, mostly 16 photos each.
+        test_cars: cars without masks.
+        seed: 0 or more, names the world the cars are from.
+        workers: processes; with 1 all work is done in this one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    train, test = entries(seed, train_cars, test_cars)
+    sample = "".join(f"{name}.jpg,1 1\n" for name in _names(test))
+    _write_text(folder / "metadata.csv.zip", metadata_csv(train + test))
+    _write_text(folder / "sample_submission.csv.zip", "img,rle_mask\n" + sample)
+    tasks = [Task(seed, car.number, car.views, with_runs=car in test) for car in train + test]
+    every_car = _photograph_all(tasks, workers)
+    bar = tqdm(total=len(_names(train + test)), unit=" photos", disable=None)
+    with bar, closing(every_car):
+        shots = (shot for car in every_car for shot in car if bar.update() or True)
+        _write_train(folder, train, shots)
+        _write_test(folder, test, shots)
+
+
+def render(seed: int, car: int, view: int) -> tuple[np.ndarray, np.ndarray]:
+    """One photo and its mask.
+
+    Args:
+        seed: 0 or more, names the world the car is from.
+        car: number of the car; train cars count from 0, test cars from `FIRST_TEST_CAR`.
+        view: 1..16; 1 is the front, each next one 22.5 degrees on.
+
+    Returns:
+        The photo, uint8 [1280, 1918, 3] RGB, and the mask, uint8 [1280, 1918] of {0, 1}.
+    """
+    return take_photo(scene_of(seed, car), seed, car, view)

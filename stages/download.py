@@ -1,0 +1,29 @@
+"""Kaggle's files into data/raw, from the source that `data.source` names: `python -m stages.download`."""
+
+from pathlib import Path
+
+from carvana import demo, params, paths, sources
+from carvana.errors import UserError
+from stages.stage import run
+
+
+def main() -> None:
+    settings = params.load(paths.PARAMS)
+    raw = sources.Raw(
+        paths.TRAIN, paths.TRAIN_MASKS, paths.TEST, paths.METADATA, paths.SAMPLE_SUBMISSION, paths.TEST_MASKS
+    )
+    if settings.data.source == "demo":
+        cars = settings.demo
+        demo.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, max(settings.runtime.workers, 1))
+    elif settings.data.source == "local":
+        sources.copy_local(Path(settings.data.local_dir), raw)
+    else:
+        raise UserError(
+            "params.yaml: data.source: kaggle is not built yet; download the files with the kaggle client into a "
+            "folder, and set data.source to local and data.local_dir to that folder"
+        )
+    sources.check(raw)
+
+
+if __name__ == "__main__":
+    run(main, "download")

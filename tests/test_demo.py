@@ -1,0 +1,225 @@
+import csv
+import io
+import re
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from carvana import demo
+from carvana.demo import files, identities
+from carvana.demo.encoding import gif, jpeg, run_lengths
+
+SEED = 7
+VIEWS = (1, 4, 9, 14)
+FILES = {
+    "train.zip",
+    "train_masks.zip",
+    "test.zip",
+    "metadata.csv.zip",
+    "sample_submission.csv.zip",
+    "test_masks.csv.zip",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_views():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identities, "ALL_VIEWS", VIEWS)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    target = tmp_path_factory.mktemp("demo") / "new"
+    demo.write(target, train_cars=2, test_cars=1, seed=SEED)
+    return target
+
+
+@pytest.fixture(scope="module")
+def shots():
+    return {view: demo.render(SEED, 0, view) for view in VIEWS}
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {info.filename: (info, archive.read(info)) for info in archive.infolist()}
+
+
+def text(path):
+    ((info, content),) = members(path).values()
+    assert info.compress_type == zipfile.ZIP_DEFLATED
+    return content.decode()
+
+
+def unpack(runs, shape):
+    mask = np.zeros(np.prod(shape), np.uint8)
+    numbers = list(map(int, runs.split()))
+    for start, length in zip(numbers[::2], numbers[1::2], strict=True):
+        mask[start - 1 : start - 1 + length] = 1
+    return mask.reshape(shape)
+
+
+def test_writes_these_files_and_no_others(folder):
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_members_have_kaggles_names(folder):
+    train, test = identities.entries(SEED, 2, 1)
+    names = [f"{car.id}_{view:02}" for car in train for view in VIEWS]
+    assert list(members(folder / "train.zip")) == [f"train/{name}.jpg" for name in names]
+    assert list(members(folder / "train_masks.zip")) == [f"train_masks/{name}_mask.gif" for name in names]
+    assert list(members(folder / "test.zip")) == [f"test/{test[0].id}_{view:02}.jpg" for view in VIEWS]
+
+
+@pytest.mark.parametrize("name", ["train.zip", "train_masks.zip", "test.zip"])
+def test_pictures_are_stored_without_a_date(folder, name):
+    for info, _ in members(folder / name).values():
+        assert info.compress_type == zipfile.ZIP_STORED
+        assert info.date_time == (1980, 1, 1, 0, 0, 0)
+
+
+def test_photos_are_baseline_jpegs_of_quality_55(folder):
+    expected = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(expected, "JPEG", quality=55)
+    for _, content in members(folder / "train.zip").values():
+        photo = Image.open(io.BytesIO(content))
+        assert (photo.format, photo.mode, photo.size) == ("JPEG", "RGB", (1918, 1280))
+        assert photo.quantization == Image.open(expected).quantization
+        assert [part[1:3] for part in photo.layer] == [(2, 2), (1, 1), (1, 1)]
+        assert not photo.getexif()
+        assert "progressive" not in photo.info
+
+
+def test_masks_are_black_and_white_gifs(folder):
+    for _, content in members(folder / "train_masks.zip").values():
+        mask = Image.open(io.BytesIO(content))
+        assert (mask.format, mask.mode, mask.size) == ("GIF", "P", (1918, 1280))
+        assert mask.info["version"] == b"GIF89a"
+        assert mask.n_frames == 1
+        assert mask.getpalette()[:6] == [0, 0, 0, 255, 255, 255]
+        assert set(np.unique(np.asarray(mask))) == {0, 1}
+
+
+def test_sample_submission_lists_the_test_photos(folder):
+    rows = text(folder / "sample_submission.csv.zip").split("\n")
+    names = [name.removeprefix("test/") for name in members(folder / "test.zip")]
+    assert rows == ["img,rle_mask", *(f"{name},1 1" for name in names), ""]
+
+
+def test_truth_of_the_test_photos(folder):
+    rows = list(csv.DictReader(io.StringIO(text(folder / "test_masks.csv.zip"))))
+    assert [row["img"] for row in rows] == [name[5:] for name in members(folder / "test.zip")]
+    for row, view in zip(rows, VIEWS, strict=True):
+        _, mask = demo.render(SEED, demo.FIRST_TEST_CAR, view)
+        assert (unpack(row["rle_mask"], mask.shape) == mask).all()
+
+
+def test_photos_and_masks_are_those_of_render(folder, shots):
+    train, _ = identities.entries(SEED, 2, 1)
+    car = next(car.id for car in train if car.number == 0)
+    photos, masks = members(folder / "train.zip"), members(folder / "train_masks.zip")
+    for view, (photo, mask) in shots.items():
+        assert photos[f"train/{car}_{view:02}.jpg"][1] == jpeg(photo)
+        assert masks[f"train_masks/{car}_{view:02}_mask.gif"][1] == gif(mask)
+
+
+def test_same_seed_same_bytes_with_two_workers(folder, tmp_path):
+    demo.write(tmp_path, train_cars=2, test_cars=1, seed=SEED, workers=2)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_another_seed_gives_other_cars(shots):
+    photo, mask = shots[4]
+    other_photo, other_mask = demo.render(SEED + 1, 0, 4)
+    assert (photo != other_photo).mean() > 0.5
+    assert (mask != other_mask).any()
+
+
+def test_a_car_does_not_depend_on_the_number_of_cars():
+    few, many = identities.entries(SEED, 2, 1), identities.entries(SEED, 20, 6)
+    assert set(few[0]) <= set(many[0])
+    assert set(few[1]) <= set(many[1])
+
+
+def test_an_interrupted_set_leaves_no_files(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "take_photo", stop)
+    with pytest.raises(KeyboardInterrupt):
+        demo.write(tmp_path, 1, 1, SEED)
+    assert not [path for path in tmp_path.iterdir() if "train" in path.name or "test" in path.name]
+
+
+def test_ids_and_views_of_the_default_set(monkeypatch):
+    monkeypatch.setattr(identities, "ALL_VIEWS", tuple(range(1, 17)))
+    train, test = identities.entries(0, 20, 6)
+    ids = [car.id for car in train + test]
+    assert len(set(ids)) == 26
+    assert all(re.fullmatch(r"[0-9a-f]{12}", name) for name in ids)
+    assert sum(name.isdigit() for name in ids) >= 3
+    assert sum(bool(re.fullmatch(r"\d+e\d+", name)) for name in ids) >= 3
+    assert sorted(len(car.views) for car in train) == [8] + [16] * 19
+    assert [car.id for car in train] == sorted(car.id for car in train)
+
+
+def test_metadata_is_quoted_as_kaggles():
+    train, test = identities.entries(0, 20, 6)
+    table = identities.metadata_csv(train + test)
+    header, *rows = table.splitlines()
+    assert header == '"id","year","make","model","trim1","trim2"'
+    assert table.endswith('"\n') or table.endswith(",\n")
+    field = r'("[^"]+")?'
+    assert all(re.fullmatch(rf'"[0-9a-f]{{12}}"(,{field}){{5}}', row) for row in rows)
+    assert [row[1:13] for row in rows] == sorted(car.id for car in train + test)
+    blank = [row for row in rows if row[14:].startswith(",,,")]
+    assert 1 <= len(blank) <= 3
+    assert len({car.fields[1] for car in train if car.fields[1]}) >= 4
+
+
+def test_masks_are_one_car_of_a_fair_size(shots):
+    for _, mask in shots.values():
+        assert 0.05 < mask.mean() < 0.45
+        _, _, sizes, _ = cv2.connectedComponentsWithStats(mask)
+        assert sizes[1:, cv2.CC_STAT_AREA].max() > 0.999 * mask.sum()
+
+
+def test_the_studio_stands_still_behind_the_car(shots):
+    wall = np.s_[:500]
+    (first, first_mask), *others = shots.values()
+    for photo, mask in others:
+        free = cv2.dilate(mask | first_mask, np.ones((5, 5), np.uint8))[wall] == 0
+        difference = photo[wall][free].astype(int) - first[wall][free]
+        assert abs(difference.mean()) < 2.2
+        assert difference.std() < 3
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_photo_and_mask_fit(shots, view):
+    photo, mask = shots[view]
+    grey = cv2.GaussianBlur(photo.mean(axis=2), (0, 0), 0.7)
+    steepness = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1))
+    outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    rows, columns = np.nonzero(outline)
+
+    def mean_steepness(down, right):
+        return steepness[rows + down, columns + right].mean()
+
+    shifts = [(down, right) for down in (-2, 0, 2) for right in (-2, 0, 2) if (down, right) != (0, 0)]
+    assert mean_steepness(0, 0) > 1.1 * max(mean_steepness(*shift) for shift in shifts)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+def test_encoders_return_any_mask(share):
+    mask = (np.random.default_rng(3).random((61, 83)) < share).astype(np.uint8)
+    mask[-1, -1] = share > 0
+    assert (np.asarray(Image.open(io.BytesIO(gif(mask)))) == mask).all()
+    assert (unpack(run_lengths(mask), mask.shape) == mask).all()
+
+
+def test_runs_cross_row_ends():
+    assert run_lengths(np.array([[0, 1], [1, 1]], np.uint8)) == "2 3"

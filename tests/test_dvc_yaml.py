@@ -1,0 +1,102 @@
+"""dvc.yaml against the code: what DVC does not know, it does not re-run."""
+
+import ast
+import subprocess
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from carvana import paths
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+# Code that cannot change a result; an edit there must not train again.
+PLUMBING = {"__init__", "errors", "params", "paths", "work"}
+
+
+def imported(file):
+    """Modules of carvana that a file imports, by name."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "carvana":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("carvana."):
+            names.add(node.module.split(".")[1])
+    return names
+
+
+def closure(file):
+    found, todo = set(), imported(file)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo |= imported(ROOT / "src" / "carvana" / f"{name}.py")
+    return found
+
+
+def listed(entries):
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - {"download"}))
+def test_a_stage_depends_on_the_code_that_it_imports(stage):
+    expected = {f"src/carvana/{name}.py" for name in closure(ROOT / "stages" / f"{stage}.py") - PLUMBING}
+    code = {entry for entry in listed(STAGES[stage]["deps"]) if entry.endswith(".py")}
+    assert code == expected | {f"stages/{stage}.py"}
+
+
+def test_download_depends_on_its_own_script_only():
+    assert STAGES["download"]["deps"] == ["stages/download.py"], "else an edit fetches 10 GB again"
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_parameters_are_leaf_keys_that_exist(stage):
+    """The run-cache drops a key named `size` inside a group: the old model would come back in silence."""
+    for entry in STAGES[stage].get("params", []):
+        section, key = entry.split(".")
+        assert not isinstance(PARAMS[section][key], dict)
+
+
+def test_every_parameter_but_the_speed_knobs_is_some_stages():
+    used = {entry for stage in STAGES.values() for entry in stage.get("params", [])}
+    known = {f"{section}.{key}" for section, keys in PARAMS.items() if section != "runtime" for key in keys}
+    assert used == known
+
+
+def test_outputs_are_the_paths_that_the_stages_write():
+    outputs = {stage: listed(STAGES[stage]["outs"]) for stage in STAGES}
+    raw = (paths.TRAIN, paths.TRAIN_MASKS, paths.TEST, paths.METADATA, paths.SAMPLE_SUBMISSION, paths.TEST_MASKS)
+    expected = {
+        "download": raw,
+        "resize": [paths.CACHE],
+        "split": [paths.SPLIT],
+        "train": [str(paths.model(7)).replace("7", "${item.fold}"), str(paths.history(7)).replace("7", "${item.fold}")],
+        "evaluate": [paths.EVALUATION, paths.SCORES],
+        "predict": [paths.PREDICTIONS],
+        "encode": [paths.SUBMISSION],
+        "score": [paths.LEADERBOARD],
+    }
+    assert outputs == {stage: set(map(str, each)) for stage, each in expected.items()}
+
+
+def test_only_small_metrics_stay_out_of_the_cache():
+    """An output with `cache: false` turns a stage's run-cache off; training must keep it."""
+    uncached = {path for stage in STAGES.values() for out in stage["outs"] if isinstance(out, dict) for path in out}
+    assert uncached == {"metrics/evaluate.json", "metrics/leaderboard.json"}
+
+
+def test_outputs_are_ignored_by_git_before_they_are_whole():
+    outputs = {out for stage in STAGES.values() for out in stage["outs"] if isinstance(out, str)}
+    for path in [
+        *outputs,
+        ".work/train-0.lock",
+        ".venv/x",
+        "data/.cache.1.tmp/photos.npy",
+        "metrics/.scores.csv.1.tmp",
+    ]:
+        name = path.replace("${item.fold}", "0")
+        ignored = subprocess.run(["git", "check-ignore", "-q", name], cwd=ROOT, check=False).returncode == 0
+        assert ignored, name

@@ -1,0 +1,219 @@
+"""Stages as DVC runs them, one process each, in a folder of their own, on good and on bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from conftest import ROOT, csv_text, gif, jpeg, pack, picture, repack
+
+from carvana import submission
+from carvana.archive import Archive
+
+PHOTO = "331659860e11_02"
+
+
+def make_project(folder):
+    """A folder with the code and nothing else."""
+    folder.mkdir()
+    for name in ("stages", "src"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path):
+    return make_project(tmp_path / "project")
+
+
+def set_params(folder, **changes):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tiny = {"train_size": 64, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
+    for key, value in (tiny | changes).items():
+        section, _, name = key.partition("_")
+        content[section][name] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def stage(folder, *arguments, status=0):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
+    environment["OMP_NUM_THREADS"] = "1"
+    command = [sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stderr if status else done.stdout
+
+
+@pytest.fixture(scope="module")
+def _trained(_competition, tmp_path_factory):
+    folder = make_project(tmp_path_factory.mktemp("trained") / "project")
+    set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
+    for command in ("download", "resize", "split", "train 0", "evaluate", "predict", "encode", "score"):
+        stage(folder, *command.split())
+    return folder
+
+
+@pytest.fixture
+def trained(_trained, tmp_path, kaggle):
+    """A project of the test's own with everything up to a submission, whose source is `kaggle`."""
+    folder = tmp_path / "project"
+    shutil.copytree(_trained, folder, symlinks=True)
+    set_params(folder, data_source="local", data_local_dir=str(kaggle))
+    return folder
+
+
+def test_the_road_from_local_zips_to_a_submission(trained):
+    evaluation = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
+    assert evaluation["test"]["images"] == 2
+    assert evaluation["validation"]["images"] == 4
+    assert 0 <= evaluation["test"]["dice_worst"] <= evaluation["test"]["dice"] <= 1
+    assert json.loads((trained / "metrics/leaderboard.json").read_text(encoding="utf-8")) == {"images": 0}
+    rows = (trained / "data/submission.csv").read_text(encoding="ascii").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["img", "fffe00001111_01.jpg", "fffe00001111_02.jpg"]
+    assert "data/submission.csv is ready" in stage(trained, "summary")
+    assert "no rows" in stage(trained, "score", "data/submission.csv", "data/raw/test_masks.csv.zip", status=1)
+    assert "485,957" not in stage(trained, "train", "--summary")
+
+
+def test_evaluation_is_the_score_of_the_same_images_submitted(trained):
+    """The Dice of evaluate.json is that of a submission: photos swapped, `score` gives the same number."""
+    shutil.copy(trained / "data/raw/train.zip", trained / "data/raw/test.zip")
+    stage(trained, "predict")
+    scores = (trained / "metrics/scores.csv").read_text(encoding="ascii").splitlines()[1:]
+    names = sorted(row.split(",")[0] for row in scores)
+    with Archive(trained / "data/raw/train.zip") as archive:
+        with_names = csv_text([["img", "rle_mask"], *([name, "1 1"] for name in archive.photos)])
+    pack(trained / "data/raw/sample_submission.csv.zip", {"sample_submission.csv": with_names})
+    stage(trained, "encode")
+    dice = submission.score(trained / "data/submission.csv", trained / "data/raw/train_masks.zip")
+    assert {row.split(",")[0]: row.split(",")[2] for row in scores} == {name: f"{dice[name]:.6f}" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "member", "data", "at", "complaint"),
+    [
+        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0])[:9000], "resize", f"{PHOTO}.jpg is not a whole JPEG"),
+        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0][:64]), "resize", f"{PHOTO}.jpg is 1918×64"),
+        ("train_masks.zip", f"train_masks/{PHOTO}_mask.gif", gif(picture(0)[1] * 9), "resize", "has the values 0, 9"),
+        (
+            "train.zip",
+            "train/0cdf5b5d0ce2_01.jpg",
+            b"",
+            "download",
+            "no mask in data/raw/train_masks.zip for 0cdf5b5d0ce2",
+        ),
+        (
+            "train_masks.zip",
+            "train_masks/0cdf5b5d0ce2_01_mask.gif",
+            b"",
+            "download",
+            "no photo in data/raw/train.zip for",
+        ),
+        ("train.zip", f"{PHOTO}.jpg", b"", "download", f"train.zip holds {PHOTO}.jpg twice"),
+        (
+            "test.zip",
+            "test/fffe00001111_02.jpg",
+            b"\xff\xd8",
+            "predict",
+            "test.zip: fffe00001111_02.jpg is not a whole",
+        ),
+    ],
+)
+def test_bad_data_is_named_and_earlier_results_stay(trained, kaggle, spoiled, member, data, at, complaint):
+    before = {
+        path: path.read_bytes() for path in trained.glob("data/**/*") if path.is_file() and "raw" not in path.parts
+    }
+    repack(kaggle / spoiled, lambda members: members.update({member: data}))
+    if at != "download":
+        stage(trained, "download")
+    message = stage(trained, at, status=1)
+    assert message.startswith(f"error in {at}: ")
+    assert complaint in message
+    assert "Traceback" not in message
+    assert before == {
+        path: path.read_bytes() for path in trained.glob("data/**/*") if path.is_file() and "raw" not in path.parts
+    }
+
+
+def test_bad_files_are_named(project, kaggle):
+    set_params(project, data_source="local", data_local_dir=str(kaggle))
+    data = (kaggle / "test.zip").read_bytes()
+    (kaggle / "test.zip").write_bytes(data[:-999])
+    assert "test.zip is not a whole zip" in stage(project, "download", status=1)
+    (kaggle / "test.zip").unlink()
+    assert "has neither test.zip nor test" in stage(project, "download", status=1)
+    shutil.rmtree(project / "data")
+    assert "train.zip is missing; `dvc repro download`" in stage(project, "resize", status=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "complaint"),
+    [
+        ({"train_size": 100}, "resize", "train.size: 100 is not a multiple of 32"),
+        ({"train_sise": 128}, "resize", "train.sise is not a parameter; did you mean train.size?"),
+        ({"split_folds": 1}, "split", "split.folds"),
+        ({"split_folds": 5}, "split", "split.folds: 5; use fewer folds"),
+        ({"train_epochs": "many"}, "train", "train.epochs"),
+        ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not to be had here"),
+        ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "at epoch"),
+        ({"train_size": 96}, "train", "data/cache was made for another train.size"),
+        ({"data_source": "kaggle"}, "download", "data.source: kaggle is not built yet"),
+        ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
+    ],
+)
+def test_bad_parameters_are_named_and_earlier_results_stay(trained, kaggle, changes, at, complaint):
+    before = sorted((path, path.stat().st_mtime_ns) for path in trained.glob("[dm]*/**/*") if path.is_file())
+    set_params(trained, **({"data_source": "local", "data_local_dir": str(kaggle)} | changes))
+    message = stage(trained, at, status=1)
+    assert complaint in message
+    assert "Traceback" not in message
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in trained.glob("[dm]*/**/*") if path.is_file())
+
+
+def test_a_sample_that_names_an_image_that_test_lacks(trained, kaggle):
+    rows = csv_text([["img", "rle_mask"], ["fffe00001111_01.jpg", ""], ["fffe00001111_03.jpg", ""]])
+    before = (trained / "data/submission.csv").read_bytes()
+    pack(kaggle / "sample_submission.csv.zip", {"sample_submission.csv": rows})
+    assert "test.zip lacks: fffe00001111_03.jpg" in stage(trained, "download", status=1)
+    assert "data/predictions lacks: fffe00001111_03.jpg" in stage(trained, "encode", status=1)
+    assert (trained / "data/submission.csv").read_bytes() == before
+
+
+def test_a_full_disk_is_said(project, kaggle):
+    small = project / "data"
+    small.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=False).returncode
+    ):
+        pytest.skip("mounting a small disk needs root on Linux")
+    try:
+        set_params(project, data_source="local", data_local_dir=str(kaggle))
+        message = stage(project, "download", status=1)
+        assert "the disk is full" in message
+        assert "Traceback" not in message
+        assert not list(small.glob("**/*.tmp"))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_at_once_and_leaves_the_earlier_model(trained, number):
+    before = (trained / "models/fold-0.safetensors").read_bytes()
+    set_params(trained, train_epochs=100_000)
+    command = [sys.executable, "-m", "stages.train", "0"]
+    with subprocess.Popen(command, cwd=trained, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(6)
+        assert process.poll() is None, process.stderr.read()
+        process.send_signal(number)
+        started = time.monotonic()
+        assert process.wait(10) == 128 + number
+        assert time.monotonic() - started < 5
+        assert "Traceback" not in process.stderr.read()
+    assert (trained / "models/fold-0.safetensors").read_bytes() == before
+    assert not list(trained.glob("**/*.tmp"))
