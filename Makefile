@@ -25,10 +25,10 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 test: install ## Lint, and every test but the slow ones
 	ruff check .
 	ruff format --check .
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 test-all: install ## Every test
-	python -m pytest -m ""
+	python -m pytest -n 2 --dist loadfile -m ""
 
 clean: ## Remove the environment and what was begun; DVC's outputs and cache stay
 	rm -rf .venv .work
