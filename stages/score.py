@@ -18,7 +18,7 @@ def main() -> None:
     dice = submission.score(paths.SUBMISSION, paths.TEST_MASKS)
     # Without a truth (only the demo has one) there is no score, rather than a score of 0.
     content = {"dice": round(fmean(dice.values()), 6)} if dice else {}
-    write_json(paths.LEADERBOARD, content | {"images": len(dice)})
+    write_json(paths.LEADERBOARD, {"leaderboard": content | {"images": len(dice)}})
 
 
 def show(given: Path, truth: Path) -> None:

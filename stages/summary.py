@@ -9,7 +9,7 @@ from stages.stage import run
 
 
 def main() -> None:
-    evaluation, leaderboard = _read(paths.EVALUATION), _read(paths.LEADERBOARD)
+    evaluation, leaderboard = _read(paths.EVALUATION), _read(paths.LEADERBOARD)["leaderboard"]
     for role, scores in sorted(evaluation.items()):
         print(
             f"Dice at 1918×1280 on {scores['images']} photos of unseen {role} cars: {scores['dice']:.4f} "

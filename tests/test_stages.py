@@ -72,7 +72,9 @@ def test_the_road_from_local_zips_to_a_submission(trained):
     assert evaluation["test"]["images"] == 2
     assert evaluation["validation"]["images"] == 4
     assert 0 <= evaluation["test"]["dice_worst"] <= evaluation["test"]["dice"] <= 1
-    assert json.loads((trained / "metrics/leaderboard.json").read_text(encoding="utf-8")) == {"images": 0}
+    assert json.loads((trained / "metrics/leaderboard.json").read_text(encoding="utf-8")) == {
+        "leaderboard": {"images": 0}
+    }
     rows = (trained / "data/submission.csv").read_text(encoding="ascii").splitlines()
     assert [row.split(",")[0] for row in rows] == ["img", "fffe00001111_01.jpg", "fffe00001111_02.jpg"]
     assert "data/submission.csv is ready" in stage(trained, "summary")
