@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Stages are run as `python -m …`: it must be the environment's, also for those who never activate it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install submission test test-all lint clean
+.PHONY: help install submission test clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,13 +22,10 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 	dvc repro
 	@python -m stages.summary
 
-test: install ## Lint, and every test but the slow ones
+test: install ## Lint, and every test
 	ruff check .
 	ruff format --check .
 	python -m pytest -n 2 --dist loadfile
-
-test-all: install ## Every test
-	python -m pytest -n 2 --dist loadfile -m ""
 
 clean: ## Remove the environment and what was begun; DVC's outputs and cache stay
 	rm -rf .venv .work
