@@ -118,6 +118,12 @@ def test_decode_gives_a_mask_or_a_value_error(text):
     assert mask.tolist() == plain_decode(text, 4, 5)
 
 
+@pytest.mark.parametrize("text", [None, float("nan"), 12, b"1 1"])
+def test_what_is_no_text_is_refused(text):
+    with pytest.raises(ValueError, match="is not a text"):
+        rle.decode(text, 4, 5)
+
+
 def test_touching_runs_and_loose_white_space_are_read():
     assert rle.encode(rle.decode(" 1 2  3 1\n", 4, 5)) == "1 3"
 

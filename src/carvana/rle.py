@@ -44,6 +44,8 @@ def from_text(text: str, height: int, width: int) -> Runs:
     Raises ValueError for an odd count of numbers, a zero or negative number, a run that leaves the
     picture, runs out of order or overlapping, and anything that is not a number.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not a text; pandas reads an empty mask so, unless keep_default_na=False")  # noqa: TRY004
     text = text.strip()
     if not text:
         return np.empty((0, 2), dtype=np.int32)
