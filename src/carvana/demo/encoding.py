@@ -1,4 +1,4 @@
-"""Photos and masks as the bytes and the text that Kaggle's files hold."""
+"""Photos and masks as the bytes that Kaggle's files hold."""
 
 # Numba finds the types of its functions by itself.
 # ruff: noqa: ANN001, ANN202
@@ -71,12 +71,3 @@ def gif(mask: np.ndarray) -> bytes:
         b"!\xf9\x04\x00\x00\x00\x00\x00", b",\x00\x00\x00\x00", size, b"\x00", b"\x02",
         *(bytes([len(block)]) + block for block in blocks), b"\x00;",
     ])  # fmt: skip
-
-
-def run_lengths(mask: np.ndarray) -> str:
-    """Kaggle's run-length code of a mask: `start length ...`, row by row, pixels counted from 1."""
-    pixels = np.zeros(mask.size + 2, np.uint8)
-    pixels[1:-1] = mask.reshape(-1)
-    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    changes[1::2] -= changes[::2]
-    return " ".join(map(str, changes.tolist()))

@@ -1,7 +1,6 @@
 """Kaggle's files, written whole or not at all, the same bytes for the same seed."""
 
 import multiprocessing
-import os
 import signal
 import zipfile
 from collections import deque
@@ -17,9 +16,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from carvana.demo.encoding import gif, jpeg, run_lengths
+from carvana import rle
+from carvana.demo.encoding import gif, jpeg
 from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
+from carvana.work import die_with_parent, whole_file
 
 KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
 CARS_AHEAD = 2
@@ -54,12 +55,13 @@ def photograph(task: Task) -> list[Shot]:
     shots = []
     for view in task.views:
         photo, mask = take_photo(scene_of(task.seed, task.number), task.seed, task.number, view)
-        shots.append(Shot(jpeg(photo), gif(mask), run_lengths(mask) if task.with_runs else ""))
+        shots.append(Shot(jpeg(photo), gif(mask), rle.encode(mask) if task.with_runs else ""))
     return shots
 
 
 def _start_worker() -> None:
     """Keeps a worker process to one core, and lets Ctrl-C end it at once and without a traceback."""
+    die_with_parent()
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -84,13 +86,8 @@ def _photograph_all(tasks: list[Task], workers: int) -> Iterator[list[Shot]]:
 @contextmanager
 def _whole_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """A zip to fill under a temporary name; it gets its own name only when all went well."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            yield archive
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        yield archive
 
 
 def _member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
