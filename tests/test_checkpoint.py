@@ -21,6 +21,13 @@ def test_a_file_is_all_that_prediction_needs(tmp_path):
     assert torch.equal(loaded.model(photos), model.eval()(photos))
 
 
+def test_the_same_model_is_the_same_bytes(tmp_path):
+    model = models.build(NETWORK)
+    for number in range(10):
+        checkpoint.save(tmp_path / str(number), model, NETWORK, (64, 96))
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 def test_other_files_are_refused_by_name(tmp_path):
     path = tmp_path / "fold-0.safetensors"
     with pytest.raises(UserError, match=r"fold-0\.safetensors is missing"):
@@ -34,6 +41,8 @@ def test_other_files_are_refused_by_name(tmp_path):
     save_file({"weight": torch.zeros(1)}, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match="not a model of this pipeline"):
         checkpoint.load(path)
-    path.write_bytes(whole.replace(b'depth\\":3', b'depth\\":4'))
+    deeper = whole.replace(b'depth\\": 3', b'depth\\": 4')
+    assert deeper != whole
+    path.write_bytes(deeper)
     with pytest.raises(UserError, match="not a whole model"):
         checkpoint.load(path)

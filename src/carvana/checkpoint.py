@@ -26,7 +26,8 @@ class Trained:
 
 def save(path: Path, model: models.UNet, network: Network, size: tuple[int, int]) -> None:
     """Writes the weights of `model`, with the network's parameters and its size in the header."""
-    header = {"format": FORMAT, "network": network.model_dump_json(), "size": json.dumps(size)}
+    # One key: safetensors writes several in random order, and the same model would be other bytes.
+    header = {FORMAT: json.dumps({"network": network.model_dump(), "size": size})}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as temporary:
         temporary.write_bytes(serialize(weights, metadata=header))
@@ -37,10 +38,11 @@ def load(path: Path) -> Trained:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            if header.get("format") != FORMAT:
+            if FORMAT not in header:
                 raise UserError(f"{path} is not a model of this pipeline; `dvc repro train` makes one")
-            network = Network.model_validate_json(header["network"])
-            height, width = json.loads(header["size"])
+            description = json.loads(header[FORMAT])
+            network = Network.model_validate(description["network"])
+            height, width = description["size"]
             model = models.build(network)
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no dict
     except FileNotFoundError:
