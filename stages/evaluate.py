@@ -1,6 +1,6 @@
 """Scores on unseen cars into metrics/: `python -m stages.evaluate`."""
 
-from carvana import evaluation, params, paths, split
+from carvana import evaluation, history, models, params, paths, split
 from carvana.predict import Ensemble, Settings
 from carvana.work import write_json
 from stages.stage import run
@@ -22,7 +22,12 @@ def main() -> None:
         "test": score(folds, split.TEST, "test"),
     }
     evaluation.write_scores(paths.SCORES, [one for each in scores.values() for one in each])
-    write_json(paths.EVALUATION, {role: evaluation.summarise(each) for role, each in scores.items() if each})
+    model = {
+        "parameters": sum(models.count_parameters(model) for model in Ensemble.load(map(paths.model, folds)).models),
+        "epochs": sum(len(history.read(paths.history(fold))) for fold in folds),
+    }
+    summaries = {role: evaluation.summarise(each) for role, each in scores.items() if each}
+    write_json(paths.EVALUATION, summaries | {"model": model})
 
 
 if __name__ == "__main__":

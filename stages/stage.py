@@ -1,5 +1,6 @@
 """What every stage does around its work: one writer, errors for people, a quick end on a signal."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -19,7 +20,9 @@ def run(work: Callable[[], None], name: str) -> None:
     # An exception rather than sudden death, so that temporary files are removed and workers end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with only_writer(paths.WORK, name):
+        # Processes that torchrun starts share the lock of the stage that started it.
+        shared = "TORCHELASTIC_RUN_ID" in os.environ
+        with contextlib.nullcontext() if shared else only_writer(paths.WORK, name):
             work()
     except UserError as error:
         _fail(name, str(error), under_dvc)

@@ -10,7 +10,7 @@ from stages.stage import run
 
 def main() -> None:
     evaluation, leaderboard = _read(paths.EVALUATION), _read(paths.LEADERBOARD)["leaderboard"]
-    for role, scores in sorted(evaluation.items()):
+    for role, scores in sorted((role, scores) for role, scores in evaluation.items() if "dice" in scores):
         print(
             f"Dice at 1918×1280 on {scores['images']} photos of unseen {role} cars: {scores['dice']:.4f} "
             f"(worst {scores['dice_worst']:.4f})"

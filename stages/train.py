@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from carvana import cache, checkpoint, device, models, params, paths, split, training
+from carvana import cache, checkpoint, device, distributed, history, models, params, paths, resume, split, training
 from carvana.archive import car_of
 from carvana.errors import UserError
 from stages.stage import run
@@ -12,18 +12,38 @@ from stages.stage import run
 
 def main(fold: int) -> None:
     settings = params.load(paths.PARAMS)
+    models.require_size(settings.train.network, settings.train.height_and_width)
+    examples = read_examples(fold, settings.train.height_and_width)
+    if settings.runtime.processes > 1 and not distributed.launched():
+        distributed.launch(settings.runtime.processes, "stages.train", str(fold))
+        return
+    inputs = {
+        "cache": examples.cache.digest(),
+        "rows": str((examples.train.tolist(), examples.validation.tolist())),
+        "train": settings.train.model_dump_json(exclude={"folds"}),
+        "augment": settings.augment.model_dump_json(),
+    }
+    saved = resume.file_in(paths.unfinished(fold), resume.fingerprint(inputs, paths.CODE))
+    with distributed.joined(device.pick(settings.runtime.device)) as on:
+        model, epochs = training.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
+        if distributed.rank() == 0:
+            history.write(paths.history(fold), epochs)
+            checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
+
+
+def read_examples(fold: int, size: tuple[int, int]) -> training.Examples:
     roles = split.read(paths.SPLIT)
     examples = cache.read(paths.CACHE)
-    if examples.size != settings.train.height_and_width:
+    if examples.size != size:
         raise UserError(f"{paths.CACHE} was made for another train.size; `dvc repro resize` makes it again")
+    if unknown := {car_of(name) for name in examples.names} - roles.keys():
+        raise UserError(f"{paths.SPLIT} lacks {len(unknown)} cars of {paths.CACHE}; `dvc repro split` makes it again")
     role_of_row = np.array([roles[car_of(name)] for name in examples.names])
     validation = np.flatnonzero(role_of_row == str(fold))
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))
     if not len(validation) or not len(train):
         raise UserError(f"fold {fold} has {len(validation)} photos to validate and {len(train)} to train on")
-    model, history = training.fit(examples, train, validation, settings.train, device.pick(settings.runtime.device))
-    training.write_history(paths.history(fold), history)
-    checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
+    return training.Examples.of(examples, train, validation)
 
 
 def summarise() -> None:
@@ -36,4 +56,5 @@ if __name__ == "__main__":
     parser.add_argument("fold", type=int, nargs="?", default=0)
     parser.add_argument("--summary", action="store_true")
     arguments = parser.parse_args()
-    run(summarise if arguments.summary else lambda: main(arguments.fold), f"train-{arguments.fold}")
+    name = "summary" if arguments.summary else f"train-{arguments.fold}"
+    run(summarise if arguments.summary else lambda: main(arguments.fold), name)

@@ -128,3 +128,9 @@ def read_params(**changes):
         section, _, name = key.partition("_")
         content[section][name] = value
     return params.Params.model_validate(content)
+
+
+def read_network(**changes):
+    """The committed network, small, with some keys changed."""
+    small = {"depth": 3, "width": 4}
+    return read_params(**{f"train_{key}": value for key, value in (small | changes).items()}).train.network

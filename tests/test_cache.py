@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, gif, jpeg, picture, repack
 
-from carvana import cache, photos
+from carvana import cache, photos, rle, shards
 from carvana.archive import Archive, mask_of
 from carvana.errors import UserError
 
@@ -27,6 +27,7 @@ def test_rows_are_what_the_decode_path_makes(kaggle, tmp_path):
             photo = photos.decode_photo(archive.read(name), name, SIZE)
             assert np.array_equal(made.read_photos(np.array([row]))[0], photo)
             mask = photos.decode_mask(masks.read(mask_of(name)), name)
+            assert np.array_equal(made.read_truth(np.array([row]))[0], rle.to_runs(mask))
             assert np.array_equal(made.read_masks(np.array([row]))[0], photos.soften(mask, SIZE))
 
 
@@ -41,7 +42,7 @@ def test_rows_are_read_in_the_order_asked_for(kaggle, tmp_path):
 def test_bytes_do_not_depend_on_the_number_of_processes(kaggle, tmp_path):
     write(kaggle, tmp_path / "one", 1)
     write(kaggle, tmp_path / "two", 2)
-    for name in ("photos.npy", "masks.npy", "index.csv"):
+    for name in ("photos.npy", "masks.npy", "truth.parquet", "index.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -64,9 +65,19 @@ def test_bad_pictures_are_named_and_the_earlier_cache_stays(kaggle, tmp_path, sp
     assert [path.name for path in tmp_path.glob("*cache*")] == ["cache"], "nothing half-written is left"
 
 
+def test_the_digest_is_of_every_byte(kaggle, tmp_path):
+    write(kaggle, tmp_path / "one")
+    repack(
+        kaggle / "train_masks.zip",
+        lambda members: members.update({"train_masks/331659860e11_02_mask.gif": gif(picture(3)[1])}),
+    )
+    write(kaggle, tmp_path / "two")
+    assert cache.read(tmp_path / "one").digest() != cache.read(tmp_path / "two").digest()
+
+
 def test_a_cache_cut_short_is_refused(kaggle, tmp_path):
     write(kaggle, tmp_path / "cache")
-    (tmp_path / "cache" / "index.csv").write_text("image\n", encoding="ascii")
+    (tmp_path / "cache" / "index.csv").write_text("image,digest\n", encoding="ascii")
     with pytest.raises(UserError, match="not a whole cache"):
         cache.read(tmp_path / "cache")
     with pytest.raises(UserError, match="dvc repro resize"):
@@ -104,7 +115,9 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
         folder.mkdir()
         for name, shape in (("photos", (count, 512, 512, 3)), ("masks", (count, 512, 512))):
             np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, shape)
-        (folder / "index.csv").write_text("\n".join(["image", *map(str, range(count)), ""]), encoding="ascii")
+        names = [str(row) for row in range(count)]
+        (folder / "index.csv").write_text("\n".join(["image,digest", *(f"{name}," for name in names), ""]))
+        shards.write(folder / "truth.parquet", names, [np.empty((0, 2), np.int32)] * count)
         command = [sys.executable, "-c", probe, str(ROOT / "src"), str(folder)]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) // 1024)
     assert peaks[1] < peaks[0] + 40, peaks

@@ -1,12 +1,12 @@
 import pytest
 import torch
+from conftest import read_network
 from safetensors.torch import save_file
 
 from carvana import checkpoint, models
 from carvana.errors import UserError
-from carvana.params import Network
 
-NETWORK = Network(depth=3, width=4, batch_norm=True, head="plain", dropout=0.1)
+NETWORK = read_network(dropout=0.1)
 
 
 def test_a_file_is_all_that_prediction_needs(tmp_path):

@@ -1,25 +1,22 @@
 import numpy as np
 import pytest
 import torch
+from conftest import read_network
 from torch.nn import functional
 
-from carvana import models
-from carvana.params import Network
+from carvana import models, unet
+from carvana.errors import UserError
 
 SLIDES = {"width": 8, "batch_norm": False, "head": "slides", "dropout": 0.5}
 
 
-def network(**changes):
-    return Network(**({"depth": 3, "width": 4, "batch_norm": True, "head": "plain", "dropout": 0.0} | changes))
-
-
 @pytest.mark.parametrize(("depth", "parameters"), [(5, 485_957), (4, 120_965)])
 def test_the_slides_networks_have_the_slides_parameters(depth, parameters):
-    assert models.count_parameters(models.build(Network(depth=depth, **SLIDES))) == parameters
+    assert models.count_parameters(models.build(read_network(depth=depth, **SLIDES))) == parameters
 
 
 def test_summary_is_the_slides_table():
-    table = models.summary(models.build(Network(depth=5, **SLIDES)), (512, 512)).splitlines()
+    table = models.summary(models.build(read_network(depth=5, **SLIDES)), (512, 512)).splitlines()
     parameters = [int(line.split()[-1].replace(",", "")) for line in table]
     encoder = [224, 584, 1168, 2320, 4640, 9248, 18496, 36928, 73856, 147584]
     decoder = [32832, 73792, 36928, 8224, 18464, 9248, 2064, 4624, 2320, 520, 1160, 584]
@@ -31,16 +28,59 @@ def test_summary_is_the_slides_table():
 @pytest.mark.parametrize("head", ["plain", "slides"])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_photos_in_and_one_logit_a_pixel_out(head, batch_norm):
-    model = models.build(network(head=head, batch_norm=batch_norm)).eval()
+    model = models.build(read_network(head=head, batch_norm=batch_norm)).eval()
     logits = model(torch.randint(0, 256, (2, 32, 64, 3), dtype=torch.uint8))
     assert logits.shape == (2, 32, 64)
     assert logits.dtype == torch.float32
     assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear", "transposed"])
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_patches_and_upsamplings_keep_the_size(upsampling, patch):
+    model = models.build(read_network(upsampling=upsampling, patch=patch)).eval()
+    assert model(torch.randint(0, 256, (2, 32, 64, 3), dtype=torch.uint8)).shape == (2, 32, 64)
+
+
+def test_a_patched_network_sees_and_answers_every_pixel():
+    """The gradient of one pixel's logit reaches its own colour, and no other logit of its square is the same."""
+    torch.manual_seed(0)
+    model = models.build(read_network(patch=2, width=16))
+    photos = (torch.rand(1, 32, 32, 3) * 255).requires_grad_()
+    logits = model(photos)
+    for row, column in ((8, 8), (8, 9), (9, 8), (9, 9)):
+        (gradient,) = torch.autograd.grad(logits[0, row, column], photos, retain_graph=True)
+        assert gradient[0, row, column].abs().sum() > 0
+    assert logits[0, 8:10, 8:10].unique().numel() == 4
+
+
+def test_floats_and_bytes_are_the_same_photo():
+    model = models.build(read_network()).eval()
+    photos = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8)
+    assert torch.equal(model(photos), model(photos.float()))
+
+
+def test_a_size_that_cannot_be_halved_is_named():
+    models.require_size(read_network(depth=5), (32, 64))
+    with pytest.raises(UserError, match=r"train\.size: 96×96 is not a multiple of 64.*train\.depth: 6"):
+        models.require_size(read_network(depth=6, patch=2), (96, 96))
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "complaint"),
+    [
+        ({"arch": "unetplusplus"}, "none", r"train\.arch: unetplusplus needs a train\.encoder"),
+        ({}, "imagenet", r"train\.encoder_weights: there are none without a train\.encoder"),
+    ],
+)
+def test_names_that_do_not_go_together(changes, weights, complaint):
+    with pytest.raises(UserError, match=complaint):
+        models.build(read_network(**changes), weights)
+
+
 def test_upsampling_is_kerass_same_convolution():
     """Keras pads a 2×2 kernel below and to the right: output (0, 0) sees inputs (0, 0) to (1, 1)."""
-    up = models._Up(1, 1, norm=False)
+    up = unet._NearestUp(1, 1, norm=False)
     with torch.no_grad():
         up.convolution[0].weight.fill_(1)
         up.convolution[0].bias.fill_(0)
@@ -52,9 +92,9 @@ def test_upsampling_is_kerass_same_convolution():
 
 
 def test_dropout_acts_on_the_two_deepest_levels_and_in_training_only():
-    model = models.build(network(depth=4, dropout=0.5))
+    model = models.build(read_network(depth=4, dropout=0.5))
     seen = []
-    model.dropout.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape[1]))
+    model.network.dropout.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape[1]))
     model(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
     assert seen == [16, 32]
     model.eval()
@@ -64,7 +104,7 @@ def test_dropout_acts_on_the_two_deepest_levels_and_in_training_only():
 
 def test_every_parameter_learns():
     torch.manual_seed(0)
-    model = models.build(network())
+    model = models.build(read_network())
     logits = model(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
     functional.binary_cross_entropy_with_logits(logits, torch.rand(2, 32, 32)).backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())

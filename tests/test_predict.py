@@ -3,17 +3,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import repack
+from conftest import read_network, repack
 from torch.nn import functional
 
-from carvana import models, photos, predict, rle
+from carvana import fullsize, models, photos, predict, rle
 from carvana.archive import Archive
 from carvana.checkpoint import Trained
 from carvana.errors import UserError
-from carvana.params import Network
 
 CPU = torch.device("cpu")
-NETWORK = Network(depth=2, width=2, batch_norm=True, head="plain", dropout=0.0)
+NETWORK = read_network(depth=2, width=2)
 
 
 def trained(seed, size=(64, 64)):
@@ -36,14 +35,14 @@ def test_runs_of_logits_are_those_of_the_plain_route(size, threshold):
     coarse = random.normal(size=(8, 8)).astype(np.float32)
     smooth = functional.interpolate(torch.from_numpy(coarse)[None, None], size, mode="bicubic")[0, 0].numpy()
     for logits in (smooth, random.normal(size=size).astype(np.float32)):
-        mask = rle.to_mask(predict.runs_of_logits(logits, threshold), photos.HEIGHT, photos.WIDTH)
+        mask = rle.to_mask(fullsize.runs_of_logits(logits, threshold), photos.HEIGHT, photos.WIDTH)
         # float32 against float64: a pixel on the threshold itself may fall to either side.
         assert np.count_nonzero(mask != plain_mask(logits, threshold)) <= 20
 
 
 def test_all_car_and_no_car():
-    assert predict.runs_of_logits(np.full((64, 64), -5, np.float32), 0.5).tolist() == []
-    full = predict.runs_of_logits(np.full((64, 64), 5, np.float32), 0.5)
+    assert fullsize.runs_of_logits(np.full((64, 64), -5, np.float32), 0.5).tolist() == []
+    full = fullsize.runs_of_logits(np.full((64, 64), 5, np.float32), 0.5)
     assert full.tolist() == [[1, photos.HEIGHT * photos.WIDTH]]
 
 
@@ -52,7 +51,7 @@ def test_logits_that_are_not_finite_are_refused(value):
     logits = np.zeros((64, 64), np.float32)
     logits[3, 4] = value
     with pytest.raises(UserError, match="not finite"):
-        predict.runs_of_logits(logits, 0.5)
+        fullsize.runs_of_logits(logits, 0.5)
 
 
 @pytest.mark.parametrize(("workers", "batch_size"), [(1, 1), (2, 3), (4, 100)])
@@ -67,7 +66,7 @@ def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(kaggle, wor
             photo = photos.decode_photo(archive.read(prediction.photo), prediction.photo, (64, 64))
             alone = predict.compute_logits(ensemble, photo[None], CPU)[0]
             assert np.allclose(prediction.logits, alone, atol=1e-4)
-            assert np.array_equal(prediction.runs, predict.runs_of_logits(prediction.logits, 0.5))
+            assert np.array_equal(prediction.runs, fullsize.runs_of_logits(prediction.logits, 0.5))
 
 
 def test_an_ensemble_averages_logits_and_refuses_two_sizes():

@@ -1,63 +1,204 @@
-import csv
-from dataclasses import replace
+import os
+import subprocess
+import sys
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 import torch
-from conftest import read_params
+from conftest import ROOT, read_params
 
-from carvana import augment, cache, losses, training
+from carvana import cache, metrics, resume, training
 from carvana.errors import UserError
+from carvana.fullsize import runs_of_logits
 
 CPU = torch.device("cpu")
+TINY = {"size": 64, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
+# Everything with a state of its own, or with chance in it.
+STATEFUL = {"dropout": 0.2, "ema": 0.9, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "plateau", "clip": 1.0}
+CHANGED = {"flip": 0.5, "rotation": 20.0, "brightness": 0.2}
 
 
 @pytest.fixture(scope="module")
 def examples(_competition, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache") / "cache"
     cache.write(_competition[0] / "train.zip", _competition[0] / "train_masks.zip", folder, (64, 64), 1)
-    return cache.read(folder)
+    return training.Examples.of(cache.read(folder), np.arange(8), np.arange(8, 10))
 
 
 def settings(**changes):
-    tiny = {"size": 64, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
-    return read_params(**{f"train_{key}": value for key, value in (tiny | changes).items()}).train
+    return read_params(**{f"train_{key}": value for key, value in (TINY | changes).items()}).train
 
 
-def fit(examples, **changes):
-    return training.fit(examples, np.arange(8), np.arange(8, 10), settings(**changes), CPU)
+def limits(**changes):
+    return read_params(**{f"augment_{key}": value for key, value in changes.items()}).augment
 
 
-def test_it_learns_ellipses(examples):
-    _, history = fit(examples, epochs=20, learning_rate=0.01)
+def fit(examples, saved, augment=None, **changes):
+    runtime = read_params().runtime
+    return training.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns_ellipses(examples, tmp_path):
+    _, history = fit(examples, tmp_path / "epoch.pt", epochs=30, learning_rate=0.01)
     assert history[-1].train_loss < history[0].train_loss / 2
     assert max(epoch.validation_dice for epoch in history) > 0.9
 
 
-def test_the_same_seed_is_the_same_model_and_another_is_not(examples):
-    weights = [fit(examples, seed=seed)[0].state_dict() for seed in (1, 1, 2)]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "bce_log_dice", "optimizer": "adamw", "weight_decay": 0.01},
+        {"loss": "boundary_bce", "optimizer": "sgd", "learning_rate": 0.1, "schedule": "cosine", "warmup": 1.0},
+        {"loss": "bce_dice", "ema": 0.5, "clip": 1.0, "accumulate": 2, "masks": "hard", "patch": 2, "width": 8},
+        {"loss": "dice", "precision": "bfloat16", "upsampling": "bilinear"},
+    ],
+)
+def test_every_way_of_training_learns(examples, tmp_path, changes):
+    _, history = fit(
+        examples, tmp_path / "epoch.pt", limits(**CHANGED), **({"epochs": 40, "learning_rate": 0.01} | changes)
+    )
+    assert history[-1].train_loss < history[0].train_loss * 0.8
+    assert max(epoch.validation_dice for epoch in history) > 0.75
 
 
-def test_the_model_is_that_of_its_best_epoch(examples):
-    model, history = fit(examples, epochs=6, learning_rate=0.03)
-    best = max(epoch.validation_dice for epoch in history)
-    assert training.validate(model, examples, np.arange(8, 10), 4, CPU)[1] == pytest.approx(best)
+def test_the_same_seed_is_the_same_model_and_another_is_not(examples, tmp_path):
+    made = [fit(examples, tmp_path / str(i), seed=seed)[0].state_dict() for i, seed in enumerate((1, 1, 2))]
+    assert equal(made[0], made[1])
+    assert not equal(made[0], made[2])
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_names(examples):
+def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
+    model, history = fit(examples, tmp_path / "epoch.pt", epochs=6, learning_rate=0.03)
+    highest = max(epoch.validation_dice_full_size for epoch in history)
+    scores = training.validate(model, examples, settings(), 2)
+    assert scores[2] == pytest.approx(highest)
+    with torch.inference_mode():
+        logits = model(training.read_batch(examples.cache, examples.validation, CPU)[0]).numpy()
+    truth = examples.cache.read_truth(examples.validation)
+    dice = [
+        metrics.overlap_of_runs(runs_of_logits(one, 0.5), runs).dice for one, runs in zip(logits, truth, strict=True)
+    ]
+    assert scores[2] == pytest.approx(np.mean(dice))
+
+
+def test_the_average_of_the_weights_is_what_is_kept(examples, tmp_path):
+    plain = fit(examples, tmp_path / "plain")[0].state_dict()
+    averaged, history = fit(examples, tmp_path / "averaged", ema=0.99)
+    assert not equal(plain, averaged.state_dict())
+    assert max(epoch.validation_loss for epoch in history) > 0
+    assert training.validate(averaged, examples, settings(), 1)[2] == pytest.approx(
+        max(epoch.validation_dice_full_size for epoch in history)
+    )
+
+
+def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, tmp_path):
+    whole = fit(examples, tmp_path / "whole", batch_norm=False, batch_size=4)[1]
+    pieces = fit(examples, tmp_path / "pieces", batch_norm=False, batch_size=4, accumulate=4)[1]
+    ragged = fit(examples, tmp_path / "ragged", batch_norm=False, batch_size=6, accumulate=3)[1]
+    as_one = fit(examples, tmp_path / "as_one", batch_norm=False, batch_size=6)[1]
+    for one, other in ((whole, pieces), (as_one, ragged)):
+        assert np.allclose([astuple(epoch) for epoch in one], [astuple(epoch) for epoch in other], rtol=1e-3)
+
+
+def test_patience_ends_a_training_that_gets_no_better(examples, tmp_path):
+    _, history = fit(examples, tmp_path / "epoch.pt", epochs=30, patience=2, learning_rate=1e-9, schedule="constant")
+    best = max(range(len(history)), key=lambda i: history[i].validation_dice_full_size)
+    assert len(history) == best + 3 < 30
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_names(examples, tmp_path):
     with pytest.raises(UserError, match=r"at epoch \d+/20, step \d, on .*_0[12]\.jpg.*train\.learning_rate"):
-        fit(examples, epochs=20, learning_rate=1e30, batch_norm=False)
+        fit(examples, tmp_path / "epoch.pt", epochs=20, learning_rate=1e30, batch_norm=False)
 
 
-def test_history_is_a_row_an_epoch(tmp_path):
-    first = training.Epoch(1, 0.5, 0.25, 1 / 3, 0.75)
-    training.write_history(tmp_path / "fold-0.csv", [first, replace(first, epoch=2)])
-    with (tmp_path / "fold-0.csv").open(encoding="ascii", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert rows[0]["validation_loss"] == "0.333333"
+def test_too_little_memory_says_what_to_lower(examples, tmp_path):
+    probe = (
+        "import resource, sys; sys.path[:0] = ['tests', 'src']\n"
+        "from pathlib import Path\nimport numpy as np, torch\nfrom carvana import cache, training\n"
+        "from conftest import read_params\nfrom carvana.errors import UserError\n"
+        "examples = training.Examples.of(cache.read(Path(sys.argv[1])), np.arange(8), np.arange(8, 10))\n"
+        "made = read_params(train_size=64, train_width=1024, train_batch_size=8, train_epochs=1)\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, -1))\n"
+        "try: training.fit(examples, made.train, made.augment, made.runtime, torch.device('cpu'), Path(sys.argv[2]))\n"
+        "except UserError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", probe, str(examples.cache.folder), str(tmp_path / "epoch.pt")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("out of memory")
+    assert "train.batch_size" in done.stdout
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3])
+def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(examples, tmp_path, stopped_after, monkeypatch):
+    changes = STATEFUL | {"epochs": 5}
+    whole, history = fit(examples, tmp_path / "whole", limits(**CHANGED), **changes)
+    save = resume.save
+
+    def save_and_stop(path, state):
+        save(path, state)
+        if len(state["history"]) == stopped_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(resume, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(examples, tmp_path / "stopped", limits(**CHANGED), **changes)
+    monkeypatch.setattr(resume, "save", save)
+    resumed, resumed_history = fit(examples, tmp_path / "stopped", limits(**CHANGED), **changes)
+    assert equal(whole.state_dict(), resumed.state_dict())
+    assert history == resumed_history
+
+
+def test_a_finished_training_is_not_done_again(examples, tmp_path, monkeypatch):
+    model, history = fit(examples, tmp_path / "epoch.pt")
+    monkeypatch.setattr(training, "train_epoch", None)
+    again, same_history = fit(examples, tmp_path / "epoch.pt")
+    assert equal(model.state_dict(), again.state_dict())
+    assert history == same_history
+
+
+@pytest.mark.parametrize("kept", [0, 100, -100])
+def test_a_resume_file_cut_short_is_said_and_training_starts_over(examples, tmp_path, capsys, kept):
+    path = tmp_path / "epoch.pt"
+    model, history = fit(examples, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    again, same_history = fit(examples, path)
+    assert "training starts over" in capsys.readouterr().out
+    assert equal(model.state_dict(), again.state_dict())
+    assert history == same_history
+
+
+def test_a_resume_file_runs_no_code(tmp_path, capsys):
+    class Malice:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "run"),)
+
+    torch.save({"model": Malice()}, tmp_path / "epoch.pt")
+    assert resume.load(tmp_path / "epoch.pt") is None
+    assert "training starts over" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fingerprint_changes_with_parameters_and_code(tmp_path):
+    (tmp_path / "code.py").write_text("a = 1", encoding="utf-8")
+    first = resume.fingerprint({"train": "1", "cache": "2"}, tmp_path)
+    assert first == resume.fingerprint({"cache": "2", "train": "1"}, tmp_path)
+    assert first != resume.fingerprint({"cache": "2", "train": "2"}, tmp_path)
+    (tmp_path / "code.py").write_text("a = 2", encoding="utf-8")
+    assert first != resume.fingerprint({"train": "1", "cache": "2"}, tmp_path)
+
+
+def test_the_latest_three_trainings_are_kept(tmp_path):
+    for number in range(5):
+        path = resume.file_in(tmp_path, str(number))
+        path.write_bytes(b"x")
+        os.utime(path.parent, (number, number))
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["2", "3", "4"]
 
 
 def test_dice_per_photo():
@@ -66,31 +207,7 @@ def test_dice_per_photo():
     assert training.dice_per_photo(logits, coverage).tolist() == pytest.approx([1, 2 / 3, 1])
 
 
-def test_cross_entropy_is_the_slides_formula_and_orders_predictions():
-    coverage = torch.tensor([[[0.0, 0.25, 1.0]]])
-
-    def loss(*probabilities):
-        return losses.binary_cross_entropy(torch.logit(torch.tensor([[probabilities]])), coverage).item()
-
-    p, y = np.array([0.1, 0.3, 0.8]), np.array([0, 0.25, 1])
-    assert loss(*p) == pytest.approx(float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()), rel=1e-5)
-    assert loss(0.01, 0.25, 0.99) < loss(0.2, 0.3, 0.8) < loss(0.9, 0.9, 0.1)
-
-
-@pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_flip_moves_photo_and_mask_together(probability):
-    photos = torch.randint(0, 256, (3, 4, 6, 3), dtype=torch.uint8)
-    masks = photos[..., 0].clone()
-    flipped, flipped_masks = augment.flip(photos, masks, probability, torch.Generator().manual_seed(0))
-    assert torch.equal(flipped[..., 0], flipped_masks)
-    assert torch.equal(flipped, photos.flip(2) if probability else photos)
-
-
-def test_flip_flips_some_and_the_same_ones_for_a_seed():
-    photos = torch.arange(64 * 2, dtype=torch.uint8).reshape(64, 1, 2, 1).expand(-1, -1, -1, 3)
-    masks = photos[..., 0]
-    once, _ = augment.flip(photos, masks, 0.5, torch.Generator().manual_seed(3))
-    again, _ = augment.flip(photos, masks, 0.5, torch.Generator().manual_seed(3))
-    assert torch.equal(once, again)
-    changed = (once != photos).any(dim=(1, 2, 3)).sum().item()
-    assert 16 < changed < 48
+def test_targets_are_soft_or_hard():
+    masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
+    assert training.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
+    assert training.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]

@@ -20,11 +20,11 @@ FORMAT = "carvana-1"
 class Trained:
     """A network with the size (height, width) that it was trained at."""
 
-    model: models.UNet
+    model: models.Model
     size: tuple[int, int]
 
 
-def save(path: Path, model: models.UNet, network: Network, size: tuple[int, int]) -> None:
+def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
     """Writes the weights of `model`, with the network's parameters and its size in the header."""
     # One key: safetensors writes several in random order, and the same model would be other bytes.
     header = {FORMAT: json.dumps({"network": network.model_dump(), "size": size})}

@@ -51,30 +51,63 @@ class Split(_Frozen):
     seed: Annotated[int, Field(ge=0)]
 
 
-class Network(_Frozen):
-    """The slides' U-Net; see `carvana.models.UNet`."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
+
+class Network(_Frozen):
+    """Which network; see `carvana.models.build`. What follows `encoder` is of the slides' U-Net alone."""
+
+    arch: str
+    encoder: str
     depth: Annotated[int, Field(ge=2, le=6)]
     width: Annotated[int, Field(ge=1, le=1024)]
+    patch: Literal[1, 2, 4]
     batch_norm: bool
     head: Literal["plain", "slides"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    upsampling: Literal["nearest", "bilinear", "transposed"]
+    dropout: Share
+
+
+class Augment(_Frozen):
+    """How far a photo may be changed in training; see `carvana.augment.Augmentation`."""
+
+    flip: Probability
+    rotation: Annotated[float, Field(ge=0, le=25)]
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    scale: Share
+    brightness: Share
+    contrast: Share
+    saturation: Probability
+    hue: Annotated[float, Field(ge=0, le=180)]
 
 
 class Train(Network):
-    """What is trained, on what, and how."""
+    """What is trained, on what, and how; see `carvana.training.fit`."""
 
     size: Annotated[
         int | Annotated[tuple[int, int], Field(strict=False)],
         AfterValidator(_multiples_of_32),
     ]
-    folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1), AfterValidator(_unique)]
+    encoder_weights: str
+    masks: Literal["soft", "hard"]
+    loss: Literal["bce", "dice", "bce_dice", "bce_log_dice", "boundary_bce"]
+    dice_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    boundary_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     epochs: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=1)]
+    accumulate: Annotated[int, Field(ge=1)]
+    optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    schedule: Literal["constant", "one_cycle"]
-    flip: Annotated[float, Field(ge=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
+    warmup: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    clip: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    ema: Share
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
     seed: Annotated[int, Field(ge=0)]
+    folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1), AfterValidator(_unique)]
 
     @property
     def height_and_width(self) -> tuple[int, int]:
@@ -85,6 +118,12 @@ class Train(Network):
     def network(self) -> Network:
         """The part that says which network it is."""
         return Network(**{key: getattr(self, key) for key in Network.model_fields})
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} cannot be computed in {self.accumulate} equal pieces")
+        return self
 
 
 class Predict(_Frozen):
@@ -99,6 +138,8 @@ class Runtime(_Frozen):
     device: str
     workers: Annotated[int, Field(ge=0, le=1024)]
     batch_size: Annotated[int, Field(ge=1)]
+    processes: Annotated[int, Field(ge=1, le=1024)]
+    compile: bool
 
 
 class Params(_Frozen):
@@ -108,6 +149,7 @@ class Params(_Frozen):
     demo: Demo
     split: Split
     train: Train
+    augment: Augment
     predict: Predict
     runtime: Runtime
 

@@ -23,6 +23,7 @@ SCORES = Path("metrics/scores.csv")
 LEADERBOARD = Path("metrics/leaderboard.json")
 
 WORK = Path(".work")
+CODE = Path(__file__).parent
 
 
 def model(fold: int) -> Path:
@@ -33,3 +34,8 @@ def model(fold: int) -> Path:
 def history(fold: int) -> Path:
     """Loss and Dice by epoch of that model's training."""
     return MODELS / f"fold-{fold}.csv"
+
+
+def unfinished(fold: int) -> Path:
+    """Where that model's training keeps what it goes on from after a stop."""
+    return WORK / f"train-{fold}"

@@ -1,6 +1,5 @@
 """Photos in a zip → decode → networks → logits → run lists at 1918×1280, in flat memory."""
 
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,8 +15,9 @@ from torch import nn
 from carvana import checkpoint, device, rle
 from carvana.archive import Archive
 from carvana.errors import UserError
+from carvana.fullsize import runs_of_logits
 from carvana.params import Params
-from carvana.photos import HEIGHT, WIDTH, decode_photo
+from carvana.photos import decode_photo
 
 _BATCHES_AHEAD = 2  # decoded while the networks compute
 
@@ -88,19 +87,6 @@ def compute_logits(ensemble: Ensemble, photos: NDArray[np.uint8], on: torch.devi
     """Logits float32 [n, height, width] of photos uint8 [n, height, width, 3]."""
     with device.precision(on):
         return ensemble(torch.from_numpy(photos).to(on)).float().cpu().numpy()
-
-
-def runs_of_logits(logits: NDArray[np.float32], threshold: float) -> rle.Runs:
-    """Runs at 1918×1280 of where the probability exceeds `threshold`.
-
-    Logits [height, width] are interpolated bilinearly between pixel centres (torch's align_corners=False) and
-    compared at full size: hardening them at network size would cost 0.2 to 0.5 % of Dice. Raises UserError
-    where a logit is not finite.
-    """
-    if not np.isfinite(logits).all():
-        raise UserError("the network's output is not finite; its training has diverged: lower train.learning_rate")
-    level = math.log(threshold / (1 - threshold))
-    return rle.to_runs(cv2.resize(logits, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) > level)
 
 
 def _decoded(

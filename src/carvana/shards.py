@@ -1,4 +1,4 @@
-"""Predictions as shards: Parquet files of run lists, whole cars each, some 100 in all.
+"""Run lists by photo as Parquet: predictions in some 100 shards of whole cars, and the true ones beside the cache.
 
 Columns: `image` (string, the photo's name), `starts` and `lengths` (list<int32>, Kaggle's runs at 1918×1280,
 starts counted from 1). `pandas.read_parquet("data/predictions/000.parquet")` shows one.
@@ -63,4 +63,6 @@ def _table(path: Path, columns: list[str] | None) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns, schema=_SCHEMA)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} is not a whole shard ({error}); `dvc repro -f predict` makes it again") from error
+        raise UserError(
+            f"{path} is not a whole file of runs ({error}); `dvc repro -f` of its stage makes it again"
+        ) from error

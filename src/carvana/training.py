@@ -1,130 +1,222 @@
 """The training loop: plain functions over a model, a cache and rows of it."""
 
-import copy
-import csv
+import contextlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from carvana import augment, device, losses, models
+from carvana import device, distributed, losses, metrics, models, optimization, resume
+from carvana.augment import Augmentation
 from carvana.cache import Cache
 from carvana.errors import UserError
-from carvana.params import Train
-from carvana.work import whole_file
+from carvana.fullsize import runs_of_logits
+from carvana.history import Epoch, best
+from carvana.params import Augment, Runtime, Train
+from carvana.rle import Runs
+
+Rows = NDArray[np.integer]
+
+_LOOK_EVERY = 16  # steps between looks at the loss: each waits for the GPU
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """A row of a training's history: mean loss per photo, and mean Dice over photos at network size."""
+class Examples:
+    """Rows of a cache to train on and rows to validate on, the latter with their true runs at 1918×1280."""
 
-    epoch: int
-    train_loss: float
-    train_dice: float
-    validation_loss: float
-    validation_dice: float
+    cache: Cache
+    train: Rows
+    validation: Rows
+    truth: list[Runs]
+
+    @classmethod
+    def of(cls, cache: Cache, train: Rows, validation: Rows) -> "Examples":
+        """Examples with the truth that the cache holds."""
+        return cls(cache, train, validation, cache.read_truth(validation))
+
+
+@dataclass
+class Progress:
+    """What a training has reached, and all that its next epoch depends on."""
+
+    model: models.Model
+    average: Any | None  # timm's ModelEmaV3
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    history: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> models.Model:
+        """The model that is validated and kept: the average where there is one."""
+        return self.average.module if self.average is not None else self.model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best = state["best"]
 
 
 def fit(
-    cache: Cache,
-    train_rows: NDArray[np.integer],
-    validation_rows: NDArray[np.integer],
-    settings: Train,
-    on: torch.device,
-) -> tuple[models.UNet, list[Epoch]]:
-    """A model trained on some rows of the cache, as it was after its best epoch, and the history of all.
+    examples: Examples, settings: Train, limits: Augment, runtime: Runtime, on: torch.device, saved: Path
+) -> tuple[models.Model, list[Epoch]]:
+    """A model trained on the examples, as it was after its best epoch, and the history of all.
 
-    The best epoch is the one with the highest Dice on the validation rows. On one device with one number of
-    threads, the same rows, settings and seed give the same weights. Raises UserError on a loss that is not finite.
+    The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch
+    everything is written to `saved`, and a training that finds that file goes on from it. Every epoch draws from a
+    seed of its own, so that on one device with one number of threads the same examples and settings give the same
+    weights, however often the training was stopped. Raises UserError on a loss that is not finite, and where
+    memory does not suffice.
     """
-    torch.manual_seed(settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
-    model = models.build(settings.network).to(on)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    steps = settings.epochs * math.ceil(len(train_rows) / settings.batch_size)
-    schedule = _schedule(settings, optimizer, steps)
-    history: list[Epoch] = []
-    best = copy.deepcopy(model.state_dict())
-    for number in range(1, settings.epochs + 1):
-        order = train_rows[torch.randperm(len(train_rows), generator=generator).numpy()]
-        label = f"epoch {number}/{settings.epochs}"
-        train_loss, train_dice = train_epoch(model, optimizer, schedule, cache, order, settings, generator, label)
-        validation_loss, validation_dice = validate(model, cache, validation_rows, settings.batch_size, on)
-        if all(validation_dice > earlier.validation_dice for earlier in history):
-            best = copy.deepcopy(model.state_dict())
-        history.append(Epoch(number, train_loss, train_dice, validation_loss, validation_dice))
-    model.load_state_dict(best)
-    return model, history
+    device.keep_memory(on)
+    with device.enough_memory("lower train.batch_size or train.size, or raise train.accumulate"):
+        progress = _begin(settings, on)
+        if state := distributed.from_first(resume.load(saved) if distributed.rank() == 0 else None):
+            progress.load_state_dict(state)
+        forward = distributed.wrap(progress.model)
+        if runtime.compile:
+            forward = torch.compile(forward)
+        while not _ended(progress.history, settings):
+            train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits)
+            distributed.same_as_first(progress.judged)
+            scores = validate(progress.judged, examples, settings, runtime.workers)
+            progress.history.append(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
+            if best(progress.history) is progress.history[-1]:
+                progress.best = deepcopy(progress.judged.state_dict())
+            if distributed.rank() == 0:
+                resume.save(saved, progress.state_dict())
+    progress.model.load_state_dict(progress.best)
+    return progress.model, progress.history
 
 
 def train_epoch(
-    model: models.UNet,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    cache: Cache,
-    rows: NDArray[np.integer],
-    settings: Train,
-    generator: torch.Generator,
-    label: str,
-) -> tuple[float, float]:
-    """One pass over `rows` in their order; mean loss and mean Dice over the photos as they were met."""
-    model.train()
-    on = next(model.parameters()).device
-    loss_sum = dice_sum = torch.zeros((), device=on)
-    with tqdm(total=len(rows), desc=label, unit=" photos", disable=None) as progress:
-        seen = 0
-        for step, (batch, *pair) in enumerate(batches(cache, rows, settings.batch_size, on), start=1):
-            photos, masks = augment.flip(*pair, settings.flip, generator)
-            with device.precision(on):
-                logits = model(photos)
-            coverage = masks.float() / 255
-            loss = losses.binary_cross_entropy(logits, coverage)
-            _require_finite(loss, f"{label}, step {step}", [cache.names[row] for row in batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            loss_sum = loss_sum + loss.detach() * len(batch)
-            dice_sum = dice_sum + dice_per_photo(logits.detach(), coverage).sum()
-            seen += len(batch)
-            progress.update(len(batch))
-            progress.set_postfix(loss=f"{loss_sum.item() / seen:.4f}", dice=f"{dice_sum.item() / seen:.4f}")
-    return loss_sum.item() / seen, dice_sum.item() / seen
+    progress: Progress, forward: nn.Module, examples: Examples, settings: Train, limits: Augment
+) -> tuple[float, float, float]:
+    """One pass over the training rows: mean loss and mean Dice over the photos as they were met; the last rate.
+
+    `forward` computes what `progress.model` does, in whichever wrapping.
+    """
+    number = len(progress.history) + 1
+    _seed(settings.seed, number, distributed.rank())
+    generator = _generator(settings.seed, number)
+    order = examples.train[torch.randperm(len(examples.train), generator=generator).numpy()]
+    steps = math.ceil(len(order) / settings.batch_size)
+    label = f"epoch {number}/{settings.epochs}"
+    watch = _Watch(label, examples.cache.names)
+    progress.model.train()
+    with tqdm(total=len(order), desc=label, unit=" photos", disable=None if distributed.rank() == 0 else True) as bar:
+        for step in range(steps):
+            rows = order[step * settings.batch_size : (step + 1) * settings.batch_size]
+            changes = Augmentation.draw(len(rows), examples.cache.size, limits, generator)
+            at = (number - 1) * steps + step
+            rate = optimization.schedule(progress.optimizer, settings, at, steps, progress.history)
+            sums = _step(progress, forward, examples.cache, rows, changes, settings)
+            if progress.average is not None:
+                progress.average.update(progress.model, step=at)
+            watch.add(rows, sums)
+            bar.update(len(rows))
+            if step % _LOOK_EVERY == 0:
+                loss, dice = watch.look()
+                bar.set_postfix(loss=f"{loss:.4f}", dice=f"{dice:.4f}", refresh=False)
+    watch.look()
+    loss_sum, dice_sum = distributed.total(watch.sums).tolist()
+    return loss_sum / len(order), dice_sum / len(order), rate
+
+
+def _step(
+    progress: Progress, forward: nn.Module, cache: Cache, rows: Rows, changes: Augmentation, settings: Train
+) -> Tensor:
+    """One step of the optimizer on the batch of those rows; sums [2] of loss and Dice over this process's photos.
+
+    Losses are summed over photos and divided by the whole batch's count, so that the pieces that it is computed in
+    (`accumulate`, and processes) change nothing but what batch norm sees at a time.
+    """
+    on = next(progress.model.parameters()).device
+    world, pieces = distributed.world(), settings.accumulate
+    loss_of = losses.by_name(settings)
+    sums = torch.zeros(2, device=on)
+    progress.optimizer.zero_grad()
+    for piece in range(pieces):
+        part = _part(len(rows), distributed.rank() * pieces + piece, world * pieces)
+        # Without photos of its own a process still has to take part in averaging the gradients.
+        mine, counts = (part, 1.0) if part.stop > part.start else (slice(0, 1), 0.0)
+        pair = read_batch(cache, rows[mine], on)
+        photos, masks = changes.part(mine).apply(*pair)
+        target = coverage_of(masks, settings.masks)
+        unsynchronised = piece < pieces - 1 and world > 1
+        with forward.no_sync() if unsynchronised else contextlib.nullcontext():
+            with device.precision(on, settings.precision):
+                logits = forward(photos)
+            loss = counts * loss_of(logits, target).sum()
+            progress.scaler.scale(loss * world / len(rows)).backward()
+        sums += torch.stack([loss.detach(), counts * dice_per_photo(logits.detach(), target).sum()])
+    if settings.clip:
+        progress.scaler.unscale_(progress.optimizer)
+        nn.utils.clip_grad_norm_(progress.model.parameters(), settings.clip)
+    progress.scaler.step(progress.optimizer)
+    progress.scaler.update()
+    return sums
 
 
 @torch.inference_mode()
-def validate(
-    model: models.UNet, cache: Cache, rows: NDArray[np.integer], batch_size: int, on: torch.device
-) -> tuple[float, float]:
-    """Mean loss and mean Dice over the rows' photos, at network size, without augmentation."""
+def validate(model: models.Model, examples: Examples, settings: Train, workers: int) -> tuple[float, float, float]:
+    """Mean loss, mean Dice at network size and mean Dice at 1918×1280 over the validation rows, unaugmented."""
     model.eval()
-    loss_sum = dice_sum = 0.0
-    for batch, photos, masks in batches(cache, rows, batch_size, on):
-        with device.precision(on):
-            logits = model(photos)
-        coverage = masks.float() / 255
-        loss_sum += losses.binary_cross_entropy(logits, coverage).item() * len(batch)
-        dice_sum += dice_per_photo(logits, coverage).sum().item()
-    return loss_sum / len(rows), dice_sum / len(rows)
+    on = next(model.parameters()).device
+    loss_of = losses.by_name(settings)
+    sums = torch.zeros(3, device=on)
+    mine = range(distributed.rank(), len(examples.validation), distributed.world())
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        for start in range(0, len(mine), settings.batch_size):
+            places = np.array(mine[start : start + settings.batch_size])
+            photos, masks = read_batch(examples.cache, examples.validation[places], on)
+            with device.precision(on, settings.precision):
+                logits = model(photos)
+            target = coverage_of(masks, settings.masks)
+            loss = loss_of(logits, target).sum()
+            names = [examples.cache.names[row] for row in examples.validation[places]]
+            _require_finite(loss.item(), "the validation after an epoch", names)
+            full = pool.map(_dice_at_full_size, logits.cpu().numpy(), [examples.truth[place] for place in places])
+            sums += torch.stack([loss, dice_per_photo(logits, target).sum(), torch.tensor(sum(full), device=on)])
+    loss, dice, full_dice = (distributed.total(sums) / len(examples.validation)).tolist()
+    return loss, dice, full_dice
 
 
-def batches(
-    cache: Cache, rows: NDArray[np.integer], batch_size: int, on: torch.device
-) -> Iterator[tuple[NDArray[np.integer], Tensor, Tensor]]:
-    """Rows, photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device, batch by batch.
+def read_batch(cache: Cache, rows: Rows, on: torch.device) -> tuple[Tensor, Tensor]:
+    """Photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] of some rows, on the device.
 
     Read from the memory maps in this process: at 512² that is several times faster than through workers.
     """
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        photos, masks = cache.read_photos(batch), cache.read_masks(batch)
-        yield batch, torch.from_numpy(photos).to(on), torch.from_numpy(masks).to(on)
+    return torch.from_numpy(cache.read_photos(rows)).to(on), torch.from_numpy(cache.read_masks(rows)).to(on)
+
+
+def coverage_of(masks: Tensor, kind: str) -> Tensor:
+    """Targets float32 in 0–1 of masks uint8 in 0–255: coverage as it is (`soft`), or 0 and 1 (`hard`)."""
+    return (masks >= 128).float() if kind == "hard" else masks.float() / 255
 
 
 def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
@@ -135,26 +227,75 @@ def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
     return torch.where(total > 0, 2 * both / total.clamp(min=1), torch.ones_like(total, dtype=torch.float32))
 
 
-def write_history(path: Path, history: list[Epoch]) -> None:
-    """Writes a row an epoch, for `dvc plots`."""
-    columns = [field.name for field in fields(Epoch)]
-    with whole_file(path) as temporary, temporary.open("w", encoding="ascii", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for epoch in history:
-            writer.writerow([epoch.epoch, *(f"{getattr(epoch, column):.6f}" for column in columns[1:])])
+class _Watch:
+    """Sums of an epoch's loss and Dice on the device, looked at only now and then, and what is needed to say where
+    a loss stopped being finite."""
+
+    def __init__(self, label: str, names: list[str]) -> None:
+        self.sums = torch.zeros(2)
+        self._label, self._names = label, names
+        self._seen, self._step = 0, 0
+        self._unseen: list[tuple[Rows, Tensor]] = []
+
+    def add(self, rows: Rows, sums: Tensor) -> None:
+        self.sums = self.sums.to(sums.device) + sums
+        self._unseen.append((rows, sums))
+
+    def look(self) -> tuple[float, float]:
+        """Mean loss and Dice so far. Raises UserError where a loss is not finite."""
+        values = torch.stack([sums[0] for _, sums in self._unseen]).tolist() if self._unseen else []
+        for (rows, _), value in zip(self._unseen, values, strict=True):
+            self._seen += len(rows)
+            self._step += 1
+            _require_finite(value, f"{self._label}, step {self._step}", [self._names[row] for row in rows])
+        self._unseen.clear()
+        loss, dice = (self.sums / max(1, self._seen)).tolist()
+        return loss, dice
 
 
-def _schedule(settings: Train, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate by step: constant, or up to its peak and down to nothing (https://arxiv.org/abs/1708.07120)."""
-    if settings.schedule == "one_cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
-
-
-def _require_finite(loss: Tensor, where: str, names: list[str]) -> None:
-    if not math.isfinite(loss.item()):
+def _require_finite(loss: float, where: str, names: list[str]) -> None:
+    if not math.isfinite(loss):
         raise UserError(
-            f"the loss is {loss.item()} at {where}, on {', '.join(names)}; lower train.learning_rate, "
-            f"and look at these photos and masks"
+            f"the loss is {loss} at {where}, on {', '.join(names)}; lower train.learning_rate, and look at these "
+            f"photos and masks"
         )
+
+
+def _begin(settings: Train, on: torch.device) -> Progress:
+    """A training before its first epoch."""
+    _seed(settings.seed, 0, 0)
+    model = distributed.share_batch_norm(models.build(settings.network, settings.encoder_weights).to(on))
+    average = None
+    if settings.ema:
+        from carvana import zoo  # noqa: PLC0415 - seconds of imports
+
+        average = zoo.average(model, settings.ema)
+    scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
+    return Progress(model, average, optimization.build_optimizer(model, settings), scaler)
+
+
+def _ended(history: list[Epoch], settings: Train) -> bool:
+    """Whether all epochs are done, or `patience` of them have passed without a better one."""
+    if not history:
+        return False
+    waited = len(history) - best(history).epoch
+    return len(history) >= settings.epochs or (settings.patience > 0 and waited >= settings.patience)
+
+
+def _part(count: int, number: int, parts: int) -> slice:
+    """The `number`-th of near equal parts of `count` things."""
+    return slice(count * number // parts, count * (number + 1) // parts)
+
+
+def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:
+    return metrics.overlap_of_runs(runs_of_logits(logits, 0.5), truth).dice
+
+
+def _generator(*seeds: int) -> torch.Generator:
+    """A generator on the CPU, the same on every device and in every process."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+
+
+def _seed(*seeds: int) -> None:
+    """Seeds what torch draws by itself (initial weights, dropout)."""
+    torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))

@@ -1,0 +1,109 @@
+"""One training in several processes, as torchrun starts them: one a GPU, on one machine or more.
+
+Without torchrun everything here is about a single process, rank 0 of 1, and costs nothing.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, distributed, nn
+
+from carvana.errors import UserError
+from carvana.work import die_with_parent
+
+_RESTARTS = 3  # times that torchrun starts the processes again after one has ended
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def launch(processes: int, module: str, *arguments: str) -> None:
+    """Runs `python -m module` in several processes by torchrun, and waits; ends with this process.
+
+    torchrun's own environment variables hold for what is not said here, so that several machines can share a
+    training: PET_NNODES, PET_RDZV_BACKEND, PET_RDZV_ENDPOINT. Raises UserError where torchrun gives up.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    command += ["--max-restarts", str(_RESTARTS)]
+    if "PET_RDZV_ENDPOINT" not in os.environ:
+        command.append("--standalone")
+    child = subprocess.Popen([*command, "-m", module, *arguments], preexec_fn=die_with_parent)  # noqa: PLW1509, S603
+    try:
+        status = child.wait()
+    finally:
+        child.terminate()
+        child.wait()
+    if status:
+        raise UserError(f"torchrun ended with status {status}; the first error above says why")
+
+
+@contextlib.contextmanager
+def joined(on: torch.device) -> Iterator[torch.device]:
+    """Joins the processes that torchrun started, and gives each its device (`cuda` becomes its own GPU)."""
+    if not launched():
+        yield on
+        return
+    if on.type == "cuda":
+        on = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(on)
+    distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
+    try:
+        yield on
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number; 0 writes."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world() -> int:
+    """The number of processes."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def wrap(model: nn.Module) -> nn.Module:
+    """The model with gradients averaged over the processes; on GPUs with batch norm over the whole batch."""
+    if world() == 1:
+        return model
+    on = next(model.parameters()).device
+    if on.type == "cuda":
+        return nn.parallel.DistributedDataParallel(model, device_ids=[on])
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def share_batch_norm(model: nn.Module) -> nn.Module:
+    """The model with batch norm over the whole batch on several GPUs; torch has none for several CPU processes."""
+    if world() > 1 and next(model.parameters()).device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of a tensor over the processes."""
+    if world() > 1:
+        distributed.all_reduce(values)
+    return values
+
+
+def same_as_first(model: nn.Module) -> None:
+    """Gives every process rank 0's parameters and buffers."""
+    if world() > 1:
+        for value in model.state_dict().values():
+            distributed.broadcast(value, src=0)
+
+
+def from_first(value: object) -> object:
+    """Rank 0's `value`, in every process."""
+    if world() == 1:
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]

@@ -1,0 +1,126 @@
+"""What comes from segmentation-models-pytorch and timm: networks by name, and the moving average of weights."""
+
+import difflib
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from carvana.errors import UserError, first_line, some
+
+
+def _let_torchvision_load() -> torch.library.Library | None:
+    """Makes `import torchvision` work beside a torch that its own library was not built for.
+
+    PyPI's torchvision is built for CUDA; beside a CPU build of torch its library does not load, and its import
+    ends in "operator torchvision::nms does not exist". segmentation-models-pytorch and timm import it and call
+    none of its operators, so two schemas without code are enough. They live as long as what this returns.
+    """
+    package = importlib.util.find_spec("torchvision")
+    folders = (package.submodule_search_locations if package else None) or []
+    for library in (file for folder in folders for file in Path(folder).glob("_C*.so")):
+        try:
+            torch.ops.load_library(str(library))
+        except OSError:
+            continue
+        return None
+    schemas = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        schemas.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return schemas
+
+
+_schemas = _let_torchvision_load()
+
+import segmentation_models_pytorch as smp  # noqa: E402 - it imports torchvision
+import timm  # noqa: E402 - so does this
+from timm.utils import ModelEmaV3  # noqa: E402
+
+_TIMM = "tu-"  # smp's prefix of timm's encoders
+
+
+def build(arch: str, encoder: str, weights: str) -> nn.Module:
+    """A network of one output channel, from features [n, 3, height, width] to logits [n, 1, height, width].
+
+    `weights` are of the encoder: 'none', 'imagenet' (fetched by smp from the Hugging Face hub into the user's
+    cache), or a file. Raises UserError on a name that is not known, with the nearest ones, and on weights that
+    cannot be had.
+    """
+    _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
+    timms = [_TIMM + name for name in timm.list_models()] if encoder.startswith(_TIMM) else []
+    _require_known("encoder", encoder, [*smp.encoders.encoders, *timms])
+    fetched = "imagenet" if weights == "imagenet" else None
+    try:
+        network = smp.create_model(arch, encoder, encoder_weights=fetched, in_channels=3, classes=1)
+    except OSError as error:
+        raise UserError(
+            f"the ImageNet weights of {encoder} are not here and could not be fetched ({first_line(error)}); "
+            f"go online once, or name a file in train.encoder_weights"
+        ) from error
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise UserError(
+            f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {first_line(error)}"
+        ) from error
+    if weights not in ("none", "imagenet"):
+        load_encoder(network.encoder, Path(weights))
+    return network
+
+
+def average(model: nn.Module, decay: float) -> ModelEmaV3:
+    """A moving average of a model's weights and buffers; `decay` is reached after a rise from 0."""
+    return ModelEmaV3(model, decay=decay, use_warmup=True)
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Fills an encoder with the weights of a file (.safetensors, or a state dict of torch.save).
+
+    By name where the file has every name of the encoder; else in order, where the shapes agree one by one: other
+    packages name the same layers otherwise. What the file has behind them (a classifier) is left out. Raises
+    UserError where it does not fit.
+    """
+    found = _read(path)
+    wanted = {name: value for name, value in encoder.state_dict().items() if value.is_floating_point()}
+    if not wanted.keys() <= found.keys():
+        in_order = [value for value in found.values() if value.is_floating_point()]
+        if len(in_order) < len(wanted):
+            raise UserError(f"{path} holds {len(in_order)} arrays, the encoder has {len(wanted)}: another encoder's")
+        found = dict(zip(wanted, in_order, strict=False))
+    unlike = [name for name, value in wanted.items() if found[name].shape != value.shape]
+    if unlike:
+        raise UserError(f"{path} is of another encoder: the shapes differ at {some(unlike)}")
+    encoder.load_state_dict({name: found[name] for name in wanted}, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # weights_only: the unpickler makes tensors and plain containers, and runs no code of the file.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(
+            f"params.yaml: train.encoder_weights: {path} is neither 'none' nor 'imagenet' nor a file"
+        ) from None
+    except (
+        OSError,
+        SafetensorError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        torch.serialization.pickle.UnpicklingError,
+    ) as error:
+        raise UserError(f"{path} does not hold weights ({first_line(error)})") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} does not hold weights: it is not a state dict")
+    return content
+
+
+def _require_known(key: str, name: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3) or names[:5]
+        raise UserError(f"params.yaml: train.{key}: {name} is not known; did you mean {', '.join(near)}?")

@@ -1,0 +1,120 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import read_params
+
+from carvana.augment import Augmentation
+
+NOTHING = {"flip": 0.0, "rotation": 0.0, "shift": 0.0, "scale": 0.0}
+NOTHING |= {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+EVERYTHING = {"flip": 0.5, "rotation": 25.0, "shift": 0.1, "scale": 0.2}
+EVERYTHING |= {"brightness": 0.2, "contrast": 0.2, "saturation": 0.5, "hue": 20.0}
+SIZE = (48, 64)
+
+
+def draw(count=4, seed=0, **limits):
+    settings = read_params(**{f"augment_{key}": value for key, value in (NOTHING | limits).items()}).augment
+    return Augmentation.draw(count, SIZE, settings, torch.Generator().manual_seed(seed))
+
+
+def pairs(count=4):
+    """Photos of a smooth pattern, and masks that are their red channel."""
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    red = [127 + 120 * np.sin(rows / (5 + i)) * np.cos(columns / (7 + i)) for i in range(count)]
+    photos = torch.tensor(np.stack([np.stack([each, each / 2, 255 - each], axis=-1) for each in red]).astype(np.uint8))
+    return photos, photos[..., 0].clone()
+
+
+def test_no_limits_change_nothing():
+    photos, masks = pairs()
+    changed, changed_masks = draw().apply(photos, masks)
+    assert torch.equal(changed, photos)
+    assert torch.equal(changed_masks, masks)
+
+
+@pytest.mark.parametrize("limits", [{key: EVERYTHING[key]} for key in EVERYTHING if key != "flip"])
+def test_every_limit_changes_photos_and_only_geometry_changes_masks(limits):
+    photos, masks = pairs()
+    changed, changed_masks = draw(**limits).apply(photos, masks)
+    assert not torch.equal(changed, photos)
+    assert torch.equal(changed_masks, masks) == (not limits.keys() & {"rotation", "shift", "scale"})
+
+
+def test_a_mask_moves_with_its_photo_and_stays_soft():
+    photos, masks = pairs()
+    changed, changed_masks = draw(flip=0.5, rotation=25.0, shift=0.1, scale=0.2).apply(photos, masks)
+    assert (changed[..., 0] - changed_masks).abs().max() <= 0.5 + 1e-3
+    assert changed_masks.dtype == torch.uint8
+    assert changed_masks.unique().numel() > 100
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_flip_mirrors_both_exactly(probability):
+    photos, masks = pairs()
+    flipped, flipped_masks = draw(flip=probability).apply(photos, masks)
+    assert torch.equal(flipped[..., 0], flipped_masks)
+    assert torch.equal(flipped, photos.flip(2) if probability else photos)
+
+
+def test_half_of_the_photos_are_flipped():
+    assert 16 < draw(64, flip=0.5).flipped.sum() < 48
+
+
+@pytest.mark.parametrize("degrees", [-20.0, 7.0, 25.0])
+def test_rotation_is_opencvs_with_a_mirrored_border(degrees):
+    """`symmetric` in the slides is BORDER_REFLECT: the edge pixel itself is repeated, and no corner is black."""
+    photos, masks = pairs(1)
+    height, width = SIZE
+    changes = draw(1, rotation=25.0)
+    angle = np.deg2rad(degrees)
+    # As `draw` would have it for that angle.
+    cosine, sine = np.cos(angle), np.sin(angle)
+    motion = torch.tensor([[[cosine, -sine * height / width, 0], [sine * width / height, cosine, 0]]]).float()
+    turned, _ = Augmentation(changes.flipped & False, motion, None).apply(photos, masks)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    expected = cv2.warpAffine(
+        photos[0].numpy().astype(np.float32), matrix, (width, height), borderMode=cv2.BORDER_REFLECT
+    )
+    # OpenCV interpolates in steps of 1/32 of a pixel.
+    assert np.abs(turned[0].numpy() - expected).max() < 4
+
+
+def test_angles_shifts_and_scales_stay_within_their_limits_and_fill_them():
+    changes = draw(4000, rotation=10.0, shift=0.1, scale=0.2)
+    height, width = SIZE
+    motion = changes.motion.clone()
+    motion[:, 0, 1] *= width / height
+    motion[:, 1, 0] *= height / width
+    scale = 1 / motion[:, :, :2].det().sqrt()
+    angle = torch.rad2deg(torch.atan2(motion[:, 1, 0], motion[:, 0, 0]))
+    for value, lowest, highest in ((scale, 0.8, 1.2), (angle, -10, 10), (motion[:, :, 2] / 2, -0.1, 0.1)):
+        assert lowest - 1e-3 <= value.min() < lowest + 0.01 * (highest - lowest) + 1e-3
+        assert highest + 1e-3 >= value.max() > highest - 0.01 * (highest - lowest) - 1e-3
+
+
+def test_grey_stays_grey_under_hue_and_saturation_and_its_brightness_too():
+    photos = torch.full((4, *SIZE, 3), 90, dtype=torch.uint8)
+    changed, _ = draw(saturation=1.0, hue=180.0).apply(photos, photos[..., 0])
+    assert (changed - 90).abs().max() < 0.1
+
+
+def test_colours_stay_bytes_in_range():
+    photos, masks = pairs()
+    changed, _ = draw(**EVERYTHING).apply(photos, masks)
+    assert 0 <= changed.min() < changed.max() <= 255
+
+
+def test_the_same_seed_is_the_same_batch_and_another_is_not():
+    photos, masks = pairs()
+    results = [draw(seed=seed, **EVERYTHING).apply(photos, masks)[0] for seed in (1, 1, 2)]
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_a_part_of_a_batch_is_changed_as_in_the_whole():
+    photos, masks = pairs(4)
+    whole, whole_masks = draw(**EVERYTHING).apply(photos, masks)
+    part, part_masks = draw(**EVERYTHING).part(slice(1, 3)).apply(photos[1:3], masks[1:3])
+    assert torch.allclose(part, whole[1:3], atol=1e-3)
+    assert torch.equal(part_masks, whole_masks[1:3])

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from conftest import read_params
+
+from carvana import losses
+
+NAMES = ["bce", "dice", "bce_dice", "bce_log_dice", "boundary_bce"]
+
+
+def loss(name):
+    return losses.by_name(read_params(train_loss=name).train)
+
+
+def disc(radius, centre=16):
+    """Coverage of a disc, soft at its edge."""
+    rows, columns = np.mgrid[:32, :32]
+    distance = np.hypot(rows - centre, columns - centre)
+    return torch.tensor(np.clip(radius + 0.5 - distance, 0, 1), dtype=torch.float32)[None]
+
+
+def logits_of(coverage):
+    return torch.logit(coverage.clamp(0.01, 0.99))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_good_is_less_than_worse_is_less_than_bad(name):
+    truth = disc(8)
+    values = [loss(name)(logits_of(guess), truth).item() for guess in (truth, disc(7), disc(4), 1 - truth)]
+    assert values == sorted(values)
+    assert len(set(values)) == 4
+    assert 0 <= values[0] < values[-1] / 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_is_of_each_photo_alone(name):
+    truth, guess = torch.cat([disc(8), disc(5)]), logits_of(torch.cat([disc(6), disc(9)]))
+    together = loss(name)(guess, truth)
+    assert together.shape == (2,)
+    for row in range(2):
+        assert loss(name)(guess[row : row + 1], truth[row : row + 1]).item() == pytest.approx(together[row].item())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["soft", "hard", "empty", "full"])
+def test_gradients_are_finite_and_lead_downhill(name, kind):
+    truth = {"soft": disc(8), "hard": disc(8).round(), "empty": disc(8) * 0, "full": disc(8) * 0 + 1}[kind]
+    guess = (torch.randn(1, 32, 32, generator=torch.Generator().manual_seed(0)) * 3).requires_grad_()
+    before = loss(name)(guess, truth).sum()
+    (gradient,) = torch.autograd.grad(before, guess)
+    assert torch.isfinite(gradient).all()
+    assert gradient.abs().sum() > 0
+    # A short step along it, in the size of the logits.
+    assert loss(name)(guess - gradient / gradient.abs().max(), truth).sum() < before
+
+
+def test_cross_entropy_is_the_slides_formula():
+    p, y = np.array([0.1, 0.3, 0.8]), np.array([0, 0.25, 1])
+    logits, coverage = (torch.tensor(each, dtype=torch.float32).view(1, 1, 3) for each in (np.log(p / (1 - p)), y))
+    expected = float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())
+    assert losses.binary_cross_entropy(logits, coverage).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_soft_target_is_best_met_by_itself(name):
+    """A loss whose best answer to coverage 0.3 is 0 would move the outline."""
+    truth = disc(8)
+    exact, hard = (loss(name)(logits_of(guess), truth).item() for guess in (truth, truth.round()))
+    assert exact < hard
+
+
+def test_dice_of_hard_masks_is_one_minus_dice():
+    truth, guess = disc(8).round(), disc(6).round()
+    both, total = (truth * guess).sum().item(), (truth + guess).sum().item()
+    value = losses.dice(torch.where(guess > 0, 50.0, -50.0), truth).item()
+    assert value == pytest.approx(1 - (2 * both + 1) / (total + 1), abs=1e-6)
+
+
+def test_the_boundary_counts_more_and_the_weight_says_how_much():
+    truth = disc(8)
+    at_edge, far_away = disc(9), (disc(8) + disc(1, centre=28)).clamp(max=1)
+    ratios = []
+    for weight in (0.0, 4.0):
+        edge, far = (
+            losses.boundary_cross_entropy(logits_of(guess), truth, weight).item() for guess in (at_edge, far_away)
+        )
+        ratios.append(edge / far)
+    assert ratios[1] > 1.2 * ratios[0]
+    plain = losses.binary_cross_entropy(logits_of(at_edge), truth).item()
+    assert losses.boundary_cross_entropy(logits_of(at_edge), truth, 0.0).item() == pytest.approx(plain, rel=1e-5)

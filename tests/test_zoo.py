@@ -1,0 +1,107 @@
+import pickle
+
+import pytest
+import torch
+from conftest import read_network
+from safetensors.torch import save_file
+
+from carvana import checkpoint, models, zoo
+from carvana.errors import UserError
+
+ENCODER = "tu-mobilenetv3_small_050"
+
+
+@pytest.mark.parametrize(
+    ("arch", "encoder"),
+    [("unet", "resnet18"), ("unetplusplus", ENCODER), ("fpn", "timm-tf_efficientnet_lite0"), ("segformer", "mit_b0")],
+)
+def test_photos_in_and_one_logit_a_pixel_out(arch, encoder):
+    model = models.build(read_network(arch=arch, encoder=encoder)).eval()
+    with torch.inference_mode():
+        logits = model(torch.randint(0, 256, (1, 64, 128, 3), dtype=torch.uint8))
+    assert logits.shape == (1, 64, 128)
+    assert logits.dtype == torch.float32
+
+
+def test_a_model_file_builds_its_own_architecture(tmp_path):
+    torch.manual_seed(0)
+    network = read_network(arch="linknet", encoder=ENCODER)
+    model = models.build(network).eval()
+    checkpoint.save(tmp_path / "fold-0.safetensors", model, network, (64, 64))
+    photos = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(checkpoint.load(tmp_path / "fold-0.safetensors").model(photos), model(photos))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"arch": "unetplusplu", "encoder": "resnet34"}, r"train\.arch: unetplusplu .* did you mean unetplusplus"),
+        ({"encoder": "resnet43"}, r"train\.encoder: resnet43 .* did you mean .*resnet34"),
+        ({"encoder": "tu-resnet43"}, r"train\.encoder: tu-resnet43 .* did you mean .*tu-resnet34"),
+    ],
+)
+def test_a_wrong_name_lists_near_matches(changes, complaint):
+    with pytest.raises(UserError, match=complaint):
+        models.build(read_network(**changes))
+
+
+def test_a_size_that_the_encoder_cannot_take_is_named():
+    with pytest.raises(UserError, match=r"train\.size: linknet with resnet18 cannot take 48×64"):
+        models.require_size(read_network(arch="linknet", encoder="resnet18"), (48, 64))
+
+
+def test_a_file_of_weights_fills_the_encoder_by_name_or_in_order(tmp_path):
+    network = read_network(encoder=ENCODER)
+    torch.manual_seed(0)
+    weights = models.build(network).network.encoder.state_dict()
+    floats = {name: value for name, value in weights.items() if value.is_floating_point()}
+    save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "named.safetensors")
+    torch.save(
+        {f"other.{i}": value for i, value in enumerate(floats.values())} | {"head": torch.zeros(7)},
+        tmp_path / "in_order.pth",
+    )
+    for name in ("named.safetensors", "in_order.pth"):
+        torch.manual_seed(1)
+        filled = models.build(network, str(tmp_path / name)).network.encoder.state_dict()
+        assert all(torch.equal(filled[key], value) for key, value in floats.items())
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path):
+    network = read_network(encoder=ENCODER)
+    weights = models.build(read_network(encoder="resnet18")).network.encoder.state_dict()
+    torch.save(weights, tmp_path / "resnet18.pth")
+    torch.save({"a": torch.zeros(3)}, tmp_path / "short.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "text.pth").write_text("no weights", encoding="ascii")
+    (tmp_path / "text.safetensors").write_text("no weights", encoding="ascii")
+    for name, complaint in (
+        ("resnet18.pth", "another encoder"),
+        ("short.pth", "another encoder"),
+        ("list.pth", "not a state dict"),
+        ("text.pth", "does not hold weights"),
+        ("text.safetensors", "does not hold weights"),
+        ("imagnet", "neither 'none' nor 'imagenet' nor a file"),
+    ):
+        with pytest.raises(UserError, match=complaint):
+            models.build(network, str(tmp_path / name))
+
+
+def test_a_file_of_weights_runs_no_code(tmp_path):
+    class Malice:
+        def __reduce__(self):
+            return print, ("run",)
+
+    (tmp_path / "weights.pth").write_bytes(pickle.dumps({"a": Malice()}))
+    with pytest.raises(UserError, match="does not hold weights"):
+        zoo.load_encoder(torch.nn.Identity(), tmp_path / "weights.pth")
+
+
+def test_imagenet_weights_offline_say_what_to_do(monkeypatch):
+    # The hub's own switch, so that nothing waits for a network.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", "/nonexistent")
+    with pytest.raises(
+        UserError, match=r"ImageNet weights of resnet18 .* go online once, or name a file in train\.encoder_weights"
+    ):
+        models.build(read_network(encoder="resnet18"), "imagenet")
