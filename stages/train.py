@@ -14,7 +14,7 @@ def main(fold: int) -> None:
     settings = params.load(paths.PARAMS)
     models.require_size(settings.train.network, settings.train.height_and_width)
     examples = read_examples(fold, settings.train.height_and_width)
-    if settings.runtime.processes > 1 and not distributed.launched():
+    if distributed.wanted(settings.runtime.processes):
         distributed.launch(settings.runtime.processes, "stages.train", str(fold))
         return
     inputs = {
@@ -23,10 +23,12 @@ def main(fold: int) -> None:
         "train": settings.train.model_dump_json(exclude={"folds"}),
         "augment": settings.augment.model_dump_json(),
     }
-    saved = resume.file_in(paths.unfinished(fold), resume.fingerprint(inputs, paths.CODE))
+    name = resume.fingerprint(inputs, paths.CODE)
     with distributed.joined(device.pick(settings.runtime.device)) as on:
+        first = distributed.rank() == 0
+        saved = resume.file_in(paths.unfinished(fold), name) if first else None
         model, epochs = training.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
-        if distributed.rank() == 0:
+        if first:
             history.write(paths.history(fold), epochs)
             checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
 

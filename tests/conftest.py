@@ -2,7 +2,11 @@
 
 import csv
 import io
+import os
 import shutil
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -134,3 +138,40 @@ def read_network(**changes):
     """The committed network, small, with some keys changed."""
     small = {"depth": 3, "width": 4}
     return read_params(**{f"train_{key}": value for key, value in (small | changes).items()}).train.network
+
+
+def make_project(folder):
+    """A folder with the code and nothing else."""
+    folder.mkdir()
+    for name in ("stages", "src"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def set_params(folder, **changes):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    """Writes the committed parameters, tiny, with some keys changed."""
+    tiny = {"train_size": 64, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
+    for key, value in (tiny | changes).items():
+        section, _, name = key.partition("_")
+        content[section][name] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def stage(folder, *arguments, status=0):
+    """Runs a stage as a user does; its output, or its errors where it is to fail."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
+    environment["OMP_NUM_THREADS"] = "1"
+    command = [sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stderr if status else done.stdout
+
+
+def wait_for_an_epoch(folder, process, after=0.0):
+    """Until a training has written its state later than at the time `after`."""
+    limit = time.monotonic() + 60
+    while not any(path.stat().st_mtime > after for path in folder.glob(".work/train-0/*/epoch.pt")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < limit
+        time.sleep(0.05)

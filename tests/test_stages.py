@@ -9,8 +9,7 @@ import sys
 import time
 
 import pytest
-import yaml
-from conftest import ROOT, csv_text, gif, jpeg, pack, picture, repack
+from conftest import csv_text, gif, jpeg, make_project, pack, picture, repack, set_params, stage, wait_for_an_epoch
 
 from carvana import submission
 from carvana.archive import Archive
@@ -18,35 +17,9 @@ from carvana.archive import Archive
 PHOTO = "331659860e11_02"
 
 
-def make_project(folder):
-    """A folder with the code and nothing else."""
-    folder.mkdir()
-    for name in ("stages", "src"):
-        (folder / name).symlink_to(ROOT / name)
-    return folder
-
-
 @pytest.fixture
 def project(tmp_path):
     return make_project(tmp_path / "project")
-
-
-def set_params(folder, **changes):
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    tiny = {"train_size": 64, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
-    for key, value in (tiny | changes).items():
-        section, _, name = key.partition("_")
-        content[section][name] = value
-    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-
-
-def stage(folder, *arguments, status=0):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
-    environment["OMP_NUM_THREADS"] = "1"
-    command = [sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stderr if status else done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -202,15 +175,6 @@ def test_a_full_disk_is_said(project, kaggle):
         assert not list(small.glob("**/*.tmp"))
     finally:
         subprocess.run(["umount", small], check=True)
-
-
-def wait_for_an_epoch(folder, process, after=0.0):
-    """Until a training has written its state later than at the time `after`."""
-    limit = time.monotonic() + 60
-    while not any(path.stat().st_mtime > after for path in folder.glob(".work/train-0/*/epoch.pt")):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < limit
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -23,6 +23,11 @@ def launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+def wanted(processes: int) -> bool:
+    """Whether a training is to be shared, and torchrun has still to start it."""
+    return not launched() and (processes > 1 or "PET_NNODES" in os.environ)
+
+
 def launch(processes: int, module: str, *arguments: str) -> None:
     """Runs `python -m module` in several processes by torchrun, and waits; ends with this process.
 
@@ -31,9 +36,15 @@ def launch(processes: int, module: str, *arguments: str) -> None:
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--max-restarts", str(_RESTARTS)]
-    if "PET_RDZV_ENDPOINT" not in os.environ:
+    if "PET_NNODES" not in os.environ:
         command.append("--standalone")
-    child = subprocess.Popen([*command, "-m", module, *arguments], preexec_fn=die_with_parent)  # noqa: PLW1509, S603
+    # Restarted processes would find the addresses of those before them, and wait (pytorch/pytorch#135712).
+    environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    child = subprocess.Popen(  # noqa: S603
+        [*command, "-m", module, *arguments],
+        env=environment,
+        preexec_fn=die_with_parent,  # noqa: PLW1509
+    )
     try:
         status = child.wait()
     finally:

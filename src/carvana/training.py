@@ -82,20 +82,20 @@ class Progress:
 
 
 def fit(
-    examples: Examples, settings: Train, limits: Augment, runtime: Runtime, on: torch.device, saved: Path
+    examples: Examples, settings: Train, limits: Augment, runtime: Runtime, on: torch.device, saved: Path | None
 ) -> tuple[models.Model, list[Epoch]]:
     """A model trained on the examples, as it was after its best epoch, and the history of all.
 
     The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch
-    everything is written to `saved`, and a training that finds that file goes on from it. Every epoch draws from a
-    seed of its own, so that on one device with one number of threads the same examples and settings give the same
-    weights, however often the training was stopped. Raises UserError on a loss that is not finite, and where
-    memory does not suffice.
+    everything is written to `saved`, and a training that finds that file goes on from it (None: neither; with
+    several processes, rank 0's counts). Every epoch draws from a seed of its own, so that on one device with one
+    number of threads the same examples and settings give the same weights, however often the training was
+    stopped. Raises UserError on a loss that is not finite, and where memory does not suffice.
     """
     device.keep_memory(on)
     with device.enough_memory("lower train.batch_size or train.size, or raise train.accumulate"):
         progress = _begin(settings, on)
-        if state := distributed.from_first(resume.load(saved) if distributed.rank() == 0 else None):
+        if state := distributed.from_first(resume.load(saved) if saved else None):
             progress.load_state_dict(state)
         forward = distributed.wrap(progress.model)
         if runtime.compile:
@@ -107,7 +107,7 @@ def fit(
             progress.history.append(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
             if best(progress.history) is progress.history[-1]:
                 progress.best = deepcopy(progress.judged.state_dict())
-            if distributed.rank() == 0:
+            if saved:
                 resume.save(saved, progress.state_dict())
     progress.model.load_state_dict(progress.best)
     return progress.model, progress.history

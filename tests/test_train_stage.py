@@ -1,0 +1,144 @@
+"""Training that is killed, and training in several processes: as stages, in folders of their own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_project, set_params, stage, wait_for_an_epoch
+
+from carvana import history
+from carvana.checkpoint import load
+
+COMMAND = [sys.executable, "-m", "stages.train", "0"]
+EVERYTHING = {"train_dropout": 0.2, "train_ema": 0.9, "train_optimizer": "adamw", "augment_rotation": 10.0}
+# One process sees a whole batch, several see parts: the same to rounding where nothing is averaged over what is seen.
+PLAIN = {"train_batch_norm": False, "train_batch_size": 5, "train_learning_rate": 0.001, "augment_scale": 0.1}
+
+
+@pytest.fixture(scope="module")
+def _ready(_competition, tmp_path_factory):
+    folder = make_project(tmp_path_factory.mktemp("ready") / "project")
+    set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
+    for name in ("download", "resize", "split"):
+        stage(folder, name)
+    return folder
+
+
+@pytest.fixture
+def projects(_ready, tmp_path):
+    """Makes a project with everything up to training, and the given parameters."""
+
+    def make(name, **changes):
+        folder = tmp_path / name
+        shutil.copytree(_ready, folder, symlinks=True)
+        set_params(folder, **changes)
+        return folder
+
+    return make
+
+
+def start(folder, **environment):
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "PET_"))}
+    environment = plain | {"OMP_NUM_THREADS": "1"} | environment
+    return subprocess.Popen(COMMAND, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def outcome(folder):
+    """The history's numbers, and the weights."""
+    epochs = history.read(folder / "models/fold-0.csv")
+    weights = load(folder / "models/fold-0.safetensors").model.state_dict()
+    return (
+        np.array([[epoch.train_loss, epoch.validation_loss, epoch.validation_dice] for epoch in epochs]),
+        np.concatenate([value.numpy().ravel() for value in weights.values()]),
+    )
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in (folder / "models").iterdir()}
+
+
+def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
+    whole = projects("whole", train_epochs=40, **EVERYTHING)
+    stage(whole, "train", "0")
+    killed = projects("killed", train_epochs=40, **EVERYTHING)
+    since = 0.0
+    for _ in range(3):
+        with start(killed) as process:
+            wait_for_an_epoch(killed, process, since)
+            process.kill()
+        since = max(path.stat().st_mtime for path in killed.glob(".work/train-0/*/epoch.pt"))
+        assert not (killed / "models").exists(), "killed too late to show anything"
+    stage(killed, "train", "0")
+    assert files(killed) == files(whole)
+
+
+def test_two_processes_train_as_one(projects):
+    one, two = (projects(name, train_epochs=4, runtime_processes=n, **PLAIN) for name, n in (("one", 1), ("two", 2)))
+    for folder in (one, two):
+        stage(folder, "train", "0")
+    (curves, weights), (other_curves, other_weights) = outcome(one), outcome(two)
+    assert np.allclose(curves, other_curves, rtol=1e-3)
+    assert np.allclose(weights, other_weights, atol=1e-3)
+
+
+def test_a_killed_process_is_started_again_and_training_goes_on(projects):
+    whole = projects("whole", train_epochs=30, runtime_processes=2, **PLAIN)
+    stage(whole, "train", "0")
+    killed = projects("killed", train_epochs=30, runtime_processes=2, **PLAIN)
+    with start(killed) as process:
+        wait_for_an_epoch(killed, process)
+        os.kill(ranks(killed)["1"], signal.SIGKILL)
+        assert process.wait(100) == 0, process.stderr.read()
+    assert np.allclose(outcome(whole)[0], outcome(killed)[0], rtol=1e-3)
+
+
+def test_the_processes_end_with_the_stage(projects):
+    folder = projects("project", train_epochs=100_000, runtime_processes=2, **PLAIN)
+    with start(folder) as process:
+        wait_for_an_epoch(folder, process)
+        assert len(ranks(folder)) == 2
+        process.kill()
+    limit = time.monotonic() + 30
+    while ranks(folder):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def test_two_machines_share_a_training_and_the_first_alone_writes(projects):
+    """Two folders, one process each, that meet at a port: what two machines do."""
+    one = projects("one", train_epochs=4, **PLAIN)
+    stage(one, "train", "0")
+    machines = [projects(name, train_epochs=4, **PLAIN) for name in ("first", "second")]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
+    started = [start(folder, PET_NODE_RANK=str(rank), **common) for rank, folder in enumerate(machines)]
+    for process in started:
+        assert process.wait(100) == 0, process.stderr.read()
+        process.stderr.close()
+    assert np.allclose(outcome(one)[0], outcome(machines[0])[0], rtol=1e-3)
+    assert not (machines[1] / "models").exists()
+    assert not list(machines[1].glob(".work/train-0/**/*"))
+
+
+def ranks(folder):
+    """Processes that torchrun started in a folder, by rank."""
+    found = {}
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = dict(
+                entry.split("=", 1) for entry in (each / "environ").read_text().split("\0") if "=" in entry
+            )
+            if (each / "cwd").resolve() == folder.resolve() and "LOCAL_RANK" in environment:
+                found[environment["RANK"]] = int(each.name)
+        except OSError:
+            continue
+    return found
