@@ -22,9 +22,11 @@ def main() -> None:
         "test": score(folds, split.TEST, "test"),
     }
     evaluation.write_scores(paths.SCORES, [one for each in scores.values() for one in each])
+    histories = {fold: history.read(paths.history(fold)) for fold in folds}
+    history.write_curves(paths.CURVES, histories)
     model = {
         "parameters": sum(models.count_parameters(model) for model in Ensemble.load(map(paths.model, folds)).models),
-        "epochs": sum(len(history.read(paths.history(fold))) for fold in folds),
+        "epochs": sum(map(len, histories.values())),
     }
     summaries = {role: evaluation.summarise(each) for role, each in scores.items() if each}
     write_json(paths.EVALUATION, summaries | {"model": model})

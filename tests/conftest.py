@@ -172,6 +172,6 @@ def wait_for_an_epoch(folder, process, after=0.0):
     """Until a training has written its state later than at the time `after`."""
     limit = time.monotonic() + 60
     while not any(path.stat().st_mtime > after for path in folder.glob(".work/train-0/*/epoch.pt")):
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, (process.stderr or process.stdout).read()
         assert time.monotonic() < limit
         time.sleep(0.05)

@@ -74,7 +74,7 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "resize": [paths.CACHE],
         "split": [paths.SPLIT],
         "train": [str(paths.model(7)).replace("7", "${item.fold}"), str(paths.history(7)).replace("7", "${item.fold}")],
-        "evaluate": [paths.EVALUATION, paths.SCORES],
+        "evaluate": [paths.EVALUATION, paths.SCORES, paths.CURVES],
         "predict": [paths.PREDICTIONS],
         "encode": [paths.SUBMISSION],
         "score": [paths.LEADERBOARD],

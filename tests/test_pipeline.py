@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, wait_for_an_epoch
 
 TINY = {
     "demo": {"train_cars": 4, "test_cars": 1},
@@ -47,13 +48,18 @@ class Clone:
         self.git("add", "-A")
         self.git("commit", "-qm", "state")
 
-    def dvc(self, *words: str) -> str:
+    def start(self, *words: str) -> subprocess.Popen:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "dvc", *words]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
+
+    def dvc(self, *words: str) -> str:
+        with self.start(*words) as process:
+            output, _ = process.communicate()
+        assert process.returncode == 0, output
+        return output
 
     def read(self, name: str) -> dict:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
@@ -112,6 +118,39 @@ def test_sizes_are_experiments_of_their_own_and_the_way_back_is_a_cache_hit(clon
     clone.git("restore", ".")
 
 
+def test_more_folds_reuse_those_that_are_there_and_are_scored_out_of_fold(clone):
+    before = clone.read("metrics/evaluate.json")
+    output = clone.dvc("exp", "run", "-S", "train.folds=[0,1]")
+    assert "Stage 'train@0' didn't change" in output
+    after = clone.read("metrics/evaluate.json")
+    assert after["validation"]["images"] == 48 > before["validation"]["images"]
+    assert after["model"] == {"parameters": 2 * before["model"]["parameters"], "epochs": 4}
+    assert after["test"] != before["test"], "both models are averaged"
+    curves = (clone.folder / "metrics/curves.csv").read_text(encoding="ascii")
+    assert "fold 1 validation at full size" in curves
+    clone.git("restore", ".")
+    clone.dvc("checkout")
+
+
+def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
+    process = clone.start("exp", "run", "-S", "train.epochs=30")
+    with process:
+        wait_for_an_epoch(clone.folder, process, after=time.time())
+        process.kill()
+    written = max(clone.folder.glob(".work/train-0/*/epoch.pt"), key=lambda path: path.stat().st_mtime)
+    epochs = len(torch.load(written, weights_only=True)["history"])
+    assert epochs < 30, "killed too late to show anything"
+    # The stage ends with its dvc; were it still there, the lock would turn the next one away.
+    time.sleep(2)
+    clone.dvc("repro", "train@0")
+    resumed = clone.model()
+    shutil.rmtree(clone.folder / ".work/train-0")
+    clone.dvc("repro", "-f", "-s", "train@0")
+    assert clone.model() == resumed
+    clone.git("restore", ".")
+    clone.dvc("checkout")
+
+
 def test_an_experiment_in_a_copy_runs_the_copys_code(clone):
     """The library tells where it lies: an editable install, say, would run the workspace's and not the copy's."""
     module = clone.folder / "src/carvana/evaluation.py"
@@ -129,5 +168,6 @@ def test_experiments_and_plots_are_shown(clone):
         assert column in header.split(","), header
     clone.dvc("plots", "show", "-o", "plots")
     page = (clone.folder / "plots/index.html").read_text(encoding="utf-8")
-    assert "validation_dice" in page
+    assert "fold 0 validation at full size" in page
+    assert page.count("vegaEmbed(") >= 2
     shutil.rmtree(clone.folder / "plots")

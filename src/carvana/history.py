@@ -50,3 +50,19 @@ def read(path: Path) -> list[Epoch]:
         return [Epoch(int(row["epoch"]), *(float(row[column]) for column in _COLUMNS[1:])) for row in rows]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a training's history ({error!r}); `dvc repro -f train` makes it") from error
+
+
+def write_curves(path: Path, histories: dict[int, list[Epoch]]) -> None:
+    """Writes the histories of several folds as one table for plotting: a row an epoch and curve."""
+    rows = []
+    for fold, history in histories.items():
+        for epoch in history:
+            rows += [
+                [epoch.epoch, f"fold {fold} training", epoch.train_loss, epoch.train_dice],
+                [epoch.epoch, f"fold {fold} validation", epoch.validation_loss, epoch.validation_dice],
+                [epoch.epoch, f"fold {fold} validation at full size", "", epoch.validation_dice_full_size],
+            ]
+    with whole_file(path) as temporary, temporary.open("w", encoding="ascii", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["epoch", "curve", "loss", "dice"])
+        writer.writerows(rows)

@@ -20,6 +20,7 @@ SUBMISSION = Path("data/submission.csv")
 
 EVALUATION = Path("metrics/evaluate.json")
 SCORES = Path("metrics/scores.csv")
+CURVES = Path("metrics/curves.csv")
 LEADERBOARD = Path("metrics/leaderboard.json")
 
 WORK = Path(".work")

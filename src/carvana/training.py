@@ -134,7 +134,7 @@ def train_epoch(
             changes = Augmentation.draw(len(rows), examples.cache.size, limits, generator)
             at = (number - 1) * steps + step
             rate = optimization.schedule(progress.optimizer, settings, at, steps, progress.history)
-            sums = _step(progress, forward, examples.cache, rows, changes, settings)
+            sums = take_step(progress, forward, examples.cache, rows, changes, settings)
             if progress.average is not None:
                 progress.average.update(progress.model, step=at)
             watch.add(rows, sums)
@@ -147,7 +147,7 @@ def train_epoch(
     return loss_sum / len(order), dice_sum / len(order), rate
 
 
-def _step(
+def take_step(
     progress: Progress, forward: nn.Module, cache: Cache, rows: Rows, changes: Augmentation, settings: Train
 ) -> Tensor:
     """One step of the optimizer on the batch of those rows; sums [2] of loss and Dice over this process's photos.

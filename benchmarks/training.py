@@ -1,0 +1,125 @@
+"""Training's speed: `python benchmarks/training.py --size 512`, on an otherwise idle machine.
+
+Photos per second of the project's step and of a plain float32 loop in torch's default memory format, with the network,
+batch and loss of params.yaml; then of the input pipeline alone (cache, flip and augmentation). Both loops run in
+processes of their own, by turns, and the medians of their steps are compared.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from carvana import cache, device, models, optimization, params, shards, training  # noqa: E402
+from carvana.augment import Augmentation  # noqa: E402
+from carvana.params import Augment, Train  # noqa: E402
+
+ROUNDS, STEPS, PHOTOS = 3, 6, 64
+EVERYTHING = {"flip": 0.5, "rotation": 10.0, "shift": 0.05, "scale": 0.1}
+EVERYTHING |= {"brightness": 0.2, "contrast": 0.2, "saturation": 0.3, "hue": 10.0}
+
+
+def write_cache(folder: Path, size: int) -> None:
+    """A cache of noise."""
+    random = np.random.default_rng(0)
+    for name, shape in (("photos", (PHOTOS, size, size, 3)), ("masks", (PHOTOS, size, size))):
+        np.save(folder / f"{name}.npy", random.integers(0, 256, shape, dtype=np.uint8))
+    names = [f"{row:012x}_01.jpg" for row in range(PHOTOS)]
+    shards.write(folder / "truth.parquet", names, [np.empty((0, 2), np.int32)] * PHOTOS)
+    (folder / "index.csv").write_text("\n".join(["image,digest", *(f"{name}," for name in names), ""]))
+
+
+def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
+    """Seconds of each step of the loop that one writes first."""
+    model = models.build(settings.network, settings.encoder_weights).to(on, memory_format=torch.contiguous_format)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    seconds = []
+    for step in range(STEPS):
+        rows = batch(step, settings)
+        started = time.perf_counter()
+        photos, masks = training.read_batch(examples, rows, on)
+        # As a batch that was stacked channels first.
+        photos = photos.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+        loss = functional.binary_cross_entropy_with_logits(model(photos), masks.float() / 255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def ours(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
+    """Seconds of each step of the project."""
+    device.keep_memory(on)
+    model = models.build(settings.network, settings.encoder_weights).to(on)
+    scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
+    progress = training.Progress(model, None, optimization.build_optimizer(model, settings), scaler)
+    nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
+    seconds = []
+    for step in range(STEPS):
+        rows = batch(step, settings)
+        changes = Augmentation.draw(len(rows), examples.size, nothing, torch.Generator())
+        started = time.perf_counter()
+        training.take_step(progress, model, examples, rows, changes, settings).sum().item()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def inputs(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
+    """Seconds of each batch of the input pipeline, with everything that augmentation can do."""
+    seconds = []
+    for step in range(STEPS):
+        rows = batch(step, settings)
+        started = time.perf_counter()
+        changes = Augmentation.draw(len(rows), examples.size, Augment(**EVERYTHING), torch.Generator())
+        photos, _ = changes.apply(*training.read_batch(examples, rows, on))
+        photos.sum().item()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def batch(step: int, settings: Train) -> np.ndarray:
+    """Rows of a step's batch."""
+    return np.arange(step * settings.batch_size, (step + 1) * settings.batch_size) % PHOTOS
+
+
+def main() -> None:
+    """Runs all three by turns, in processes of their own, and prints photos per second."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--only", choices=["plain", "ours", "inputs"], help=argparse.SUPPRESS)
+    parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    settings = params.load(ROOT / "params.yaml")
+    if arguments.only:
+        measure = {"plain": plain, "ours": ours, "inputs": inputs}[arguments.only]
+        seconds = measure(cache.read(arguments.cache), settings.train, device.pick(settings.runtime.device))
+        print(*seconds[2:])  # the first steps warm up
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_cache(Path(folder), arguments.size)
+        seconds: dict[str, list[float]] = {"plain": [], "ours": [], "inputs": []}
+        for _ in range(ROUNDS):
+            for name, values in seconds.items():
+                command = [sys.executable, __file__, "--only", name, "--cache", folder]
+                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+                values.extend(map(float, output.split()))
+    rates = {name: settings.train.batch_size / np.median(values) for name, values in seconds.items()}
+    print(f"{arguments.size}², batches of {settings.train.batch_size}, {torch.get_num_threads()} threads, photos/s")
+    print(f"plain loop      {rates['plain']:8.1f}")
+    print(f"this project    {rates['ours']:8.1f}   {rates['ours'] / rates['plain']:.2f} times the plain loop")
+    print(f"input pipeline  {rates['inputs']:8.1f}   {rates['inputs'] / rates['ours']:.1f} times what training takes")
+
+
+if __name__ == "__main__":
+    main()
