@@ -60,7 +60,7 @@ def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[floa
 
 def ours(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
     """Seconds of each step of the project."""
-    device.keep_memory(on)
+    device.prepare(on)
     model = models.build(settings.network, settings.encoder_weights).to(on)
     scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
     progress = training.Progress(model, None, optimization.build_optimizer(model, settings), scaler)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from carvana.errors import UserError
+from carvana.errors import UserError, first_line
 from carvana.params import Network
 from carvana.unet import UNet
 
@@ -61,14 +61,14 @@ def require_size(network: Network, size: tuple[int, int]) -> None:
                 f"{network.patch} and train.depth: {network.depth} ask for"
             )
     else:
-        model = build(network).eval()
+        model = build(network).eval().to("meta")
         try:
-            with torch.inference_mode():
-                model(torch.zeros(1, *size, 3, dtype=torch.uint8))
-        except RuntimeError as error:
+            # Shapes alone, on a device that computes nothing.
+            model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
+        except (RuntimeError, AssertionError) as error:
             raise UserError(
                 f"params.yaml: train.size: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
-                f"({error}); try a multiple of 128 or of the encoder's patch"
+                f"({first_line(error)}); some encoders have one size alone, others want a multiple of 64 or more"
             ) from error
 
 

@@ -92,7 +92,7 @@ def fit(
     number of threads the same examples and settings give the same weights, however often the training was
     stopped. Raises UserError on a loss that is not finite, and where memory does not suffice.
     """
-    device.keep_memory(on)
+    device.prepare(on)
     with device.enough_memory("lower train.batch_size or train.size, or raise train.accumulate"):
         progress = _begin(settings, on)
         if state := distributed.from_first(resume.load(saved) if saved else None):
