@@ -19,7 +19,7 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import cache, device, models, optimization, params, shards, training  # noqa: E402
+from carvana import cache, device, models, params, progress, shards, training  # noqa: E402
 from carvana.augment import Augmentation  # noqa: E402
 from carvana.params import Augment, Train  # noqa: E402
 
@@ -61,16 +61,14 @@ def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[floa
 def ours(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
     """Seconds of each step of the project."""
     device.prepare(on)
-    model = models.build(settings.network, settings.encoder_weights).to(on)
-    scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
-    progress = training.Progress(model, None, optimization.build_optimizer(model, settings), scaler)
+    state = progress.begin(settings, on)
     nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
     seconds = []
     for step in range(STEPS):
         rows = batch(step, settings)
         changes = Augmentation.draw(len(rows), examples.size, nothing, torch.Generator())
         started = time.perf_counter()
-        training.take_step(progress, model, examples, rows, changes, settings).sum().item()
+        training.take_step(state, state.model, examples, rows, changes, settings).sum().item()
         seconds.append(time.perf_counter() - started)
     return seconds
 

@@ -3,10 +3,8 @@
 import contextlib
 import math
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from carvana.errors import UserError
 from carvana.fullsize import runs_of_logits
 from carvana.history import Epoch, best
 from carvana.params import Augment, Runtime, Train
+from carvana.progress import Progress, begin, generator, seed
 from carvana.rle import Runs
 
 Rows = NDArray[np.integer]
@@ -43,44 +42,6 @@ class Examples:
         return cls(cache, train, validation, cache.read_truth(validation))
 
 
-@dataclass
-class Progress:
-    """What a training has reached, and all that its next epoch depends on."""
-
-    model: models.Model
-    average: Any | None  # timm's ModelEmaV3
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    history: list[Epoch] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def judged(self) -> models.Model:
-        """The model that is validated and kept: the average where there is one."""
-        return self.average.module if self.average is not None else self.model
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything, as tensors and plain values."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else {},
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "history": [asdict(epoch) for epoch in self.history],
-            "best": self.best,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes what `state_dict` gave."""
-        self.model.load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.best = state["best"]
-
-
 def fit(
     examples: Examples, settings: Train, limits: Augment, runtime: Runtime, on: torch.device, saved: Path | None
 ) -> tuple[models.Model, list[Epoch]]:
@@ -94,7 +55,7 @@ def fit(
     """
     device.prepare(on)
     with device.enough_memory("lower train.batch_size or train.size, or raise train.accumulate"):
-        progress = _begin(settings, on)
+        progress = begin(settings, on)
         if state := distributed.from_first(resume.load(saved) if saved else None):
             progress.load_state_dict(state)
         forward = distributed.wrap(progress.model)
@@ -104,9 +65,7 @@ def fit(
             train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits)
             distributed.same_as_first(progress.judged)
             scores = validate(progress.judged, examples, settings, runtime.workers)
-            progress.history.append(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
-            if best(progress.history) is progress.history[-1]:
-                progress.best = deepcopy(progress.judged.state_dict())
+            progress.add(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
             if saved:
                 resume.save(saved, progress.state_dict())
     progress.model.load_state_dict(progress.best)
@@ -121,9 +80,9 @@ def train_epoch(
     `forward` computes what `progress.model` does, in whichever wrapping.
     """
     number = len(progress.history) + 1
-    _seed(settings.seed, number, distributed.rank())
-    generator = _generator(settings.seed, number)
-    order = examples.train[torch.randperm(len(examples.train), generator=generator).numpy()]
+    seed(settings.seed, number, distributed.rank())
+    chance = generator(settings.seed, number)
+    order = examples.train[torch.randperm(len(examples.train), generator=chance).numpy()]
     steps = math.ceil(len(order) / settings.batch_size)
     label = f"epoch {number}/{settings.epochs}"
     watch = _Watch(label, examples.cache.names)
@@ -131,7 +90,7 @@ def train_epoch(
     with tqdm(total=len(order), desc=label, unit=" photos", disable=None if distributed.rank() == 0 else True) as bar:
         for step in range(steps):
             rows = order[step * settings.batch_size : (step + 1) * settings.batch_size]
-            changes = Augmentation.draw(len(rows), examples.cache.size, limits, generator)
+            changes = Augmentation.draw(len(rows), examples.cache.size, limits, chance)
             at = (number - 1) * steps + step
             rate = optimization.schedule(progress.optimizer, settings, at, steps, progress.history)
             sums = take_step(progress, forward, examples.cache, rows, changes, settings)
@@ -228,13 +187,12 @@ def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
 
 
 class _Watch:
-    """Sums of an epoch's loss and Dice on the device, looked at only now and then, and what is needed to say where
-    a loss stopped being finite."""
+    """Sums of an epoch's loss and Dice over this process's photos, on the device and looked at only now and then."""
 
     def __init__(self, label: str, names: list[str]) -> None:
         self.sums = torch.zeros(2)
         self._label, self._names = label, names
-        self._seen, self._step = 0, 0
+        self._seen, self._step = 0.0, 0
         self._unseen: list[tuple[Rows, Tensor]] = []
 
     def add(self, rows: Rows, sums: Tensor) -> None:
@@ -242,14 +200,14 @@ class _Watch:
         self._unseen.append((rows, sums))
 
     def look(self) -> tuple[float, float]:
-        """Mean loss and Dice so far. Raises UserError where a loss is not finite."""
+        """Mean loss and Dice so far, about. Raises UserError where a loss is not finite."""
         values = torch.stack([sums[0] for _, sums in self._unseen]).tolist() if self._unseen else []
         for (rows, _), value in zip(self._unseen, values, strict=True):
-            self._seen += len(rows)
+            self._seen += len(rows) / distributed.world()
             self._step += 1
             _require_finite(value, f"{self._label}, step {self._step}", [self._names[row] for row in rows])
         self._unseen.clear()
-        loss, dice = (self.sums / max(1, self._seen)).tolist()
+        loss, dice = (self.sums / max(1.0, self._seen)).tolist()
         return loss, dice
 
 
@@ -259,19 +217,6 @@ def _require_finite(loss: float, where: str, names: list[str]) -> None:
             f"the loss is {loss} at {where}, on {', '.join(names)}; lower train.learning_rate, and look at these "
             f"photos and masks"
         )
-
-
-def _begin(settings: Train, on: torch.device) -> Progress:
-    """A training before its first epoch."""
-    _seed(settings.seed, 0, 0)
-    model = distributed.share_batch_norm(models.build(settings.network, settings.encoder_weights).to(on))
-    average = None
-    if settings.ema:
-        from carvana import zoo  # noqa: PLC0415 - seconds of imports
-
-        average = zoo.average(model, settings.ema)
-    scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
-    return Progress(model, average, optimization.build_optimizer(model, settings), scaler)
 
 
 def _ended(history: list[Epoch], settings: Train) -> bool:
@@ -289,13 +234,3 @@ def _part(count: int, number: int, parts: int) -> slice:
 
 def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:
     return metrics.overlap_of_runs(runs_of_logits(logits, 0.5), truth).dice
-
-
-def _generator(*seeds: int) -> torch.Generator:
-    """A generator on the CPU, the same on every device and in every process."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
-
-
-def _seed(*seeds: int) -> None:
-    """Seeds what torch draws by itself (initial weights, dropout)."""
-    torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
