@@ -129,6 +129,32 @@ def test_two_machines_share_a_training_and_the_first_alone_writes(projects):
     assert not list(machines[1].glob(".work/train-0/**/*"))
 
 
+def test_a_missing_compiler_is_said(projects, tmp_path):
+    folder = projects("project", runtime_compile=True)
+    with start(folder, CXX="/nonexistent", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor")) as process:
+        message = process.communicate()[1]
+    assert process.returncode == 1
+    assert "torch.compile failed" in message
+    assert "runtime.compile: false" in message
+    assert "Traceback" not in message
+
+
+def test_a_fold_without_cars_is_named(projects):
+    folder = projects("project")
+    roles = (folder / "data/split.csv").read_text(encoding="ascii")
+    (folder / "data/split.csv").unlink()
+    (folder / "data/split.csv").write_text(roles.replace(",0\n", ",1\n"), encoding="ascii")
+    assert "fold 0 has 0 photos to validate and 8 to train on" in stage(folder, "train", "0", status=1)
+
+
+def test_a_split_of_other_cars_is_said(projects):
+    folder = projects("project")
+    rows = (folder / "data/split.csv").read_text(encoding="ascii").splitlines()
+    (folder / "data/split.csv").unlink()
+    (folder / "data/split.csv").write_text("\n".join([*rows[:-1], ""]), encoding="ascii")
+    assert "data/split.csv lacks 1 cars of data/cache; `dvc repro split`" in stage(folder, "train", "0", status=1)
+
+
 def ranks(folder):
     """Processes that torchrun started in a folder, by rank."""
     found = {}

@@ -56,6 +56,7 @@ def test_it_learns_ellipses(examples, tmp_path):
         {"loss": "boundary_bce", "optimizer": "sgd", "learning_rate": 0.1, "schedule": "cosine", "warmup": 1.0},
         {"loss": "bce_dice", "ema": 0.5, "clip": 1.0, "accumulate": 2, "masks": "hard", "patch": 2, "width": 8},
         {"loss": "dice", "precision": "bfloat16", "upsampling": "bilinear"},
+        {"precision": "float16", "upsampling": "transposed", "schedule": "cosine"},
     ],
 )
 def test_every_way_of_training_learns(examples, tmp_path, changes):

@@ -69,3 +69,14 @@ def enough_memory(advice: str) -> Iterator[None]:
         if "can't allocate memory" not in str(error):
             raise
         raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
+
+
+@contextlib.contextmanager
+def working_compiler(wanted: bool) -> Iterator[None]:
+    """Turns a failure of torch.compile, where it is `wanted`, into a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not wanted or not isinstance(error, torch._dynamo.exc.TorchDynamoException):
+            raise
+        raise UserError(f"torch.compile failed ({first_line(error)}); set runtime.compile: false") from error

@@ -54,7 +54,8 @@ def fit(
     stopped. Raises UserError on a loss that is not finite, and where memory does not suffice.
     """
     device.prepare(on)
-    with device.enough_memory("lower train.batch_size or train.size, or raise train.accumulate"):
+    advice = "lower train.batch_size or train.size, or raise train.accumulate"
+    with device.enough_memory(advice), device.working_compiler(runtime.compile):
         progress = begin(settings, on)
         if state := distributed.from_first(resume.load(saved) if saved else None):
             progress.load_state_dict(state)
