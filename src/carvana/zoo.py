@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         RuntimeError,
         ValueError,
         EOFError,
-        torch.serialization.pickle.UnpicklingError,
+        pickle.UnpicklingError,
     ) as error:
         raise UserError(f"{path} does not hold weights ({first_line(error)})") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
