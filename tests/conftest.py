@@ -149,8 +149,8 @@ def make_project(folder):
 
 
 def set_params(folder, **changes):
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     """Writes the committed parameters, tiny, with some keys changed."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tiny = {"train_size": 64, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
     for key, value in (tiny | changes).items():
         section, _, name = key.partition("_")

@@ -91,7 +91,6 @@ def test_the_average_of_the_weights_is_what_is_kept(examples, tmp_path):
     plain = fit(examples, tmp_path / "plain")[0].state_dict()
     averaged, history = fit(examples, tmp_path / "averaged", ema=0.99)
     assert not equal(plain, averaged.state_dict())
-    assert max(epoch.validation_loss for epoch in history) > 0
     assert training.validate(averaged, examples, settings(), 1)[2] == pytest.approx(
         max(epoch.validation_dice_full_size for epoch in history)
     )

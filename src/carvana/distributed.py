@@ -32,7 +32,7 @@ def launch(processes: int, module: str, *arguments: str) -> None:
     """Runs `python -m module` in several processes by torchrun, and waits; ends with this process.
 
     torchrun's own environment variables hold for what is not said here, so that several machines can share a
-    training: PET_NNODES, PET_RDZV_BACKEND, PET_RDZV_ENDPOINT. Raises UserError where torchrun gives up.
+    training: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError where torchrun gives up.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--max-restarts", str(_RESTARTS)]
@@ -81,13 +81,8 @@ def world() -> int:
 
 
 def wrap(model: nn.Module) -> nn.Module:
-    """The model with gradients averaged over the processes; on GPUs with batch norm over the whole batch."""
-    if world() == 1:
-        return model
-    on = next(model.parameters()).device
-    if on.type == "cuda":
-        return nn.parallel.DistributedDataParallel(model, device_ids=[on])
-    return nn.parallel.DistributedDataParallel(model)
+    """The model with gradients averaged over the processes."""
+    return model if world() == 1 else nn.parallel.DistributedDataParallel(model)
 
 
 def share_batch_norm(model: nn.Module) -> nn.Module:
