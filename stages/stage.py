@@ -13,12 +13,16 @@ from carvana.work import die_with_parent, only_writer
 
 
 def run(work: Callable[[], None], name: str) -> None:
-    """Runs a stage's work under its name; exits with 1 and one message on what a person can mend, 130 on Ctrl-C."""
+    """Runs a stage's work under its name.
+
+    Exits with 1 and one message on what a person can mend, with 130 on Ctrl-C, and with 143 on SIGTERM.
+    """
     under_dvc = "DVC_STAGE" in os.environ
     if under_dvc:
         die_with_parent()
     # An exception rather than sudden death, so that temporary files are removed and workers end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     try:
         # Processes that torchrun starts share the lock of the stage that started it.
         shared = "TORCHELASTIC_RUN_ID" in os.environ
@@ -30,9 +34,21 @@ def run(work: Callable[[], None], name: str) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _fail(name, f"the disk is full{f' ({error.filename})' if error.filename else ''}; make room", under_dvc)
-    except KeyboardInterrupt:
+    except _Stopped as stopped:
         print(f"{name}: stopped", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # At once: Python would first take torch apart, for a second or two.
+        os._exit(128 + stopped.number)
+
+
+class _Stopped(BaseException):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise _Stopped(number)
 
 
 def _fail(name: str, message: str, under_dvc: bool) -> None:

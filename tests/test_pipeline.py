@@ -140,8 +140,7 @@ def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
     written = max(clone.folder.glob(".work/train-0/*/epoch.pt"), key=lambda path: path.stat().st_mtime)
     epochs = len(torch.load(written, weights_only=True)["history"])
     assert epochs < 30, "killed too late to show anything"
-    # The stage ends with its dvc; were it still there, the lock would turn the next one away.
-    time.sleep(2)
+    # The stage ends with its dvc; were it to go on, the lock would turn the next one away.
     clone.dvc("repro", "train@0")
     resumed = clone.model()
     shutil.rmtree(clone.folder / ".work/train-0")

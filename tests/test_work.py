@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -56,14 +57,14 @@ def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path
         assert first.stdout.readline() == b"held\n"
         with (
             pytest.raises(UserError, match=rf"another train \(process {first.pid}\)"),
-            work.only_writer(tmp_path, "train"),
+            work.only_writer(tmp_path, "train", patience=0.2),
         ):
             pass
         with work.only_writer(tmp_path, "predict"):
             pass
-        first.kill()
-    with work.only_writer(tmp_path, "train"):
-        pass
+        threading.Timer(0.5, first.kill).start()
+        with work.only_writer(tmp_path, "train"):
+            assert first.wait(1) == -signal.SIGKILL, "waited for the end of the first"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a child of its parent's end")

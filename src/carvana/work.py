@@ -11,8 +11,10 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from carvana.errors import UserError
 
@@ -49,27 +51,36 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def only_writer(folder: Path, what: str) -> Iterator[None]:
-    """Holds the lock `folder/<what>.lock`; raises UserError where another process holds it.
+def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]:
+    """Holds the lock `folder/<what>.lock`; raises UserError where another process keeps it for `patience` seconds.
 
-    A killed `dvc` leaves its stage running, and the next `dvc repro` would start a second writer on the same
-    files. The lock goes with the process that holds it, however that ends.
+    A killed `dvc` may leave its stage running for a moment, and without patience a `dvc repro` at once would be
+    turned away. The lock goes with the process that holds it, however that ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{what}.lock"
     with path.open("a+", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(
-                f"another {what} (process {file.read().strip() or 'unknown'}) is still writing; "
-                f"wait for it or stop it, then start again"
-            ) from None
+        started = time.monotonic()
+        while not _lock(file):
+            if time.monotonic() - started >= patience:
+                file.seek(0)
+                raise UserError(
+                    f"another {what} (process {file.read().strip() or 'unknown'}) is still writing; "
+                    f"wait for it or stop it, then start again"
+                )
+            time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def die_with_parent() -> None:
