@@ -1,11 +1,13 @@
 """Training's speed: `python benchmarks/training.py --size 512`, on an otherwise idle machine.
 
-Photos per second of the project's step and of a plain float32 loop in torch's default memory format, with the network
-and batch of params.yaml, and cross entropy in the plain loop; then of the input pipeline alone (cache, flip and
-augmentation). All run in processes of their own, by turns, and the medians of their steps are compared.
+Photos per second of the project's step, in one process and shared by several (`runtime.processes`), and of a plain
+float32 loop in torch's default memory format, with the network and batch of params.yaml, and cross entropy in the plain
+loop; then of the input pipeline alone (cache, flip and augmentation). All run in processes of their own, by turns, and
+the medians of their steps are compared.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import cache, device, models, params, progress, shards, training  # noqa: E402
+from carvana import cache, device, distributed, models, params, progress, shards, training  # noqa: E402
 from carvana.augment import Augmentation  # noqa: E402
 from carvana.params import Augment, Train  # noqa: E402
 
@@ -59,16 +61,17 @@ def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[floa
 
 
 def ours(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
-    """Seconds of each step of the project."""
+    """Seconds of each step of the project, by one process or by all that torchrun started."""
     device.prepare(on)
     state = progress.begin(settings, on)
+    forward = distributed.wrap(state.model)
     nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
     seconds = []
     for step in range(STEPS):
         rows = batch(step, settings)
         changes = Augmentation.draw(len(rows), examples.size, nothing, torch.Generator())
         started = time.perf_counter()
-        training.take_step(state, state.model, examples, rows, changes, settings).sum().item()
+        training.take_step(state, forward, examples, rows, changes, settings).sum().item()
         seconds.append(time.perf_counter() - started)
     return seconds
 
@@ -91,32 +94,47 @@ def batch(step: int, settings: Train) -> np.ndarray:
     return np.arange(step * settings.batch_size, (step + 1) * settings.batch_size) % PHOTOS
 
 
+def measured(name: str, folder: str, processes: int) -> list[float]:
+    """Seconds of the steps of one measurement, from processes of its own."""
+    command, environment = [sys.executable], dict(os.environ)
+    if name == "shared":
+        name = "ours"
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        environment.setdefault("OMP_NUM_THREADS", str(max(torch.get_num_threads() // processes, 1)))
+    command += [__file__, "--only", name, "--cache", folder]
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    return list(map(float, output.split()))
+
+
 def main() -> None:
-    """Runs all three by turns, in processes of their own, and prints photos per second."""
+    """Runs all by turns, in processes of their own, and prints photos per second."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--processes", type=int, default=2, help="that share a training, in one of the figures")
     parser.add_argument("--only", choices=["plain", "ours", "inputs"], help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     settings = params.load(ROOT / "params.yaml")
     if arguments.only:
-        measure = {"plain": plain, "ours": ours, "inputs": inputs}[arguments.only]
-        seconds = measure(cache.read(arguments.cache), settings.train, device.pick(settings.runtime.device))
-        print(*seconds[2:])  # the first steps warm up
+        with distributed.joined(device.pick(settings.runtime.device)) as on:
+            measure = {"plain": plain, "ours": ours, "inputs": inputs}[arguments.only]
+            seconds = measure(cache.read(arguments.cache), settings.train, on)
+            if distributed.rank() == 0:
+                print(*seconds[2:])  # the first steps warm up
         return
     with tempfile.TemporaryDirectory() as folder:
         write_cache(Path(folder), arguments.size)
-        seconds: dict[str, list[float]] = {"plain": [], "ours": [], "inputs": []}
+        seconds: dict[str, list[float]] = {"plain": [], "ours": [], "shared": [], "inputs": []}
         for _ in range(ROUNDS):
             for name, values in seconds.items():
-                command = [sys.executable, __file__, "--only", name, "--cache", folder]
-                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
-                values.extend(map(float, output.split()))
+                values.extend(measured(name, folder, arguments.processes))
     rates = {name: settings.train.batch_size / np.median(values) for name, values in seconds.items()}
     print(f"{arguments.size}², batches of {settings.train.batch_size}, {torch.get_num_threads()} threads, photos/s")
+    best = max(rates["ours"], rates["shared"])
     print(f"plain loop      {rates['plain']:8.1f}")
     print(f"this project    {rates['ours']:8.1f}   {rates['ours'] / rates['plain']:.2f} times the plain loop")
-    print(f"input pipeline  {rates['inputs']:8.1f}   {rates['inputs'] / rates['ours']:.1f} times what training takes")
+    print(f"in {arguments.processes} processes  {rates['shared']:8.1f}   {rates['shared'] / rates['plain']:.2f}")
+    print(f"input pipeline  {rates['inputs']:8.1f}   {rates['inputs'] / best:.1f} times what training takes")
 
 
 if __name__ == "__main__":

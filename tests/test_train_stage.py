@@ -18,7 +18,6 @@ from carvana.checkpoint import load
 
 COMMAND = [sys.executable, "-m", "stages.train", "0"]
 EVERYTHING = {"train_dropout": 0.2, "train_ema": 0.9, "train_optimizer": "adamw", "augment_rotation": 10.0}
-# One process sees a whole batch, several see parts: the same to rounding where nothing is averaged over what is seen.
 PLAIN = {"train_batch_norm": False, "train_batch_size": 5, "train_learning_rate": 0.001, "augment_scale": 0.1}
 
 
@@ -79,8 +78,10 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
     assert files(killed) == files(whole)
 
 
-def test_two_processes_train_as_one(projects):
-    one, two = (projects(name, train_epochs=4, runtime_processes=n, **PLAIN) for name, n in (("one", 1), ("two", 2)))
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_two_processes_train_as_one(projects, batch_norm):
+    changes = PLAIN | {"train_batch_norm": batch_norm, "train_epochs": 4}
+    one, two = (projects(name, runtime_processes=n, **changes) for name, n in (("one", 1), ("two", 2)))
     for folder in (one, two):
         stage(folder, "train", "0")
     (curves, weights), (other_curves, other_weights) = outcome(one), outcome(two)

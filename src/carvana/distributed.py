@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, distributed, nn
 
+from carvana import batch_norm
 from carvana.errors import UserError
 from carvana.work import die_with_parent
 
@@ -40,6 +41,8 @@ def launch(processes: int, module: str, *arguments: str) -> None:
         command.append("--standalone")
     # Restarted processes would find the addresses of those before them, and wait (pytorch/pytorch#135712).
     environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    # Left alone, torchrun gives each process one core.
+    environment.setdefault("OMP_NUM_THREADS", str(max(torch.get_num_threads() // processes, 1)))
     child = subprocess.Popen(  # noqa: S603
         [*command, "-m", module, *arguments],
         env=environment,
@@ -82,14 +85,19 @@ def world() -> int:
 
 def wrap(model: nn.Module) -> nn.Module:
     """The model with gradients averaged over the processes."""
-    return model if world() == 1 else nn.parallel.DistributedDataParallel(model)
+    # Shared batch norm has the same running statistics everywhere: nothing to send.
+    return model if world() == 1 else nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def share_batch_norm(model: nn.Module) -> nn.Module:
-    """The model with batch norm over the whole batch on several GPUs; torch has none for several CPU processes."""
-    if world() > 1 and next(model.parameters()).device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    return model
+    """The model with batch norm over the whole batch, of which every process has a part."""
+    if world() == 1:
+        return model
+    if next(model.parameters()).device.type == "cuda":
+        from carvana import zoo  # noqa: PLC0415 - seconds of imports
+
+        return zoo.share_batch_norm(model)
+    return batch_norm.share(model)
 
 
 def total(values: Tensor) -> Tensor:

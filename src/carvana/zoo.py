@@ -39,6 +39,7 @@ _schemas = _let_torchvision_load()
 
 import segmentation_models_pytorch as smp  # noqa: E402 - it imports torchvision
 import timm  # noqa: E402 - so does this
+from timm.layers import convert_sync_batchnorm  # noqa: E402
 from timm.utils import ModelEmaV3  # noqa: E402
 
 _TIMM = "tu-"  # smp's prefix of timm's encoders
@@ -74,6 +75,11 @@ def build(arch: str, encoder: str, weights: str) -> nn.Module:
 def average(model: nn.Module, decay: float) -> ModelEmaV3:
     """A moving average of a model's weights and buffers; `decay` is reached after a rise from 0."""
     return ModelEmaV3(model, decay=decay, use_warmup=True)
+
+
+def share_batch_norm(model: nn.Module) -> nn.Module:
+    """The model with batch norm over the processes of several GPUs. Torch's own conversion drops timm's activations."""
+    return convert_sync_batchnorm(model)
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:
