@@ -2,53 +2,59 @@ from copy import deepcopy
 
 import pytest
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from carvana import batch_norm, zoo
 
-
-@pytest.fixture
-def _alone():
-    """A group of one process: the whole batch is its own, and torch's batch norm says what is right."""
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
+# Channels, width, whether channels are last: and as how many neighbours a place is then seen.
+SHAPES = [(8, 6, True, 2), (4, 8, True, 4), (5, 6, True, 3), (8, 7, True, 1), (8, 6, False, 1), (24, 6, True, 1)]
 
 
-def layers():
-    torch.manual_seed(0)
-    kinds = [
-        nn.BatchNorm2d(5),
-        nn.BatchNorm2d(5, eps=0.1, momentum=0.3),
-        zoo.timm.layers.BatchNormAct2d(5, act_layer=nn.SiLU),
-    ]
-    for layer in kinds:
-        nn.init.normal_(layer.weight)
-        nn.init.normal_(layer.bias)
-    return kinds
+def layer(kind, channels):
+    made = {
+        "plain": lambda: nn.BatchNorm2d(channels),
+        "other numbers": lambda: nn.BatchNorm2d(channels, eps=0.1, momentum=0.3),
+        "timm's": lambda: zoo.timm.layers.BatchNormAct2d(channels, act_layer=nn.SiLU),
+    }[kind]()
+    nn.init.normal_(made.weight)
+    nn.init.normal_(made.bias)
+    return made
 
 
-@pytest.mark.usefixtures("_alone")
-@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("kind", ["plain", "other numbers", "timm's"])
+@pytest.mark.parametrize(("channels", "width", "last", "folds"), SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_values_gradients_and_statistics_are_those_of_torch(layer, dtype):
-    shared = batch_norm.share(deepcopy(layer))
-    photos = (torch.randn(4, 5, 6, 7) * 3 + torch.arange(5.0)[:, None, None]).to(dtype)
-    weights = torch.randn(4, 5, 6, 7)
+def test_values_gradients_and_statistics_are_those_of_torch(kind, channels, width, last, folds, dtype):
+    torch.manual_seed(0)
+    theirs = layer(kind, channels)
+    ours = deepcopy(theirs)
+    ours.__class__ = batch_norm.BatchNorm2d
+    memory = torch.channels_last if last else torch.contiguous_format
+    photos = torch.randn(4, channels, 6, width) * 3 + torch.arange(float(channels))[:, None, None]
+    photos = photos.to(dtype, memory_format=memory)
+    assert batch_norm._folds(photos) == folds
+    weights = torch.randn(4, channels, 6, width)
     results = []
-    for each in (layer, shared):
+    for each in (theirs, ours):
         given = photos.clone().requires_grad_()
-        each.zero_grad()
         output = each.train()(given)
+        assert output.is_contiguous(memory_format=memory)
         (output * weights).sum().backward()
         results.append([output, given.grad, each.weight.grad, each.bias.grad, *each.buffers(), each.eval()(photos)])
     for expected, found in zip(*results, strict=True):
         assert found.dtype == expected.dtype
-        torch.testing.assert_close(found, expected, rtol=1e-4 if dtype == torch.float32 else 0.02, atol=1e-4)
-    assert shared.state_dict().keys() == layer.state_dict().keys()
+        tolerance = 1e-4 if dtype == torch.float32 else 0.02
+        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_layers_with_few_channels_are_converted_and_a_models_values_keep_their_names():
+    model = nn.Sequential(nn.BatchNorm2d(8), nn.BatchNorm2d(16))
+    names = list(model.state_dict())
+    assert [type(each) for each in batch_norm.convert(model)] == [batch_norm.BatchNorm2d, nn.BatchNorm2d]
+    assert list(model.state_dict()) == names
 
 
 def test_on_gpus_timms_layers_keep_their_activation():
-    model = zoo.share_batch_norm(nn.Sequential(zoo.timm.layers.BatchNormAct2d(5, act_layer=nn.SiLU), nn.BatchNorm2d(5)))
+    model = zoo.share_batch_norm(nn.Sequential(layer("timm's", 5), nn.BatchNorm2d(5)))
     assert isinstance(model[0].act, nn.SiLU)
-    assert all(isinstance(layer, nn.SyncBatchNorm) for layer in model)
+    assert all(isinstance(each, nn.SyncBatchNorm) for each in model)

@@ -91,13 +91,14 @@ def wrap(model: nn.Module) -> nn.Module:
 
 def share_batch_norm(model: nn.Module) -> nn.Module:
     """The model with batch norm over the whole batch, of which every process has a part."""
-    if world() == 1:
-        return model
-    if next(model.parameters()).device.type == "cuda":
+    kind = next(model.parameters()).device.type
+    if kind == "cpu":
+        return batch_norm.convert(model)
+    if kind == "cuda" and world() > 1:
         from carvana import zoo  # noqa: PLC0415 - seconds of imports
 
         return zoo.share_batch_norm(model)
-    return batch_norm.share(model)
+    return model
 
 
 def total(values: Tensor) -> Tensor:
