@@ -7,7 +7,6 @@ the medians of their steps are compared.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -96,12 +95,8 @@ def batch(step: int, settings: Train) -> np.ndarray:
 
 def measured(name: str, folder: str, processes: int) -> list[float]:
     """Seconds of the steps of one measurement, from processes of its own."""
-    command, environment = [sys.executable], dict(os.environ)
-    if name == "shared":
-        name = "ours"
-        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        environment.setdefault("OMP_NUM_THREADS", str(max(torch.get_num_threads() // processes, 1)))
-    command += [__file__, "--only", name, "--cache", folder]
+    command, environment = distributed.torchrun(processes) if name == "shared" else ([sys.executable], None)
+    command += [__file__, "--only", "ours" if name == "shared" else name, "--cache", folder]
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout  # noqa: S603
     return list(map(float, output.split()))
 

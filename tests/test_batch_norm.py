@@ -58,3 +58,9 @@ def test_on_gpus_timms_layers_keep_their_activation():
     model = zoo.share_batch_norm(nn.Sequential(layer("timm's", 5), nn.BatchNorm2d(5)))
     assert isinstance(model[0].act, nn.SiLU)
     assert all(isinstance(each, nn.SyncBatchNorm) for each in model)
+
+
+def test_a_single_value_has_no_variance_and_is_refused_as_torch_refuses_it():
+    single = batch_norm.convert(nn.Sequential(nn.BatchNorm2d(8)))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        single(torch.zeros(1, 8, 1, 1))

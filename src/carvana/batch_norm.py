@@ -9,17 +9,32 @@ wide with sixteen channels, the same memory takes 1.4 ms.
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
+
+from carvana import distributed
 
 _CHANNELS = 16  # float32 in a cache line of 64 bytes
 
 
+def share(model: nn.Module) -> nn.Module:
+    """The model with batch norm over the whole batch, of which every process has a part."""
+    kind = next(model.parameters()).device.type
+    if kind == "cpu":
+        return convert(model)
+    if kind == "cuda" and distributed.world() > 1:
+        from carvana import zoo  # noqa: PLC0415 - seconds of imports
+
+        return zoo.share_batch_norm(model)
+    return model
+
+
 def convert(model: nn.Module) -> nn.Module:
     """The same model, with these layers for its BatchNorm2d (timm's with an activation, too) where they serve."""
+    shared = distributed.world() > 1
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.affine and (_world() > 1 or module.num_features < _CHANNELS):
+        if isinstance(module, nn.BatchNorm2d) and module.affine and (shared or module.num_features < _CHANNELS):
             # The layer keeps its name, its values and its place: only what it computes is another's.
             module.__class__ = BatchNorm2d
     return model
@@ -36,6 +51,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     def _of_all_processes(self, photos: Tensor) -> Tensor:
         folds = _folds(photos)
         mean, variance, count = _statistics(_fold(photos.detach(), folds), folds)
+        if count == 1:  # torch's words
+            raise ValueError("Expected more than 1 value per channel when training")
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * count / (count - 1), self.momentum)
@@ -76,8 +93,7 @@ class _Normalise(Function):
         )
         of_weight, of_bias = (each.view(folds, -1).sum(0) for each in sums)
         all_of = torch.stack([of_weight, of_bias])
-        if _world() > 1:
-            distributed.all_reduce(all_of)
+        distributed.total(all_of)
         # https://arxiv.org/abs/1502.03167, section 3: the gradient, less what flows back through mean and variance.
         inverse = torch.rsqrt(variance + context.eps)
         scale = weight * inverse
@@ -94,11 +110,8 @@ def _statistics(folded: Tensor, folds: int) -> tuple[Tensor, Tensor, float]:
     unwanted = torch.zeros(2, folded.shape[1])
     means, variances = (each.view(folds, -1) for each in torch.batch_norm_update_stats(folded, *unwanted, 0.0))
     counts = means.new_full((folds, 1), folded.numel() / folded.shape[1])
-    if _world() > 1:
-        mine = torch.cat([means, variances, counts], dim=1)
-        gathered = [torch.empty_like(mine) for _ in range(_world())]
-        distributed.all_gather(gathered, mine)
-        means, variances, counts = torch.cat(gathered).split([means.shape[1], means.shape[1], 1], dim=1)
+    of_all = distributed.concatenated(torch.cat([means, variances, counts], dim=1))
+    means, variances, counts = of_all.split([means.shape[1], means.shape[1], 1], dim=1)
     shares = counts / counts.sum()
     mean = (shares * means).sum(0)
     # Of all values: the mean of the variances and the variance of the means (Chan, Golub and LeVeque 1979).
@@ -122,7 +135,3 @@ def _unfold(photos: Tensor, folds: int) -> Tensor:
     """What `_fold` was given."""
     count, channels, height, width = photos.shape
     return photos.permute(0, 2, 3, 1).reshape(count, height, width * folds, channels // folds).permute(0, 3, 1, 2)
-
-
-def _world() -> int:
-    return distributed.get_world_size() if distributed.is_initialized() else 1

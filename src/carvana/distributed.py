@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, distributed, nn
 
-from carvana import batch_norm
 from carvana.errors import UserError
 from carvana.work import die_with_parent
 
@@ -29,12 +28,8 @@ def wanted(processes: int) -> bool:
     return not launched() and (processes > 1 or "PET_NNODES" in os.environ)
 
 
-def launch(processes: int, module: str, *arguments: str) -> None:
-    """Runs `python -m module` in several processes by torchrun, and waits; ends with this process.
-
-    torchrun's own environment variables hold for what is not said here, so that several machines can share a
-    training: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError where torchrun gives up.
-    """
+def torchrun(processes: int) -> tuple[list[str], dict[str, str]]:
+    """The command that starts several processes of what is added to it, and the environment that it needs."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--max-restarts", str(_RESTARTS)]
     if "PET_NNODES" not in os.environ:
@@ -43,6 +38,16 @@ def launch(processes: int, module: str, *arguments: str) -> None:
     environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     # Left alone, torchrun gives each process one core.
     environment.setdefault("OMP_NUM_THREADS", str(max(torch.get_num_threads() // processes, 1)))
+    return command, environment
+
+
+def launch(processes: int, module: str, *arguments: str) -> None:
+    """Runs `python -m module` in several processes by torchrun, and waits; ends with this process.
+
+    torchrun's own environment variables hold for what is not said here, so that several machines can share a
+    training: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError where torchrun gives up.
+    """
+    command, environment = torchrun(processes)
     child = subprocess.Popen(  # noqa: S603
         [*command, "-m", module, *arguments],
         env=environment,
@@ -89,23 +94,20 @@ def wrap(model: nn.Module) -> nn.Module:
     return model if world() == 1 else nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
 
-def share_batch_norm(model: nn.Module) -> nn.Module:
-    """The model with batch norm over the whole batch, of which every process has a part."""
-    kind = next(model.parameters()).device.type
-    if kind == "cpu":
-        return batch_norm.convert(model)
-    if kind == "cuda" and world() > 1:
-        from carvana import zoo  # noqa: PLC0415 - seconds of imports
-
-        return zoo.share_batch_norm(model)
-    return model
-
-
 def total(values: Tensor) -> Tensor:
     """The sum of a tensor over the processes."""
     if world() > 1:
         distributed.all_reduce(values)
     return values
+
+
+def concatenated(values: Tensor) -> Tensor:
+    """The processes' tensors, all of one shape [rows, ...], one below the other in the order of ranks."""
+    if world() == 1:
+        return values
+    parts = [torch.empty_like(values) for _ in range(world())]
+    distributed.all_gather(parts, values)
+    return torch.cat(parts)
 
 
 def same_as_first(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carvana import distributed, models, optimization
+from carvana import batch_norm, models, optimization
 from carvana.history import Epoch, best
 from carvana.params import Train
 
@@ -60,7 +60,7 @@ class Progress:
 def begin(settings: Train, on: torch.device) -> Progress:
     """A training before its first epoch, on a device; its initial weights come from the seed of the settings."""
     seed(settings.seed, 0, 0)
-    model = distributed.share_batch_norm(models.build(settings.network, settings.encoder_weights).to(on))
+    model = batch_norm.share(models.build(settings.network, settings.encoder_weights).to(on))
     average = None
     if settings.ema:
         from carvana import zoo  # noqa: PLC0415 - seconds of imports
