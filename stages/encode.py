@@ -1,11 +1,11 @@
-"""Shards of run lists into data/submission.csv: `python -m stages.encode`."""
+"""Shards of run lists into data/submission.csv, and that as gzip: `python -m stages.encode`."""
 
 from carvana import paths, submission
 from stages.stage import run
 
 
 def main() -> None:
-    submission.write(paths.PREDICTIONS, paths.SAMPLE_SUBMISSION, paths.SUBMISSION)
+    submission.write(paths.PREDICTIONS, paths.SAMPLE_SUBMISSION, paths.SUBMISSION, paths.SUBMISSION_GZIP)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "train": [str(paths.model(7)).replace("7", "${item.fold}"), str(paths.history(7)).replace("7", "${item.fold}")],
         "evaluate": [paths.EVALUATION, paths.SCORES, paths.CURVES],
         "predict": [paths.PREDICTIONS],
-        "encode": [paths.SUBMISSION],
+        "encode": [paths.SUBMISSION, paths.SUBMISSION_GZIP],
         "score": [paths.LEADERBOARD],
     }
     assert outputs == {stage: set(map(str, each)) for stage, each in expected.items()}

@@ -53,3 +53,19 @@ def test_a_damaged_shard_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"000\.parquet is not a whole file of runs"):
         list(shards.read(path))
+
+
+def test_no_changed_bit_goes_unseen(tmp_path):
+    path = tmp_path / "000.parquet"
+    photos = ["a.jpg", "b.jpg", "c.jpg"]
+    shards.write(path, photos, RUNS)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        if shards.is_whole(path, photos):
+            found = [(name, runs.tolist()) for name, runs in shards.read(path)]
+            assert found == [(name, runs.tolist()) for name, runs in zip(photos, RUNS, strict=True)], place
+        else:
+            refused += 1
+    assert refused > len(whole) / 2

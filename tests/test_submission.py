@@ -34,14 +34,21 @@ def write_csv(path, rows):
     return path
 
 
+def write(folder, runs, sample):
+    """Writes submission.csv and submission.csv.gz in the folder."""
+    files = (folder / "submission.csv", folder / "submission.csv.gz")
+    return submission.write(write_shards(folder / "predictions", runs), sample, *files)
+
+
 @pytest.mark.parametrize("order", [IMAGES, IMAGES[::-1]])
 def test_rows_follow_the_sample_and_an_empty_mask_is_an_empty_value(tmp_path, order):
     sample = write_sample(tmp_path / "sample_submission.csv.zip", order)
     target = tmp_path / "submission.csv"
-    assert submission.write(write_shards(tmp_path / "predictions", RUNS), sample, target) == 3
+    assert write(tmp_path, RUNS, sample) == 3
     texts = {IMAGES[0]: f"1 2 {HEIGHT * WIDTH} 1", IMAGES[1]: "", IMAGES[2]: "100 50"}
     assert target.read_text(encoding="ascii") == "img,rle_mask\n" + "".join(f"{i},{texts[i]}\n" for i in order)
-    assert list(submission.read_rows(target)) == [(image, texts[image]) for image in order]
+    for path in (target, tmp_path / "submission.csv.gz"):
+        assert list(submission.read_rows(path)) == [(image, texts[image]) for image in order]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +64,7 @@ def test_a_sample_that_does_not_fit_is_refused_and_the_earlier_file_stays(tmp_pa
     target.write_text("earlier", encoding="ascii")
     sample = write_sample(tmp_path / "sample_submission.csv.zip", images)
     with pytest.raises(UserError, match=complaint):
-        submission.write(write_shards(tmp_path / "predictions", RUNS), sample, target)
+        write(tmp_path, RUNS, sample)
     assert target.read_text(encoding="ascii") == "earlier"
 
 
@@ -65,8 +72,8 @@ def test_runs_outside_the_picture_are_refused(tmp_path):
     runs = RUNS | {IMAGES[2]: np.array([[HEIGHT * WIDTH, 2]], np.int32)}
     sample = write_sample(tmp_path / "sample_submission.csv.zip", IMAGES)
     with pytest.raises(UserError, match=r"502733994e02_01\.jpg: run 1 .* leaves the picture"):
-        submission.write(write_shards(tmp_path / "predictions", runs), sample, tmp_path / "submission.csv")
-    assert not (tmp_path / "submission.csv").exists()
+        write(tmp_path, runs, sample)
+    assert not list(tmp_path.glob("submission.csv*"))
 
 
 def plain_score(given, truth):

@@ -1,5 +1,6 @@
 """Photos and masks by name, straight out of one of Kaggle's zips; nothing is ever unpacked to disk."""
 
+import hashlib
 import re
 import zipfile
 import zlib
@@ -92,6 +93,11 @@ class Archive:
             return self._zip.read(info)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise UserError(f"{self.path}: {name} is damaged ({error}); fetch the zip again") from error
+
+    def digest(self) -> str:
+        """A digest of the members' names, sizes and CRCs, from the zip's directory: the content, without reading it."""
+        rows = sorted((name, info.file_size, info.CRC) for name, info in self._members.items())
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
 
     def close(self) -> None:
         """Closes the file."""

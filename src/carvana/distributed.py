@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -124,3 +125,12 @@ def from_first(value: object) -> object:
     box = [value]
     distributed.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def gathered(values: list[Any]) -> list[Any]:
+    """The lists of all processes as one, in every process; each waits here for the others."""
+    if world() == 1:
+        return values
+    boxes: list[list[Any]] = [[] for _ in range(world())]
+    distributed.all_gather_object(boxes, values)
+    return [value for box in boxes for value in box]

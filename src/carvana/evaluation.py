@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from carvana import metrics, photos, rle
 from carvana.archive import Archive, car_of, mask_of
-from carvana.predict import Ensemble, Prediction, Settings, predict
+from carvana.predict import Damaged, Ensemble, Prediction, Settings, predict
 from carvana.work import whole_file
 
 
@@ -34,6 +34,8 @@ def score_photos(
         predictions = predict(ensemble, archive, names, settings)
         label = f"evaluate {role}"
         for prediction in tqdm(predictions, total=len(names), desc=label, unit=" photos", disable=None):
+            if isinstance(prediction, Damaged):
+                raise prediction.reason
             name = mask_of(prediction.photo)
             mask = photos.decode_mask(masks.read(name), f"{train_masks}: {name}")
             yield score_one(prediction, mask, role)

@@ -130,6 +130,8 @@ class Predict(_Frozen):
     """From logits to masks."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)]
+    flip: bool
+    on_bad_image: Literal["fail", "skip"]
 
 
 class Runtime(_Frozen):
@@ -138,6 +140,7 @@ class Runtime(_Frozen):
     device: str
     workers: Annotated[int, Field(ge=0, le=1024)]
     batch_size: Annotated[int, Field(ge=1)]
+    engine: Literal["auto", "torch", "openvino"]
     processes: Annotated[int, Field(ge=1, le=1024)]
     compile: bool
 

@@ -17,6 +17,7 @@ SPLIT = Path("data/split.csv")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 SUBMISSION = Path("data/submission.csv")
+SUBMISSION_GZIP = Path("data/submission.csv.gz")
 
 EVALUATION = Path("metrics/evaluate.json")
 SCORES = Path("metrics/scores.csv")
@@ -35,6 +36,11 @@ def model(fold: int) -> Path:
 def history(fold: int) -> Path:
     """Loss and Dice by epoch of that model's training."""
     return MODELS / f"fold-{fold}.csv"
+
+
+def report(rank: int) -> Path:
+    """What a process of the last prediction has to say of its speed."""
+    return WORK / f"predict{f'-{rank}' if rank else ''}.json"
 
 
 def unfinished(fold: int) -> Path:

@@ -25,16 +25,27 @@ def fingerprint(inputs: Mapping[str, str], code: Path) -> str:
 
 
 def file_in(folder: Path, name: str) -> Path:
-    """The file of the training `name` in a fold's `folder`; its older neighbours are removed.
+    """The file of the training `name` in a fold's `folder`; see `subfolder`."""
+    return subfolder(folder, name) / "epoch.pt"
 
-    It stays when the training ends: a `dvc` killed before it has stored the model then has it again at once.
+
+def subfolder(folder: Path, name: str, kept: int = _KEPT) -> Path:
+    """The folder `name` in `folder`; of its neighbours all but the latest are removed, so that `kept` are left.
+
+    It stays when the work ends: a `dvc` killed before it has stored the result then has it again at once.
     """
     (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / name).touch()
     latest = sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: each.stat().st_mtime)
-    for old in latest[:-_KEPT]:
+    for old in latest[:-kept]:
         shutil.rmtree(old)
-    return folder / name / "epoch.pt"
+    return folder / name
+
+
+def digest(path: Path) -> str:
+    """A digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
+from typing import IO
 
+from isal import igzip
 from tqdm import tqdm
 
 from carvana import metrics, photos, rle, shards
@@ -71,8 +73,8 @@ def require_same_images(sample: Path, images: list[str], whose: str) -> list[str
     return wanted
 
 
-def write(predictions: Path, sample: Path, target: Path) -> int:
-    """Writes `target` from the shards in the sample's order and gives the number of rows.
+def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
+    """Writes `target`, and as gzip `packed`, from the shards in the sample's order; gives the number of rows.
 
     Every image of the sample stands in it once and no other does; every run lies inside the picture, in order.
     An empty mask is an empty value. One shard is in memory at a time where the sample is sorted, as Kaggle's is.
@@ -86,8 +88,12 @@ def write(predictions: Path, sample: Path, target: Path) -> int:
     wanted = require_same_images(sample, list(shard_of), str(predictions))
     opened: Path | None = None
     runs: dict[str, rle.Runs] = {}
-    with whole_file(target) as temporary, temporary.open("wb") as file:
-        file.write(",".join(HEADER).encode() + b"\n")
+    with ExitStack() as stack:
+        paths = [stack.enter_context(whole_file(path)) for path in (target, packed)]
+        plain, raw = (stack.enter_context(path.open("wb")) for path in paths)
+        # Without a time or a name, so that the same rows are the same bytes.
+        gzipped = stack.enter_context(igzip.IGzipFile(filename="", fileobj=raw, mode="wb", mtime=0))
+        _put(",".join(HEADER).encode() + b"\n", plain, gzipped)
         for image in tqdm(wanted, desc="encode", unit=" rows", disable=None):
             if shard_of[image] != opened:
                 opened = shard_of[image]
@@ -96,8 +102,13 @@ def write(predictions: Path, sample: Path, target: Path) -> int:
                 rle.check(runs[image], photos.HEIGHT, photos.WIDTH)
             except ValueError as error:
                 raise UserError(f"{opened}: {image}: {error}; `dvc repro -f predict` makes it again") from error
-            file.write(image.encode() + b"," + rle.to_text(runs[image]) + b"\n")
+            _put(image.encode() + b"," + rle.to_text(runs[image]) + b"\n", plain, gzipped)
     return len(wanted)
+
+
+def _put(line: bytes, *files: IO[bytes]) -> None:
+    for file in files:
+        file.write(line)
 
 
 def score(submission: Path, truth: Path) -> dict[str, float]:

@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from carvana import fullsize, photos, rle
+from carvana.errors import UserError
+
+SIDES = [1, 2, 33, 64, 96, 128, 512, 1279, 1280, 1918, 1920, 2048]
+
+
+def enlarged(logits, threshold):
+    """torch's own interpolation of logits less the threshold's, float32 [1280, 1918]."""
+    level = np.float32(math.log(threshold / (1 - threshold)))
+    return functional.interpolate(
+        torch.from_numpy(logits - level)[None, None], (photos.HEIGHT, photos.WIDTH), mode="bilinear"
+    )[0, 0].numpy()
+
+
+def different(logits, threshold=0.5):
+    """The pixels in which the mask differs from the plain route's, as values of the plain route."""
+    plain = enlarged(logits, threshold)
+    mask = rle.to_mask(fullsize.runs_of_logits(logits, threshold), photos.HEIGHT, photos.WIDTH)
+    return plain[mask != (plain > 0)]
+
+
+def noise(random, size):
+    return random.normal(size=size).astype(np.float32)
+
+
+def smooth(random, size):
+    coarse = torch.from_numpy(random.normal(size=(8, 8)))[None, None]
+    return functional.interpolate(coarse, size, mode="bicubic")[0, 0].float().numpy()
+
+
+def coarse_numbers(random, size):
+    return torch.from_numpy(random.normal(size=size) * 4).bfloat16().float().numpy()
+
+
+@pytest.mark.parametrize("kind", [noise, smooth, coarse_numbers])
+@settings(deadline=None)
+@given(
+    height=st.sampled_from(SIDES),
+    width=st.sampled_from(SIDES),
+    seed=st.integers(0, 99),
+    threshold=st.sampled_from([0.5, 0.3]),
+)
+def test_every_pixel_is_that_of_the_plain_route(kind, height, width, seed, threshold):
+    logits = kind(np.random.default_rng(seed), (height, width))
+    wrong = different(logits, threshold)
+    # On the threshold itself, to rounding, a pixel may fall to either side.
+    assert len(wrong) <= 4
+    assert np.all(np.abs(wrong) < 1e-5)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 99), side=st.sampled_from([8, 64, 512]))
+def test_ties_may_fall_to_either_side_and_nothing_else(seed, side):
+    logits = np.random.default_rng(seed).integers(-2, 3, size=(side, side)).astype(np.float32)
+    assert np.all(np.abs(different(logits)) < 1e-5)
+
+
+@pytest.mark.parametrize(
+    "touched", [(slice(None), 0), (slice(None), -1), (0, slice(None)), (-1, slice(None)), (0, 0), (-1, -1)]
+)
+def test_cars_at_the_border(touched):
+    logits = np.full((64, 64), -1, np.float32)
+    logits[touched] = 1
+    assert len(different(logits)) == 0
+    assert len(different(-logits)) == 0
+
+
+def test_all_car_and_no_car():
+    assert fullsize.runs_of_logits(np.full((64, 64), -5, np.float32), 0.5).tolist() == []
+    assert fullsize.runs_of_logits(np.zeros((64, 64), np.float32), 0.5).tolist() == [], "above the threshold, not on it"
+    full = fullsize.runs_of_logits(np.full((64, 64), 5, np.float32), 0.5)
+    assert full.tolist() == [[1, photos.HEIGHT * photos.WIDTH]]
+
+
+def test_runs_are_of_their_own_memory_and_in_order():
+    runs = fullsize.runs_of_logits(noise(np.random.default_rng(0), (512, 512)), 0.5)
+    assert runs.dtype == np.int32
+    rle.check(runs, photos.HEIGHT, photos.WIDTH)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (3, 4), (63, 63)])
+def test_logits_that_are_not_finite_are_refused(value, place):
+    logits = np.zeros((64, 64), np.float32)
+    logits[place] = value
+    with pytest.raises(UserError, match="not finite"):
+        fullsize.runs_of_logits(logits, 0.5)

@@ -1,0 +1,137 @@
+"""The predict stage, killed, in several processes, and on a zip that changes: as processes, in folders of their own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import jpeg, make_project, pack, picture, read_network, repack, set_params, stage
+
+from carvana import checkpoint, models
+
+CARS = 60
+
+
+@pytest.fixture(scope="module")
+def _ready(tmp_path_factory):
+    """A project with a model and a test.zip of so many cars with one photo each, so many shards."""
+    folder = make_project(tmp_path_factory.mktemp("ready") / "project")
+    torch.manual_seed(0)
+    network = read_network(depth=2, width=2)
+    checkpoint.save(folder / "models/fold-0.safetensors", models.build(network), network, (64, 64))
+    photos = [jpeg(picture(seed)[0]) for seed in range(4)]
+    pack(folder / "data/raw/test.zip", {f"test/{car:012x}_01.jpg": photos[car % 4] for car in range(CARS)})
+    return folder
+
+
+@pytest.fixture
+def projects(_ready, tmp_path):
+    """Makes a copy of the project, with the given parameters."""
+
+    def make(name, **changes):
+        folder = tmp_path / name
+        shutil.copytree(_ready, folder, symlinks=True)
+        set_params(folder, runtime_engine="torch", **changes)
+        return folder
+
+    return make
+
+
+def start(folder):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "PET_"))}
+    command = [sys.executable, "-m", "stages.predict"]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def made(folder):
+    """The shards that are there, by name."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob(".work/predict/*/*.parquet")}
+
+
+def wait_for_a_shard(folder, process, more_than=0):
+    limit = time.monotonic() + 60
+    while len(made(folder)) <= more_than:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def predictions(folder):
+    return {path.name: path.read_bytes() for path in (folder / "data/predictions").iterdir()}
+
+
+def test_killed_twice_it_ends_with_the_same_bytes_and_does_nothing_twice(projects):
+    whole = projects("whole")
+    stage(whole, "predict")
+    assert len(predictions(whole)) == CARS
+    killed = projects("killed")
+    for _ in range(2):
+        with start(killed) as process:
+            wait_for_a_shard(killed, process, len(made(killed)))
+            process.send_signal(signal.SIGKILL)
+        assert not (killed / "data/predictions").exists(), "killed too late to show anything"
+    before = made(killed)
+    stage(killed, "predict")
+    assert predictions(killed) == predictions(whole)
+    assert before.items() <= made(killed).items()
+
+
+def test_two_processes_give_the_same_bytes(projects):
+    one, two = projects("one"), projects("two", runtime_processes=2)
+    stage(one, "predict")
+    stage(two, "predict")
+    assert predictions(one) == predictions(two)
+
+
+def test_a_zip_that_changed_is_begun_anew(projects):
+    folder = projects("project")
+    stage(folder, "predict")
+    before = made(folder)
+    repack(
+        folder / "data/raw/test.zip", lambda members: members.update({"test/00000000ffff_01.jpg": jpeg(picture(9)[0])})
+    )
+    stage(folder, "predict")
+    assert len(predictions(folder)) == CARS + 1
+    assert not set(before.values()) & set(made(folder).values())
+
+
+def test_a_damaged_photo_is_named_the_others_are_kept_and_it_can_be_skipped(projects):
+    folder = projects("project")
+    name = "00000000001f_01.jpg"
+    repack(folder / "data/raw/test.zip", lambda members: members.update({f"test/{name}": b"no photo"}))
+    message = stage(folder, "predict", status=1)
+    assert f"1 photos cannot be read: {name}" in message
+    assert "predict.on_bad_image: skip" in message
+    before = made(folder)
+    assert len(before) == CARS - 1
+    assert not (folder / "data/predictions").exists()
+    set_params(folder, runtime_engine="torch", predict_on_bad_image="skip")
+    stage(folder, "predict")
+    assert len(predictions(folder)) == CARS
+    assert made(folder) == before, "kept as they were"
+
+
+def test_a_full_disk_is_a_plain_message_and_what_was_done_stays(projects):
+    folder = projects("project")
+    work = folder / ".work"
+    work.mkdir()
+    mounted = os.geteuid() == 0 and sys.platform == "linux"
+    if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", work], check=False).returncode:
+        pytest.skip("mounting a small disk needs root on Linux")
+    try:
+        assert "the disk is full" in stage(folder, "predict", status=1)
+        before = made(folder)
+        assert 0 < len(before) < CARS
+        assert not (folder / "data/predictions").exists()
+        subprocess.run(["mount", "-o", "remount,size=10m", work], check=True)
+        stage(folder, "predict")
+        assert len(predictions(folder)) == CARS
+        assert before.items() <= made(folder).items()
+    finally:
+        subprocess.run(["umount", work], check=True)
