@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Stages are run as `python -m …`: it must be the environment's, also for those who never activate it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install submission test clean
+.PHONY: help install submission test bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,12 @@ test: install ## Lint, and every test
 	ruff check .
 	ruff format --check .
 	python -m pytest -n 2 --dist loadfile
+
+bench: install ## Prediction and training against the plain ways to do them: 10 minutes on an idle machine
+	test -f models/fold-0.safetensors || dvc repro train
+	python benchmarks/prediction.py
+	python benchmarks/prediction.py --size 512 --photos 48
+	python benchmarks/training.py
 
 clean: ## Remove the environment and what was begun; DVC's outputs and cache stay
 	rm -rf .venv .work
