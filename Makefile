@@ -29,7 +29,7 @@ test: install ## Lint, and every test
 
 bench: install ## Prediction and training against the plain ways to do them: 10 minutes on an idle machine
 	test -f models/fold-0.safetensors || dvc repro train
-	python benchmarks/prediction.py
+	python benchmarks/prediction.py --photos 640
 	python benchmarks/prediction.py --size 512 --photos 48
 	python benchmarks/training.py
 
