@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Stages are run as `python -m …`: it must be the environment's, also for those who never activate it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install submission test bench clean
+.PHONY: help install submission submit test bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ $(BIN)/.installed: requirements.txt
 submission: install ## Run the pipeline; ends with where submission.csv is and what it scored
 	dvc repro
 	@python -m stages.summary
+
+submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
+	@python -m stages.submit --message "$$MESSAGE" $(if $(YES),--yes)
 
 test: install ## Lint, and every test
 	ruff check .

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from carvana import demo, params, paths, sources
-from carvana.errors import UserError
 from stages.stage import run
 
 
@@ -18,10 +17,7 @@ def main() -> None:
     elif settings.data.source == "local":
         sources.copy_local(Path(settings.data.local_dir), raw)
     else:
-        raise UserError(
-            "params.yaml: data.source: kaggle is not built yet; download the files with the kaggle client into a "
-            "folder, and set data.source to local and data.local_dir to that folder"
-        )
+        sources.fetch(settings.data.quality, paths.DOWNLOAD, raw)
     sources.check(raw)
 
 

@@ -1,7 +1,5 @@
 """Run lists of every test photo into data/predictions: `python -m stages.predict`."""
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +8,7 @@ from carvana.archive import Archive
 from carvana.errors import UserError, some
 from carvana.predict import Damaged, Ensemble, Settings
 from carvana.sweep import DAMAGED, sweep
-from carvana.work import whole_folder
+from carvana.work import link_or_copy, whole_folder
 from stages.stage import run
 
 
@@ -57,10 +55,7 @@ def publish(folders: list[Path]) -> None:
     """The finished shards under their declared name, and under their own: a `dvc` killed right after finds them."""
     with whole_folder(paths.PREDICTIONS) as temporary:
         for path in (path for folder in folders for path in folder.glob("*.parquet")):
-            try:
-                os.link(path, temporary / path.name)
-            except OSError:  # the other file is on another disk
-                shutil.copyfile(path, temporary / path.name)
+            link_or_copy(path, temporary / path.name)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_what_is_missing_is_named(kaggle, tmp_path):
     with pytest.raises(UserError, match=r"data\.local_dir: .*nowhere is not a folder"):
         sources.copy_local(tmp_path / "nowhere", raw(tmp_path / "raw"))
     (kaggle / "train_masks.zip").unlink()
-    with pytest.raises(UserError, match=r"neither train_masks\.zip nor train_masks; get it with `kaggle"):
+    with pytest.raises(UserError, match=r"neither train_masks\.zip nor train_masks; let data\.source=kaggle fetch it"):
         sources.copy_local(kaggle, raw(tmp_path / "raw"))
 
 

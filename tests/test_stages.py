@@ -137,7 +137,6 @@ def test_bad_files_are_named(project, kaggle):
         ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not to be had here"),
         ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
-        ({"data_source": "kaggle"}, "download", "data.source: kaggle is not built yet"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
     ],
 )

@@ -32,6 +32,7 @@ class Data(_Frozen):
     """Where the competition's files come from."""
 
     source: Literal["demo", "local", "kaggle"]
+    quality: Literal["standard", "hq"]
     local_dir: str
 
 

@@ -17,6 +17,7 @@ SPLIT = Path("data/split.csv")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 SUBMISSION = Path("data/submission.csv")
+SUBMISSION_OF = Path("data/submission.json")
 SUBMISSION_GZIP = Path("data/submission.csv.gz")
 
 EVALUATION = Path("metrics/evaluate.json")
@@ -25,6 +26,8 @@ CURVES = Path("metrics/curves.csv")
 LEADERBOARD = Path("metrics/leaderboard.json")
 
 WORK = Path(".work")
+DOWNLOAD = WORK / "download"
+LOCK = Path("dvc.lock")
 CODE = Path(__file__).parent
 
 

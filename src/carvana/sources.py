@@ -1,4 +1,4 @@
-"""Kaggle's files from a folder of the user's into data/raw, and the checks that every source must pass."""
+"""Kaggle's files from Kaggle or from a folder of the user's into data/raw, and the checks for every source."""
 
 import shutil
 import zipfile
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from carvana import submission
 from carvana.archive import Archive, mask_of, photo_of
 from carvana.errors import UserError, some
-from carvana.work import whole_file
+from carvana.work import link_or_copy, whole_file
 
 _COPIED_AT_ONCE = 2**24
 
@@ -43,9 +43,30 @@ def copy_local(source: Path, raw: Raw) -> None:
             _pack(extracted, target)
         else:
             raise UserError(
-                f"{source.resolve()} has neither {zipped.name} nor {extracted.name}; get it with "
-                f"`kaggle competitions download carvana-image-masking-challenge -f {zipped.name}`"
+                f"{source.resolve()} has neither {zipped.name} nor {extracted.name}; let data.source=kaggle fetch it"
             )
+    write_no_truth(raw.test_masks)
+
+
+def fetch(quality: str, work: Path, raw: Raw) -> None:
+    """Fills `raw` from Kaggle, by way of the folder `work`, where a download that was stopped goes on.
+
+    `quality` is that of the photos, 'standard' or 'hq'. What has come stays in `work`, as another name of the same
+    file, so that a `dvc` that is killed before it has stored it need not fetch it again.
+    """
+    from carvana import kaggle  # noqa: PLC0415 - only where it is wanted
+
+    suffix = "_hq" if quality == "hq" else ""
+    targets = {
+        f"train{suffix}.zip": raw.train,
+        "train_masks.zip": raw.train_masks,
+        f"test{suffix}.zip": raw.test,
+        "metadata.csv.zip": raw.metadata,
+        "sample_submission.csv.zip": raw.sample_submission,
+    }
+    for found, target in zip(kaggle.download(list(targets), work), targets.values(), strict=True):
+        with whole_file(target) as temporary:
+            link_or_copy(found, temporary)
     write_no_truth(raw.test_masks)
 
 

@@ -20,6 +20,8 @@ from carvana.work import whole_file
 
 HEADER = ["img", "rle_mask"]
 
+_MOST_EMPTY = 0.5  # of a submission that somebody can mean
+
 # 4 million characters are 400,000 runs, five hundred times an ordinary mask.
 csv.field_size_limit(2**22)
 
@@ -111,6 +113,27 @@ def _put(line: bytes, *files: IO[bytes]) -> None:
         file.write(line)
 
 
+def check(path: Path, sample: Path) -> tuple[int, int]:
+    """The number of rows of a submission and how many of its masks are empty, if Kaggle will take it.
+
+    Raises UserError that names the first bad line: the header, an image that is not the sample's next one, runs that
+    leave the picture, overlap or are out of order; or that more than half of the masks are empty.
+    """
+    rows = empty = 0
+    wanted = (image for image, _ in read_rows(sample))
+    progress = tqdm(read_rows(path), desc="check", unit=" rows", disable=None)
+    for line, (row, image) in enumerate(zip_longest(progress, wanted), start=2):
+        if row is None:
+            raise UserError(f"{path} ends after line {line - 1}; {sample} goes on with {image}")
+        if row[0] != image:
+            raise UserError(f"{path}, line {line}: {row[0]} where {sample} has {image or 'no more images'}")
+        empty += not len(_runs(f"{path}, line {line}", *row))
+        rows += 1
+    if empty > rows * _MOST_EMPTY:
+        raise UserError(f"{path}: {empty} of {rows} masks are empty, and on every photo is a car; look at the model")
+    return rows, empty
+
+
 def score(submission: Path, truth: Path) -> dict[str, float]:
     """Dice of every image that the truth has, against the submission; Kaggle's score is their mean.
 
@@ -154,8 +177,8 @@ def _once(path: Path, image: str, seen: set[str]) -> str:
     return image
 
 
-def _runs(path: Path, image: str, text: str) -> rle.Runs:
+def _runs(where: Path | str, image: str, text: str) -> rle.Runs:
     try:
         return rle.from_text(text, photos.HEIGHT, photos.WIDTH)
     except ValueError as error:
-        raise UserError(f"{path}: {image}: {error}") from error
+        raise UserError(f"{where}: {image}: {error}") from error

@@ -83,6 +83,14 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file a second name, or where that is on another disk, a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def die_with_parent() -> None:
     """Asks Linux to end this process when the one that started it ends; does nothing elsewhere."""
     if sys.platform == "linux":

@@ -1,0 +1,235 @@
+"""Kaggle's client: the competition's files down, submissions up. Nothing else imports `kaggle`.
+
+The client looks for credentials by itself (https://www.kaggle.com/docs/api): KAGGLE_API_TOKEN or
+~/.kaggle/access_token, KAGGLE_USERNAME and KAGGLE_KEY or kaggle.json, or what `kaggle auth login` has left. They are
+neither printed nor stored here, nor is the address of a download, which Kaggle signs.
+"""
+
+import contextlib
+import io
+import shutil
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError as LowerError
+
+from carvana.errors import UserError, some
+
+COMPETITION = "carvana-image-masking-challenge"
+PAGE = f"https://www.kaggle.com/competitions/{COMPETITION}"
+
+_ATTEMPTS = 4
+_PATIENCE = 60.0  # seconds; who is told to wait for longer had better come back
+_LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, LowerError)
+
+Result = TypeVar("Result")
+
+
+def download(names: list[str], folder: Path) -> list[Path]:
+    """Downloads those files of the competition, each into a folder of its own in `folder`; their paths.
+
+    What is there is not fetched again, and what was cut off goes on. Every zip is read to its end. Raises UserError
+    where credentials, the disk's space, Kaggle's answer or a zip is not as it must be.
+    """
+    client = _client()
+    sizes = _sizes(client)
+    if unknown := [name for name in names if name not in sizes]:
+        raise UserError(f"the competition has no {some(unknown)}; it has {some(sorted(sizes), 20)}")
+    _require_space(folder, sum(max(sizes[name] - _size_of(folder / name), 0) for name in names))
+    return [_download(client, name, folder / name) for name in names]
+
+
+def submit(file: Path, message: str) -> str:
+    """Uploads a submission and gives what Kaggle says to it. Raises UserError unless Kaggle lists it afterwards."""
+    client = _client()
+    # Not again and again: an upload that seems to have failed may have been counted.
+    with _explained("the upload"), _speechless():
+        answer = client.competition_submit(str(file), message, COMPETITION, quiet=not sys.stderr.isatty())
+    # The client's own command says so and exits with 0.
+    if answer.message == client.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE:
+        raise UserError(f"the upload of {file} did not end well; nothing was submitted, so try again")
+    listed = _patiently("the list of submissions", lambda: client.competition_submissions(COMPETITION))
+    if answer.ref not in [each.ref for each in listed or []]:
+        raise UserError(f"Kaggle took {file} ({answer.message}) but does not list it; look at {PAGE}/submissions")
+    return answer.message
+
+
+def submissions_left() -> int | None:
+    """How many submissions Kaggle takes today; None where it does not say."""
+    client = _client()
+    try:
+        return client.competition_get_submission_limits(COMPETITION).num_allowed_now
+    except (requests.RequestException, AttributeError):
+        return None
+
+
+def _client() -> Any:
+    """The authenticated client. Raises UserError where it finds no credentials that Kaggle takes."""
+    # To import it is to log in, and to fail at that is to print a page of help, or to exit.
+    with _explained("logging in"), _speechless():
+        try:
+            from kaggle.api.kaggle_api_extended import KaggleApi  # noqa: PLC0415
+            from kagglesdk import KaggleClient  # noqa: PLC0415
+
+            class Client(KaggleApi):
+                def build_kaggle_client(self) -> KaggleClient:
+                    # As the client's own does, but without an `env`: version 2.2.4 sets it, and so overrules
+                    # KAGGLE_API_ENVIRONMENT.
+                    values = self.config_values
+                    names = (self.CONFIG_NAME_USER, self.CONFIG_NAME_KEY, self.CONFIG_NAME_TOKEN)
+                    username, password, token = (values.get(name) for name in names)
+                    return KaggleClient(
+                        username=username,
+                        password=password,
+                        api_token=token,
+                        response_processor=self.get_response_processor(),
+                    )
+
+            client = Client()
+            client.authenticate()
+        except ImportError as error:
+            raise UserError(f"Kaggle's client is not installed ({error}): `pip install -r requirements.txt`") from error
+        except SystemExit:
+            raise UserError(
+                "no credentials for Kaggle. On https://www.kaggle.com/settings, under API, make a token, and put it "
+                "into ~/.kaggle/access_token or into the environment as KAGGLE_API_TOKEN (an older kaggle.json, "
+                f"in ~/.kaggle, and `kaggle auth login` serve as well). Then accept the rules on {PAGE}/rules"
+            ) from None
+    return client
+
+
+def _sizes(client: Any) -> dict[str, int]:
+    """Bytes of every file of the competition, by name."""
+    answer = _patiently("the list of files", lambda: client.competition_list_files(COMPETITION, page_size=100))
+    return {file.name: file.total_bytes for file in answer.files}
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.zip"))
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"the download needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB; make room")
+
+
+def _download(client: Any, name: str, folder: Path) -> Path:
+    def fetch() -> None:
+        # Silent but for its bar: what else it prints can name signed addresses.
+        client.competition_download_file(COMPETITION, name, str(folder), quiet=not sys.stderr.isatty())
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _patiently(name, fetch)
+    found = [path for path in folder.iterdir() if path.suffix == ".zip"]
+    if len(found) != 1:
+        raise UserError(f"{folder} holds {len(found)} zips where the download of {name} should be; remove it")
+    _require_whole(found[0], name)
+    return found[0]
+
+
+def _require_whole(path: Path, name: str) -> None:
+    """Reads a zip to its end; removes it and raises UserError where it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            with tqdm(total=size, desc=f"check {name}", unit="B", unit_scale=True, disable=None) as bar:
+                for member in members:
+                    with archive.open(member) as file:
+                        while piece := file.read(2**20):
+                            bar.update(len(piece))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        path.unlink()
+        raise UserError(f"{name} came damaged ({error}) and was removed; start again to fetch it anew") from error
+
+
+def _patiently(what: str, call: Callable[[], Result]) -> Result:
+    """What a call gives, tried again after a while where Kaggle is busy or the connection is lost."""
+    with _explained(what):
+        for attempt in range(_ATTEMPTS):
+            try:
+                with _speechless():
+                    return call()
+            except (requests.HTTPError, *_LOST) as error:
+                pause = _pause(error, attempt)
+                if pause is None or attempt == _ATTEMPTS - 1:
+                    raise
+                tqdm.write(f"{what}: {_reason(error)}; again in {pause:.0f} seconds", file=sys.stderr)
+                time.sleep(pause)
+    raise AssertionError
+
+
+def _pause(error: Exception, attempt: int) -> float | None:
+    """Seconds to wait before another attempt; None where that would not help."""
+    if not isinstance(error, requests.HTTPError):
+        return 2.0**attempt
+    status = error.response.status_code
+    if status != 429 and status < 500:
+        return None
+    told = _told_to_wait(error.response)
+    pause = 2.0**attempt if told is None else told
+    return pause if pause <= _PATIENCE else None
+
+
+def _told_to_wait(response: requests.Response) -> float | None:
+    try:
+        return float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turns what goes wrong between us and Kaggle into a UserError that says what to do."""
+    try:
+        yield
+    except requests.HTTPError as error:
+        raise UserError(f"{what}: {_reason(error)}; {_advice(error.response)}") from error
+    except _LOST as error:
+        raise UserError(
+            f"{what}: {_reason(error)}; start again when the network is back, and it goes on where it was"
+        ) from error
+    except ValueError as error:
+        if "does not match expected size" not in str(error):
+            raise
+        raise UserError(f"{what} came in another size than Kaggle announced; start again") from error
+
+
+def _reason(error: Exception) -> str:
+    # Not the error's own words: they can contain a signed address.
+    if isinstance(error, requests.HTTPError):
+        return f"Kaggle answers {error.response.status_code}"
+    return f"the connection to Kaggle is lost ({type(error).__name__})"
+
+
+def _advice(response: requests.Response) -> str:
+    status = response.status_code
+    if status == 401:
+        return "it does not take these credentials: make a new token on https://www.kaggle.com/settings, under API"
+    if status == 403:
+        return (
+            f"most likely the competition's rules are not accepted: do that on {PAGE}/rules, logged in as the same "
+            "user; Kaggle also wants a verified phone number (https://www.kaggle.com/settings)"
+        )
+    if status == 404:
+        return f"it knows no such competition or file; compare with {PAGE}/data"
+    if status == 429:
+        told = _told_to_wait(response)
+        return f"too many requests: start again in {f'{told:.0f} seconds' if told else 'an hour'}"
+    return "start again in a while, and it goes on where it was"
+
+
+@contextlib.contextmanager
+def _speechless() -> Iterator[None]:
+    """Keeps what the client prints to itself; its progress bars go another way."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

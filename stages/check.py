@@ -1,0 +1,19 @@
+"""Whether Kaggle will take a submission: `python -m stages.check data/submission.csv`."""
+
+import argparse
+from pathlib import Path
+
+from carvana import paths, submission
+from stages.stage import run
+
+
+def main(path: Path) -> None:
+    rows, empty = submission.check(path, paths.SAMPLE_SUBMISSION)
+    print(f"{path} is as Kaggle wants it: {rows} rows, {empty} of them without a car")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("submission", type=Path, nargs="?", default=paths.SUBMISSION)
+    arguments = parser.parse_args()
+    run(lambda: main(arguments.submission), "check")
