@@ -54,7 +54,7 @@ def sweep(
                 report,
                 {
                     "photos": done,
-                    "photos_per_second": round((done) / seconds, 2),
+                    "photos_per_second": round(done / seconds, 2),
                     "shares_of_threads": shares,
                     "peak_memory_mb": _peak_memory(),
                 },
