@@ -31,6 +31,19 @@ def on_cpu(network: nn.Module, size: tuple[int, int], engine: str, cores: int) -
     return _openvino(network, size, cores) if engine == "openvino" else _torch(network)
 
 
+def on_device(network: nn.Module, size: tuple[int, int], engine: str, cores: int, on: torch.device) -> Compute:
+    """An engine for photos that threads bring one by one: as `on_cpu`, or a GPU, which takes them in turn."""
+    if on.type == "cpu":
+        return on_cpu(network, size, engine, cores)
+    network, turn = network.to(on).eval(), threading.Lock()
+
+    def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with turn, torch.inference_mode(), device.precision(on):
+            return network(torch.from_numpy(photos).to(on)).float().cpu().numpy()
+
+    return compute
+
+
 def threads(engine: str, cores: int) -> int:
     """How many threads, each with a photo of its own, keep so many cores busy.
 

@@ -108,6 +108,11 @@ class Ensemble(nn.Module):
         """The models of those files. Raises UserError where one cannot be used."""
         return cls([checkpoint.load(path) for path in paths])
 
+    def flipping(self, flip: bool) -> Self:
+        """The same; with `flip`, logits are those of both sides."""
+        self.flip = flip
+        return self.eval()
+
     def forward(self, photos: Tensor) -> Tensor:
         """Mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3]; with `flip`, of both sides."""
         logits = torch.stack([model(photos) for model in self.models]).mean(dim=0)
@@ -124,8 +129,7 @@ def predict(
 
     Raises UserError where the network's output is not finite.
     """
-    ensemble.flip = how.flip
-    ensemble.eval()
+    ensemble.flipping(how.flip)
     clock = clock or Clock()
     threads = engines.threads(how.engine, how.workers) if how.on.type == "cpu" else how.workers
     with ThreadPoolExecutor(threads) as pool:
