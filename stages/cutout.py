@@ -26,8 +26,12 @@ def main(source: Path, out: Path, background: str, kind: str, masks: bool) -> No
     options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks}
     fresh = begin(out, options | {"models": [resume.digest(path) for path in models]})
     with cutout.opened(source) as photos, engines.one_core_a_thread():
-        compute = engines.on_device(ensemble.flipping(how.flip), ensemble.size, how.engine, how.workers, how.on)
         targets = cutout.targets(photos.names, out, f".{kind}")
+        todo = [name for name in photos.names if fresh or not targets[name].exists()]
+        if not todo:
+            print(f"{out} has all of them")
+            return
+        compute = engines.on_device(ensemble.flipping(how.flip), ensemble.size, how.engine, how.workers, how.on)
 
         def cut(name: PurePosixPath) -> str | None:
             try:
@@ -41,7 +45,6 @@ def main(source: Path, out: Path, background: str, kind: str, masks: bool) -> No
             cutout.save(targets[name], cutout.compose(photo, alpha, behind))
             return None
 
-        todo = [name for name in photos.names if fresh or not targets[name].exists()]
         bad = in_threads(cut, todo, len(photos.names), engines.threads(how.engine, how.workers))
     if bad:
         raise UserError(f"{len(bad)} photos cannot be read, all others are done: {some(bad, 20)}")

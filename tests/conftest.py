@@ -1,5 +1,6 @@
 """A small competition in Kaggle's format, made of ellipses, and the real sample where it is at hand."""
 
+import contextlib
 import csv
 import io
 import os
@@ -156,6 +157,29 @@ def set_params(folder, **changes):
         section, _, name = key.partition("_")
         content[section][name] = value
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def copy_project(project, folder, **changes):
+    """A copy of a project in `folder`, with the given parameters."""
+    shutil.copytree(project, folder, symlinks=True)
+    set_params(folder, **changes)
+    return folder
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A disk of `size` at `folder`, and what enlarges it. Skips the test where it cannot be mounted."""
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and sys.platform == "linux"
+    if (
+        not mounted
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False).returncode
+    ):
+        pytest.skip("mounting a small disk needs root on Linux")
+    try:
+        yield lambda larger: subprocess.run(["mount", "-o", f"remount,size={larger}", folder], check=True)
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def stage(folder, *arguments, status=0):

@@ -1,10 +1,9 @@
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, gif, jpeg, picture, repack
+from conftest import ROOT, gif, jpeg, picture, repack, small_disk
 
 from carvana import cache, photos, rle, shards
 from carvana.archive import Archive, mask_of
@@ -86,17 +85,10 @@ def test_a_cache_cut_short_is_refused(kaggle, tmp_path):
 
 def test_a_full_disk_is_a_plain_message_and_leaves_no_debris(kaggle, tmp_path):
     """On a real tmpfs of 1 MiB: a memory map would kill the process there (SIGBUS)."""
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = os.geteuid() == 0 and sys.platform == "linux"
-    if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False).returncode:
-        pytest.skip("mounting a small disk needs root on Linux")
-    try:
+    with small_disk(tmp_path / "small", "1m"):
         with pytest.raises(OSError, match="No space left"):
-            cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", small / "cache", (512, 512), 2)
-        assert list(small.iterdir()) == []
-    finally:
-        subprocess.run(["umount", small], check=True)
+            cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "small/cache", (512, 512), 2)
+        assert list((tmp_path / "small").iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak of one process alone")

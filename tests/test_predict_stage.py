@@ -1,7 +1,6 @@
 """The predict stage, killed, in several processes, and on a zip that changes: as processes, in folders of their own."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +8,18 @@ import time
 
 import pytest
 import torch
-from conftest import jpeg, make_project, pack, picture, read_network, repack, set_params, stage
+from conftest import (
+    copy_project,
+    jpeg,
+    make_project,
+    pack,
+    picture,
+    read_network,
+    repack,
+    set_params,
+    small_disk,
+    stage,
+)
 
 from carvana import checkpoint, models
 
@@ -31,14 +41,7 @@ def _ready(tmp_path_factory):
 @pytest.fixture
 def projects(_ready, tmp_path):
     """Makes a copy of the project, with the given parameters."""
-
-    def make(name, **changes):
-        folder = tmp_path / name
-        shutil.copytree(_ready, folder, symlinks=True)
-        set_params(folder, runtime_engine="torch", **changes)
-        return folder
-
-    return make
+    return lambda name, **changes: copy_project(_ready, tmp_path / name, runtime_engine="torch", **changes)
 
 
 def start(folder):
@@ -119,19 +122,12 @@ def test_a_damaged_photo_is_named_the_others_are_kept_and_it_can_be_skipped(proj
 
 def test_a_full_disk_is_a_plain_message_and_what_was_done_stays(projects):
     folder = projects("project")
-    work = folder / ".work"
-    work.mkdir()
-    mounted = os.geteuid() == 0 and sys.platform == "linux"
-    if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", work], check=False).returncode:
-        pytest.skip("mounting a small disk needs root on Linux")
-    try:
+    with small_disk(folder / ".work", "80k") as enlarge:
         assert "the disk is full" in stage(folder, "predict", status=1)
         before = made(folder)
         assert 0 < len(before) < CARS
         assert not (folder / "data/predictions").exists()
-        subprocess.run(["mount", "-o", "remount,size=10m", work], check=True)
+        enlarge("10m")
         stage(folder, "predict")
         assert len(predictions(folder)) == CARS
         assert before.items() <= made(folder).items()
-    finally:
-        subprocess.run(["umount", work], check=True)

@@ -1,7 +1,6 @@
 """Training that is killed, and training in several processes: as stages, in folders of their own."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_project, set_params, stage, wait_for_an_epoch
+from conftest import copy_project, make_project, set_params, stage, wait_for_an_epoch
 
 from carvana import history
 from carvana.checkpoint import load
@@ -33,14 +32,7 @@ def _ready(_competition, tmp_path_factory):
 @pytest.fixture
 def projects(_ready, tmp_path):
     """Makes a project with everything up to training, and the given parameters."""
-
-    def make(name, **changes):
-        folder = tmp_path / name
-        shutil.copytree(_ready, folder, symlinks=True)
-        set_params(folder, **changes)
-        return folder
-
-    return make
+    return lambda name, **changes: copy_project(_ready, tmp_path / name, **changes)
 
 
 def start(folder, **environment):
