@@ -86,3 +86,15 @@ def test_a_flip_averages_both_sides(kaggle):
         (found,) = predict.predict(ensemble, archive, [name], settings(flip=True))
     assert np.allclose(found.logits, (plain + mirrored.flip(1)) / 2, atol=1e-5)
     assert not np.allclose(found.logits, plain, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_what_the_cpu_gives(kaggle):
+    ensemble = predict.Ensemble([trained(0)])
+    with Archive(kaggle / "train.zip") as archive:
+        names = archive.photos * 5
+        alone = list(predict.predict(ensemble, archive, names, settings()))
+        there = list(predict.predict(ensemble, archive, names, settings(batch_size=3).at(torch.device("cuda"))))
+    for one, other in zip(alone, there, strict=True):
+        assert one.photo == other.photo
+        assert np.abs(one.logits - other.logits).mean() < 0.05 * np.abs(one.logits).mean(), "bfloat16"

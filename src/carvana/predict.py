@@ -181,8 +181,9 @@ def _by_batches(
 
     waiting: deque[list[Future[Outcome]]] = deque()
     network = torch.compile(ensemble) if how.compile else ensemble
+    streams = [torch.cuda.Stream(how.on) for _ in range(2)] if how.on.type == "cuda" else []
     for batch, photos, damaged in _decoded(archive, names, ensemble.size, how, pool, clock):
-        logits = _start(network, photos, how.on)
+        logits = _start(network, photos, how.on, streams)
         each = enumerate(zip(batch, damaged, strict=True))
         waiting.append([pool.submit(finish, name, fault, logits, row) for row, (name, fault) in each])
         if len(waiting) > _BATCHES_AHEAD:
@@ -192,16 +193,31 @@ def _by_batches(
 
 
 @torch.inference_mode()
-def _start(network: Callable[[Tensor], Tensor], photos: Tensor, on: torch.device) -> Callable[[], Tensor]:
-    """Sets the device to work on photos uint8 [n, height, width, 3]; gives what waits for their logits."""
-    with device.precision(on):
-        logits = network(photos.to(on, non_blocking=True)).float()
+def _start(
+    network: Callable[[Tensor], Tensor], photos: Tensor, on: torch.device, streams: list[torch.cuda.Stream]
+) -> Callable[[], Tensor]:
+    """Sets the device to work on photos uint8 [n, height, width, 3]; gives what waits for their logits.
+
+    On CUDA a batch comes in by one stream and its logits go out by another, while the batches beside it compute.
+    """
     if on.type != "cuda":
-        host = logits.cpu()
-        return lambda: host
-    host = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
-    done = torch.cuda.Event()
-    done.record()
+        with device.precision(on):
+            logits = network(photos.to(on)).float().cpu()
+        return lambda: logits
+    coming, going = streams
+    computing = torch.cuda.current_stream(on)
+    with torch.cuda.stream(coming):
+        given = photos.to(on, non_blocking=True)
+    computing.wait_stream(coming)
+    # Or the allocator would give its memory to the next batch, which comes by the other stream.
+    given.record_stream(computing)
+    with device.precision(on):
+        logits = network(given).float()
+    going.wait_stream(computing)
+    with torch.cuda.stream(going):
+        host = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
+        done = going.record_event()
+    logits.record_stream(going)
 
     def wait() -> Tensor:
         done.synchronize()
