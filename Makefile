@@ -30,7 +30,7 @@ test: install ## Lint, and every test
 	ruff format --check .
 	python -m pytest -n 2 --dist loadfile
 
-bench: install ## Prediction and training against the plain ways to do them: 10 minutes on an idle machine
+bench: install ## Prediction and training against the plain ways to do them: 7 minutes on an idle machine
 	test -f models/fold-0.safetensors || dvc repro train
 	python benchmarks/prediction.py --photos 640
 	python benchmarks/prediction.py --size 512 --photos 48
