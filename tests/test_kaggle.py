@@ -126,7 +126,7 @@ def test_an_unknown_file_is_named(server, tmp_path):
 
 def test_a_download_killed_five_times_ends_whole_and_cheap(server, tmp_path):
     chance = random.Random(1)
-    pack(tmp_path / NAME, {"train/a.jpg": chance.randbytes(4 * 10**7)})
+    pack(tmp_path / NAME, {"train/a.jpg": chance.randbytes(8 * 10**7)})
     data = server.files[NAME] = (tmp_path / NAME).read_bytes()
     server.bytes_a_second = 5 * 10**7
     code = (
