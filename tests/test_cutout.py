@@ -153,13 +153,24 @@ def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
     assert json.loads((project / "cut/.cutout.json").read_text(encoding="utf-8"))["background"] == "white"
 
 
-def test_a_zip_and_a_single_photo_are_cut_too(project):
+def test_a_zip_is_cut_too(project):
     pack(project / "own.zip", {"in/one.jpg": (project / "own/one.jpg").read_bytes(), "__MACOSX/in/one.jpg": b"no"})
     stage(project, "cutout", "own.zip", "--out", "cut", "--format", "webp")
-    stage(project, "cutout", "own/one.jpg", "--out", "single")
-    assert [path.name for path in project.glob("cut/**/*.webp")] == ["one.webp"]
-    assert (project / "single/one.png").exists()
-    pack(project / "bad.zip", {"../one.jpg": b"no"})
-    assert "leads out of the folder" in stage(project, "cutout", "bad.zip", "--out", "bad", status=1)
-    assert "holds no photo" in stage(project, "cutout", "src", "--out", "bad", status=1)
-    assert "neither a photo nor a folder" in stage(project, "cutout", "nowhere", "--out", "bad", status=1)
+    assert [path.name for path in project.glob("cut/in/*.webp")] == ["one.webp"]
+
+
+def test_photos_are_found_in_a_folder_a_zip_or_alone(project):
+    with cutout.opened(project / "own") as photos:
+        assert photos.names == [PurePosixPath(name) for name in ("bad.png", "deep/two.JPG", "one.jpg")]
+        assert photos.read(photos.names[0]) == b"nothing"
+    with cutout.opened(project / "own/one.jpg") as photos:
+        assert photos.names == [PurePosixPath("one.jpg")]
+        assert photos.read(photos.names[0]) == (project / "own/one.jpg").read_bytes()
+    (project / "bad.zip").write_bytes(b"no zip")
+    for name, complaint in (
+        ("src", "holds no photo"),
+        ("nowhere", "neither a photo nor"),
+        ("bad.zip", "not a whole zip"),
+    ):
+        with pytest.raises(UserError, match=complaint), cutout.opened(project / name):
+            pass
