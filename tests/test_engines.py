@@ -1,0 +1,46 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from conftest import read_network
+
+from carvana import engines, models
+
+SIZE = (64, 96)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return models.build(read_network(depth=3, width=4)).eval()
+
+
+def test_an_engine_that_is_not_installed_is_replaced_with_a_word(monkeypatch, capsys):
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _: None)
+    assert engines.choose("openvino") == "torch"
+    assert "openvino is not installed" in capsys.readouterr().err
+    assert engines.choose("auto") == "torch"
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _: "there")
+    assert [engines.choose(name) for name in ("auto", "openvino", "torch")] == ["openvino", "openvino", "torch"]
+
+
+def test_openvino_gives_torchs_logits_to_several_threads(network):
+    pytest.importorskip("openvino")
+    photos = np.random.default_rng(0).integers(0, 256, (12, *SIZE, 3), dtype=np.uint8)
+    with engines.one_core_a_thread(), ThreadPoolExecutor(4) as pool:
+        expected, found = (
+            np.concatenate(list(pool.map(engines.on_cpu(network, SIZE, engine, 2), photos[:, None])))
+            for engine in ("torch", "openvino")
+        )
+    # In bfloat16, where the processor has it, to less.
+    tolerance = 0.05 if engines.device.has_bfloat16(torch.device("cpu")) else 1e-4
+    assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
+
+
+def test_torch_keeps_its_threads_for_what_comes_after(network):
+    before = torch.get_num_threads()
+    with engines.one_core_a_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
