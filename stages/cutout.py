@@ -5,6 +5,7 @@ What is there already is not made again, unless models or options are others.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -24,10 +25,10 @@ def main(source: Path, out: Path, background: str, kind: str, masks: bool) -> No
     ensemble, how = Ensemble.load(models), Settings.of(settings)
     behind = cutout.read_background(background)
     options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks}
-    fresh = begin(out, options | {"models": [resume.digest(path) for path in models]})
+    since = begin(out, options | {"models": [resume.digest(path) for path in models]})
     with cutout.opened(source) as photos, engines.one_core_a_thread():
         targets = cutout.targets(photos.names, out, f".{kind}")
-        todo = [name for name in photos.names if fresh or not targets[name].exists()]
+        todo = [name for name in photos.names if not done(targets[name], since)]
         if not todo:
             print(f"{out} has all of them")
             return
@@ -50,23 +51,32 @@ def main(source: Path, out: Path, background: str, kind: str, masks: bool) -> No
         raise UserError(f"{len(bad)} photos cannot be read, all others are done: {some(bad, 20)}")
 
 
-def begin(out: Path, options: dict[str, object]) -> bool:
-    """Notes the options in the folder; whether they are others than before."""
+def begin(out: Path, options: dict[str, object]) -> int:
+    """Notes the options in the folder, where they are others than before; when that was, as the disk has it."""
     note = out / ".cutout.json"
-    before = note.read_bytes() if note.exists() else b""
-    write_json(note, options)
-    return note.read_bytes() != before
+    if not note.exists() or json.loads(note.read_text(encoding="utf-8")) != options:
+        write_json(note, options)
+    return note.stat().st_mtime_ns
+
+
+def done(target: Path, since: int) -> bool:
+    """Whether a cut-out is there, and made with these options: one from before them may have outlived a kill."""
+    return target.exists() and target.stat().st_mtime_ns >= since
 
 
 def in_threads(
     work: Callable[[PurePosixPath], str | None], names: list[PurePosixPath], total: int, threads: int
 ) -> list[str]:
     """Does the work of every name, and gives the complaints."""
-    done = total - len(names)
     with ThreadPoolExecutor(threads) as pool:
         try:
             results = tqdm(
-                pool.map(work, names), total=total, initial=done, desc="cutout", unit=" photos", disable=None
+                pool.map(work, names),
+                total=total,
+                initial=total - len(names),
+                desc="cutout",
+                unit=" photos",
+                disable=None,
             )
             return [complaint for complaint in results if complaint]
         except BaseException:

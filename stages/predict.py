@@ -29,11 +29,13 @@ def main() -> None:
             },
             paths.CODE,
         )
-        folder = resume.subfolder(paths.WORK / "predict", name, kept=1)
+        # By the first alone: two that remove an old folder at a time would stumble over each other.
+        first = distributed.rank() == 0
+        folder = distributed.from_first(resume.subfolder(paths.WORK / "predict", name, kept=1) if first else None)
         skip = settings.predict.on_bad_image == "skip"
         damaged = sweep(ensemble, archive, folder, how.at(on), skip, paths.report(distributed.rank()))
         damaged = distributed.gathered(damaged)
-        if distributed.rank() == 0:
+        if first:
             report(damaged, skip)
             publish([folder, folder / DAMAGED] if skip else [folder])
 

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -150,6 +151,10 @@ def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
     assert made["deep/two.png"].stat().st_mtime_ns > before["deep/two.png"]
     with Image.open(made["deep/two.png"]) as image:
         assert image.mode == "RGB"
+    # As a kill leaves it, between the new options and this photo.
+    os.utime(made["deep/two.png"], ns=(before["deep/two.png"], before["deep/two.png"]))
+    stage(project, *command, "--background", "white")
+    assert made["deep/two.png"].stat().st_mtime_ns > before["deep/two.png"]
     assert json.loads((project / "cut/.cutout.json").read_text(encoding="utf-8"))["background"] == "white"
 
 
