@@ -1,35 +1,70 @@
-"""Scores on unseen cars into metrics/: `python -m stages.evaluate`."""
+"""Scores on unseen cars, and pictures of them, into metrics/: `python -m stages.evaluate`."""
 
-from carvana import evaluation, history, models, params, paths, split
+from dataclasses import fields
+
+from carvana import cache, evaluation, history, models, params, paths, report, split, tables
+from carvana.findings import Findings
+from carvana.params import Params
 from carvana.predict import Ensemble, Settings
-from carvana.work import write_json
+from carvana.work import whole_file, whole_folder, write_json
 from stages.stage import run
 
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    folds = settings.train.folds
     roles = split.read(paths.SPLIT)
-    how = Settings.of(settings)
+    truth = cache.read(paths.CACHE)
+    findings = find(settings, roles, truth)
+    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
+    parameters = models.count_parameters(Ensemble.load(map(paths.model, settings.train.folds)))
+    summaries = {role: evaluation.summarise(findings.of(role)) for role in findings.roles}
+    model = {"parameters": parameters, "epochs": sum(map(len, histories.values()))}
 
-    def score(models_of: tuple[int, ...], wanted: str, role: str) -> list[evaluation.Score]:
+    scores = [evaluation.row_of(score) for score in evaluation.worst_first(findings.scores)]
+    tables.write(paths.SCORES, scores, [field.name for field in fields(evaluation.Score)])
+    tables.write(paths.CURVES, history.curves(histories), ["epoch", "fold", "curve", "loss", "dice"])
+    tables.write(paths.THRESHOLDS, report.threshold_rows(findings), ["threshold", "dice"])
+    pictures = draw(settings, roles, truth, findings)
+    title = describe(settings, parameters)
+    with whole_file(paths.REPORT) as temporary:
+        temporary.write_text(report.write(findings, summaries, histories, title, pictures), encoding="utf-8")
+    write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
+
+
+def find(settings: Params, roles: dict[str, str], truth: cache.Cache) -> Findings:
+    """Every model on its own validation cars, and all of them together on the test cars."""
+    folds, how = settings.train.folds, Settings.of(settings)
+    makes = split.read_makes(paths.METADATA)
+    findings = Findings()
+    for models_of, wanted, role in [
+        *(((fold,), str(fold), evaluation.VALIDATION) for fold in folds),
+        (folds, split.TEST, evaluation.TEST),
+    ]:
         cars = {car for car, found in roles.items() if found == wanted}
         ensemble = Ensemble.load(map(paths.model, models_of))
-        return list(evaluation.score_photos(ensemble, paths.TRAIN, paths.TRAIN_MASKS, cars, role, how))
+        for scored in evaluation.score_photos(ensemble, paths.TRAIN, truth, cars, makes, role, how):
+            findings.add(scored)
+    return findings
 
-    scores = {
-        "validation": [one for fold in folds for one in score((fold,), str(fold), "validation")],
-        "test": score(folds, split.TEST, "test"),
-    }
-    evaluation.write_scores(paths.SCORES, [one for each in scores.values() for one in each])
-    histories = {fold: history.read(paths.history(fold)) for fold in folds}
-    history.write_curves(paths.CURVES, histories)
-    model = {
-        "parameters": sum(models.count_parameters(model) for model in Ensemble.load(map(paths.model, folds)).models),
-        "epochs": sum(map(len, histories.values())),
-    }
-    summaries = {role: evaluation.summarise(each) for role, each in scores.items() if each}
-    write_json(paths.EVALUATION, summaries | {"model": model})
+
+def draw(settings: Params, roles: dict[str, str], truth: cache.Cache, findings: Findings) -> dict[str, report.Picture]:
+    first = settings.train.folds[0]
+    trained_on = {car for car, role in roles.items() if role not in (split.TEST, str(first))}
+    batch = report.training_batch(truth, trained_on, settings.augment, settings.train.seed)
+    how_many = (settings.report.worst, settings.report.best)
+    pictures = report.draw(findings, batch, paths.TRAIN, how_many, settings.runtime.workers)
+    with whole_folder(paths.PICTURES) as folder:
+        for name, picture in pictures.items():
+            (folder / f"{name}.jpg").write_bytes(picture.jpeg)
+    return pictures
+
+
+def describe(settings: Params, parameters: int) -> str:
+    train = settings.train
+    network = train.arch if train.encoder == models.NONE else f"{train.arch} with {train.encoder}"
+    height, width = train.height_and_width
+    folds = ", ".join(map(str, train.folds))
+    return f"{network}, {parameters:,} parameters, at {height}×{width}; folds: {folds}"
 
 
 if __name__ == "__main__":

@@ -48,6 +48,14 @@ def test_a_stage_depends_on_the_code_that_it_imports(stage):
     assert code == expected | {f"stages/{stage}.py"}
 
 
+def test_evaluate_depends_on_what_its_page_is_made_of():
+    """Not code, so no import shows it."""
+    beside = {str(path.relative_to(ROOT)) for path in (ROOT / "src/carvana").glob("*") if path.suffix != ".py"}
+    wanted = beside - {"src/carvana/demo", "src/carvana/__pycache__"}
+    assert wanted == {"src/carvana/charts", "src/carvana/page.html"}
+    assert wanted <= set(STAGES["evaluate"]["deps"])
+
+
 def test_download_depends_on_its_own_script_only():
     assert STAGES["download"]["deps"] == ["stages/download.py"], "else an edit fetches 10 GB again"
 
@@ -74,7 +82,14 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "resize": [paths.CACHE],
         "split": [paths.SPLIT],
         "train": [str(paths.model(7)).replace("7", "${item.fold}"), str(paths.history(7)).replace("7", "${item.fold}")],
-        "evaluate": [paths.EVALUATION, paths.SCORES, paths.CURVES],
+        "evaluate": [
+            paths.EVALUATION,
+            paths.SCORES,
+            paths.CURVES,
+            paths.THRESHOLDS,
+            paths.PICTURES,
+            paths.REPORT,
+        ],
         "predict": [paths.PREDICTIONS],
         "encode": [paths.SUBMISSION, paths.SUBMISSION_GZIP],
         "score": [paths.LEADERBOARD],

@@ -1,4 +1,3 @@
-import csv
 from dataclasses import replace
 
 import pytest
@@ -29,10 +28,8 @@ def test_the_best_epoch_is_the_first_of_the_highest_dice_at_full_size():
     assert history.best(epochs).epoch == 2
 
 
-def test_curves_are_one_table_of_all_folds(tmp_path):
-    history.write_curves(tmp_path / "curves.csv", {0: [FIRST], 2: [FIRST, replace(FIRST, epoch=2)]})
-    with (tmp_path / "curves.csv").open(encoding="ascii", newline="") as file:
-        rows = list(csv.DictReader(file))
+def test_curves_are_one_table_of_all_folds():
+    rows = history.curves({0: [FIRST], 2: [FIRST, replace(FIRST, epoch=2)]})
     assert len(rows) == 9
-    assert rows[0] == {"epoch": "1", "curve": "fold 0 training", "loss": "0.5", "dice": "0.25"}
-    assert rows[-1] == {"epoch": "2", "curve": "fold 2 validation at full size", "loss": "", "dice": "0.625"}
+    assert rows[0] == {"epoch": 1, "fold": 0, "curve": "training", "loss": "0.500000", "dice": "0.250000"}
+    assert rows[-1] == {"epoch": 2, "fold": 2, "curve": "validation at full size", "loss": "", "dice": "0.625000"}

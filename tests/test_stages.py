@@ -1,7 +1,9 @@
 """Stages as DVC runs them, one process each, in a folder of their own, on good and on bad input."""
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -55,18 +57,41 @@ def test_the_road_from_local_zips_to_a_submission(trained):
     assert "485,957" not in stage(trained, "train", "--summary")
 
 
+def test_an_evaluation_is_shown_on_one_page_and_as_pictures_of_the_same_names(trained):
+    page = (trained / "metrics/report.html").read_bytes()
+    pictures = {path.stem: path.read_bytes() for path in (trained / "metrics/pictures").iterdir()}
+    # Of four validation and two test photos.
+    examples = [f"{kind}-{place:02d}" for kind, count in (("worst", 4), ("best", 2)) for place in range(1, count + 1)]
+    expected = [f"validation-{name}" for name in examples]
+    expected += [f"test-{name}" for name in examples if name not in ("worst-03", "worst-04")]
+    assert sorted(pictures) == sorted([*expected, "error-map", "training-samples"])
+    assert page.count(b"data:image/webp;base64,") == len(pictures)
+    assert page.count(b"<svg") == 8
+    assert b"<script" not in page
+    assert not re.findall(rb'(?:src|href)="(?!data:)', page), "it needs nothing from outside"
+    scores = list(csv.DictReader((trained / "metrics/scores.csv").open(encoding="utf-8")))
+    assert scores[0].keys() >= {"image", "car", "view", "make", "role", "dice", "wrong", "within_2"}
+    thresholds = list(csv.DictReader((trained / "metrics/thresholds.csv").open(encoding="ascii")))
+    best = max(thresholds, key=lambda row: (float(row["dice"]), -abs(float(row["threshold"]) - 0.5)))
+    evaluation = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
+    assert evaluation["model"]["best_threshold"] == float(best["threshold"])
+    stage(trained, "evaluate")
+    assert (trained / "metrics/report.html").read_bytes() == page, "the same models give the same bytes"
+
+
 def test_evaluation_is_the_score_of_the_same_images_submitted(trained):
     """The Dice of evaluate.json is that of a submission: photos swapped, `score` gives the same number."""
     shutil.copy(trained / "data/raw/train.zip", trained / "data/raw/test.zip")
     stage(trained, "predict")
-    scores = (trained / "metrics/scores.csv").read_text(encoding="ascii").splitlines()[1:]
-    names = sorted(row.split(",")[0] for row in scores)
+    scores = list(csv.DictReader((trained / "metrics/scores.csv").open(encoding="utf-8")))
     with Archive(trained / "data/raw/train.zip") as archive:
         with_names = csv_text([["img", "rle_mask"], *([name, "1 1"] for name in archive.photos)])
     pack(trained / "data/raw/sample_submission.csv.zip", {"sample_submission.csv": with_names})
     stage(trained, "encode")
     dice = submission.score(trained / "data/submission.csv", trained / "data/raw/train_masks.zip")
-    assert {row.split(",")[0]: row.split(",")[2] for row in scores} == {name: f"{dice[name]:.6f}" for name in names}
+    assert {row["image"]: row["dice"] for row in scores} == {
+        row["image"]: f"{dice[row['image']]:.6f}" for row in scores
+    }
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,11 @@ def car_of(photo: str) -> str:
     return photo.split("_", 1)[0]
 
 
+def view_of(photo: str) -> int:
+    """The view, 1 to 16, of a photo `0cdf5b5d0ce1_01.jpg`: each turns the car by 22.5° further."""
+    return int(photo.removesuffix(".jpg").split("_", 1)[1])
+
+
 def mask_of(photo: str) -> str:
     """The mask's name `…_01_mask.gif` of a photo `…_01.jpg`."""
     return photo.removesuffix(".jpg") + "_mask.gif"

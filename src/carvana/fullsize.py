@@ -37,7 +37,7 @@ def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
     if level:
         values = values - level
     height, width = values.shape
-    edges, finite = _edges(values, _axis(height, HEIGHT), _axis(width, WIDTH))
+    edges, finite = _edges(values, axis(height, HEIGHT), axis(width, WIDTH))
     if not finite:
         raise UserError("the network's output is not finite; its training has diverged: lower train.learning_rate")
     runs = edges.reshape(-1, 2)
@@ -47,7 +47,7 @@ def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
 
 
 @functools.cache
-def _axis(count: int, full: int) -> Axis:
+def axis(count: int, full: int) -> Axis:
     """Of `full` pixels over `count` logits: every cell's first pixel [count + 1], every pixel's cell and weight [full].
 
     Cell c lies between logits c and c + 1, the last one beyond the last logit; the weight is that of c + 1. Where

@@ -52,17 +52,16 @@ def read(path: Path) -> list[Epoch]:
         raise UserError(f"{path} is not a training's history ({error!r}); `dvc repro -f train` makes it") from error
 
 
-def write_curves(path: Path, histories: dict[int, list[Epoch]]) -> None:
-    """Writes the histories of several folds as one table for plotting: a row an epoch and curve."""
-    rows = []
+def curves(histories: dict[int, list[Epoch]]) -> list[dict[str, int | str]]:
+    """The histories of several folds as one table for plotting: a row an epoch and curve."""
+    rows: list[dict[str, int | str]] = []
     for fold, history in histories.items():
         for epoch in history:
-            rows += [
-                [epoch.epoch, f"fold {fold} training", epoch.train_loss, epoch.train_dice],
-                [epoch.epoch, f"fold {fold} validation", epoch.validation_loss, epoch.validation_dice],
-                [epoch.epoch, f"fold {fold} validation at full size", "", epoch.validation_dice_full_size],
-            ]
-    with whole_file(path) as temporary, temporary.open("w", encoding="ascii", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["epoch", "curve", "loss", "dice"])
-        writer.writerows(rows)
+            for curve, loss, dice in (
+                ("training", epoch.train_loss, epoch.train_dice),
+                ("validation", epoch.validation_loss, epoch.validation_dice),
+                ("validation at full size", None, epoch.validation_dice_full_size),
+            ):
+                shown = {"loss": "" if loss is None else f"{loss:.6f}", "dice": f"{dice:.6f}"}
+                rows.append({"epoch": epoch.epoch, "fold": fold, "curve": curve, **shown})
+    return rows

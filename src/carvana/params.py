@@ -135,6 +135,13 @@ class Predict(_Frozen):
     on_bad_image: Literal["fail", "skip"]
 
 
+class Report(_Frozen):
+    """How many of the worst and of the best predictions are shown."""
+
+    worst: Annotated[int, Field(ge=0, le=1000)]
+    best: Annotated[int, Field(ge=0, le=1000)]
+
+
 class Runtime(_Frozen):
     """Speed only: no stage depends on these, and a change of them runs nothing again."""
 
@@ -155,6 +162,7 @@ class Params(_Frozen):
     train: Train
     augment: Augment
     predict: Predict
+    report: Report
     runtime: Runtime
 
     @model_validator(mode="after")

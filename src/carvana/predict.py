@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class Damaged:
 
 
 Outcome = Prediction | Damaged
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -163,7 +164,7 @@ def _photo_by_photo(
         clock.add(decoded - started, computed - decoded, time.perf_counter() - computed)
         return Prediction(name, logits, runs)
 
-    yield from _ahead((pool.submit(one, name) for name in names), _PHOTOS_AHEAD * how.workers)
+    yield from in_order((pool.submit(one, name) for name in names), _PHOTOS_AHEAD * how.workers)
 
 
 def _by_batches(
@@ -253,9 +254,9 @@ def _decoded(
         yield ready, photos, [future.result() for future in futures]
 
 
-def _ahead(futures: Iterable[Future[Outcome]], count: int) -> Iterator[Outcome]:
+def in_order(futures: Iterable[Future[Result]], count: int) -> Iterator[Result]:
     """Results in order, of futures that are made at most `count` ahead of the one that is waited for."""
-    waiting: deque[Future[Outcome]] = deque()
+    waiting: deque[Future[Result]] = deque()
     for future in futures:
         waiting.append(future)
         if len(waiting) > count:
