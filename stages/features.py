@@ -1,0 +1,61 @@
+"""What every level of the network makes of one photo, as pictures: `python -m stages.features PHOTO --out FOLDER`.
+
+PHOTO is a file, or the name of one of Kaggle's photos in data/raw. A picture a level, and all on a page, index.html.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from carvana import checkpoint, cutout, features, page, params, paths, pictures
+from carvana.archive import Archive
+from carvana.errors import UserError
+from carvana.photos import HEIGHT, WIDTH, decode_photo
+from carvana.work import whole_file
+from stages.stage import run
+
+
+def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
+    settings = params.load(paths.PARAMS)
+    trained = checkpoint.load(paths.model(settings.train.folds[0] if fold is None else fold))
+    pixels, shape = read(photo, trained.size)
+    found = features.of_modules(trained.model, pixels, modules) if modules else features.levels(trained.model, pixels)
+    figures = []
+    for number, (name, maps) in enumerate(found.items(), start=1):
+        sheet = features.sheet(maps, shape)
+        cutout.save(out / f"{number:02d}-{name}.png", sheet)
+        title = f"{name}: {len(maps)} × {maps.shape[1]}×{maps.shape[2]}"
+        figures.append(page.section(title, page.grid(page.picture(pictures.webp(sheet), title), kind="full")))
+    with whole_file(out / "index.html") as temporary:
+        temporary.write_text(page.document(f"Feature maps of {Path(photo).name}", *figures), encoding="utf-8")
+    print(f"{len(found)} levels in {out}, all of them on {out / 'index.html'}")
+
+
+def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The photo at the network's size, and its own (height, width)."""
+    if Path(photo).is_file():
+        pixels = cutout.read_photo(Path(photo).read_bytes(), photo)
+        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA), pixels.shape[:2]
+    for path in (paths.TRAIN, paths.TEST):
+        with Archive(path) as archive:
+            if photo in archive.names:
+                return decode_photo(archive.read(photo), photo, size), (HEIGHT, WIDTH)
+    raise UserError(f"{photo} is neither a file nor a photo in {paths.TRAIN} or {paths.TEST}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("photo", help="a file, or the name of one of Kaggle's photos, 0cdf5b5d0ce1_01.jpg")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
+    parser.add_argument("--fold", type=int, help="whose model; the first of train.folds")
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        help="another module in place of the levels, by its name in `python -m stages.train --summary`; several times",
+    )
+    arguments = parser.parse_args()
+    run(lambda: main(arguments.photo, arguments.out, arguments.fold, arguments.module), "features")

@@ -1,0 +1,102 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import jpeg, make_project, picture, read_network, set_params, stage
+
+from carvana import checkpoint, features, models
+from carvana.errors import UserError
+from stages import features as command
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+
+
+def shapes(found):
+    return {name: maps.shape for name, maps in found.items()}
+
+
+def test_the_slides_network_has_a_picture_of_every_level():
+    model = models.build(read_network(depth=3, width=4))
+    found = features.levels(model, PHOTO)
+    assert list(shapes(found).items()) == [
+        ("network.encoder.0", (4, 64, 96)),
+        ("network.encoder.1", (8, 32, 48)),
+        ("network.encoder.2", (16, 16, 24)),
+        ("network.decoder.0", (8, 32, 48)),
+        ("network.decoder.1", (4, 64, 96)),
+        ("network", (1, 64, 96)),
+    ]
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(PHOTO)[None])[0].numpy()
+    np.testing.assert_array_equal(found["network"][0], logits)
+    assert (found["network.encoder.0"] >= 0).all(), "behind the ReLU"
+    assert not any(module._forward_hooks for module in model.modules()), "the network is as before"
+
+
+@pytest.mark.parametrize(("arch", "encoder"), [("unet", "resnet18"), ("fpn", "tu-mobilenetv3_small_050")])
+def test_other_networks_have_all_levels_of_encoder_and_decoder(arch, encoder):
+    model = models.build(read_network(arch=arch, encoder=encoder))
+    found = shapes(features.levels(model, PHOTO))
+    encoders = [shape for name, shape in found.items() if name.startswith("network.encoder[")]
+    assert [shape[1:] for shape in encoders] == [(64 >> level, 96 >> level) for level in range(6)]
+    assert encoders[0][0] == 3
+    decoders = [shape for name, shape in found.items() if name.startswith("network.decoder")]
+    assert len(decoders) >= 3
+    assert len({shape[1:] for shape in decoders}) == len(decoders)
+    assert list(found)[-1] == "network"
+    assert found["network"] == (1, 64, 96)
+
+
+def test_a_module_is_found_by_its_name_and_seen_before_what_works_in_place():
+    model = models.build(read_network(depth=2, batch_norm=True))
+    found = features.of_modules(model, PHOTO, ["network.encoder.0.1", "network.encoder.0.2"])
+    before, behind = found.values()
+    assert (before < 0).any()
+    np.testing.assert_array_equal(np.maximum(before, 0), behind)
+    with pytest.raises(UserError, match=r"no module network\.encodr\.0; did you mean network\.encoder\.0"):
+        features.of_modules(model, PHOTO, ["network.encodr.0"])
+    with pytest.raises(UserError, match=r"the module network\.encoder gives no feature maps"):
+        features.of_modules(model, PHOTO, ["network.encoder"])
+
+
+def test_a_sheet_has_a_tile_a_channel_in_the_photos_proportions():
+    maps = np.zeros((5, 8, 8), np.float32)
+    maps[1, :, 4:] = 7
+    shown = features.sheet(maps, (1280, 1918))
+    assert shown.shape == (2 * 200 + 6, 4 * 306 - 6, 3)
+    dark, bright = shown[100, 306 + 50], shown[100, 306 + 250]
+    assert bright.sum() > dark.sum() + 150
+    assert (shown[100, 50] == dark).all(), "a channel of one value is dark"
+    assert features.sheet(np.zeros((320, 4, 4), np.float32), (2, 3)).shape[1] == 16 * 81 - 6
+
+
+def test_the_command_takes_a_file_or_one_of_kaggles_names(tmp_path, kaggle, monkeypatch):
+    project = make_project(tmp_path / "project")
+    set_params(project)
+    (project / "data/raw").mkdir(parents=True)
+    for name in ("train.zip", "test.zip"):
+        shutil.copy(kaggle / name, project / "data/raw" / name)
+    model = models.build(read_network(depth=2))
+    checkpoint.save(project / "models/fold-0.safetensors", model, read_network(depth=2), (64, 64))
+    assert "4 levels in out" in stage(project, "features", "fffe00001111_01.jpg", "--out", "out")
+    names = sorted(path.name for path in (project / "out").iterdir())
+    assert names == [
+        "01-network.encoder.0.png",
+        "02-network.encoder.1.png",
+        "03-network.decoder.0.png",
+        "04-network.png",
+        "index.html",
+    ]
+    page = (project / "out/index.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 4
+    assert "network.encoder.1: 8 × 32×32" in page
+
+    monkeypatch.chdir(project)
+    (project / "own.jpg").write_bytes(jpeg(picture(0)[0][:600]))
+    command.main("own.jpg", project / "out", None, ["network.head"])
+    assert "network.head: 1 × 64×64" in (project / "out/index.html").read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="neither a file nor a photo"):
+        command.main("none.jpg", project / "out", None, [])
+    with pytest.raises(UserError, match=r"fold-3\.safetensors is missing"):
+        command.main("own.jpg", project / "out", 3, [])
