@@ -48,10 +48,14 @@ class Cache:
         """Masks uint8 [n, height, width] of some rows, coverage 0–255."""
         return _map(self.folder, "masks")[rows]
 
+    def each_truth(self) -> Iterator[tuple[str, rle.Runs]]:
+        """Every photo's name and the runs of its mask at 1918×1280, in the order of the rows."""
+        return shards.read(self.folder / _TRUTH)
+
     def read_truth(self, rows: NDArray[np.integer]) -> list[rle.Runs]:
         """Runs at 1918×1280 of some rows' masks."""
         wanted = {self.names[row] for row in rows}
-        truth = {name: runs for name, runs in shards.read(self.folder / _TRUTH) if name in wanted}
+        truth = {name: runs for name, runs in self.each_truth() if name in wanted}
         return [truth[self.names[row]] for row in rows]
 
     def digest(self) -> str:
