@@ -19,6 +19,7 @@ SCORES = [
         "within_1": 20,
         "within_2": 50,
         "within_5": 80,
+        "covered": "0.2",
     }
     for car, make, role in (("0cdf5b5d0ce1", "Kia & <Co>", "test"), ("fffe00001111", "", "validation"))
     for view in range(1, 17)
@@ -32,6 +33,8 @@ CURVES = [
 THRESHOLDS = [{"threshold": f"{t / 20:g}", "dice": f"{0.99 - abs(t - 9) / 1000:.6f}"} for t in range(2, 19)]
 ROWS = {"curves": CURVES, "thresholds": THRESHOLDS}
 SAYS = {
+    "areas": ["view", "16", "share of the picture that is car"],
+    "makes": ["Kia & <Co>", "unknown", "test", "fold validation"],
     "curves": ["fold 1", "validation at full size", "epoch"],
     "distribution": ["photos", "test", "validation"],
     "by_view": ["view", "16", "test"],

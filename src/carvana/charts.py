@@ -26,6 +26,8 @@ _THEME = {
     "axisX": {"labelFlush": False, "tickCount": 6},
     "legend": _TEXT | {"orient": "bottom", "columns": 3, "labelLimit": 300, "symbolBaseStrokeColor": "currentColor"},
     "text": {"color": "currentColor", "fontSize": 12},
+    "mark": {"color": _COLOURS[0]},
+    "rule": {"color": "#888888"},
     "range": {"category": _COLOURS},
 }
 

@@ -14,6 +14,7 @@ TEST_MASKS = RAW / "test_masks.csv.zip"
 
 CACHE = Path("data/cache")
 SPLIT = Path("data/split.csv")
+LOOK = Path("data/look.html")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 SUBMISSION = Path("data/submission.csv")

@@ -1,0 +1,65 @@
+import numpy as np
+from conftest import CARS, gif, make_project, repack, set_params, stage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carvana import look, rle
+from carvana.photos import HEIGHT, WIDTH
+
+
+@given(st.lists(st.tuples(st.integers(0, HEIGHT - 1), st.integers(0, WIDTH - 1)), max_size=4), st.booleans())
+def test_a_mask_touches_the_borders_where_its_outermost_pixels_are_car(places, corners):
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for y, x in places:
+        mask[y, x : x + 40] = 1
+    if corners:
+        mask[40, -1] = mask[41, 0] = 1
+    edges = {"left": mask[:, 0], "right": mask[:, -1], "top": mask[0], "bottom": mask[-1]}
+    assert set(look.borders(rle.to_runs(mask))) == {name for name, edge in edges.items() if edge.any()}
+
+
+def seen(car, view, covered=0.2, borders=(), make="Kia"):
+    return look.Seen(f"{car}_{view:02d}.jpg", car, view, "0", make, covered, borders)
+
+
+def test_odd_cars_are_found_and_others_are_not():
+    whole = [seen("a", view) for view in range(1, 17)]
+    assert look.odd(whole) == []
+    assert look.odd(whole[:14]) == [("a", "lacks the views 15, 16")]
+    whole[2] = seen("a", 3, borders=("left", "top"))
+    whole[4] = seen("a", 5, covered=0.0)
+    assert look.odd(whole) == [("a", "touches the border in view 3 (left, top)"), ("a", "has an empty mask in view 5")]
+    assert look.odd([seen("b", view, make="") for view in range(1, 17)]) == [("b", "is of unknown make")]
+
+
+def test_a_strip_has_a_place_for_every_view():
+    photos = np.full((2, 64, 64, 3), 90, np.uint8)
+    masks = np.zeros((2, 64, 64), np.uint8)
+    masks[:, 16:48, 16:48] = 255
+    shown = look.strip(photos, masks, [2, 16])
+    assert shown.shape == (2 * 64 + 6, 8 * 102 - 6, 3)
+    assert (shown[:64, :96] == 255).all(), "view 1 is missing"
+    for tile in (shown[:64, 102:198], shown[70:, 7 * 102 :]):
+        assert (tile[32, 48] == 90).all()
+        assert (tile == (255, 0, 255)).all(axis=2).sum() > 100
+
+
+def test_the_page_of_a_small_competition(tmp_path, kaggle):
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[600:, 500:900] = 1
+    repack(
+        kaggle / "train_masks.zip", lambda members: members.update({f"train_masks/{CARS[0]}_01_mask.gif": gif(mask)})
+    )
+    project = make_project(tmp_path / "project")
+    set_params(project, data_source="local", data_local_dir=str(kaggle))
+    for command in ("download", "resize", "split"):
+        stage(project, command)
+    # Five cars of two views each, one of unknown make, one at the border.
+    assert "10 photos and 7 odd ones on data/look.html" in stage(project, "look")
+    page = (project / "data/look.html").read_text(encoding="utf-8")
+    assert "touches the border in view 1 (bottom)" in page
+    assert "is of unknown make" in page
+    assert page.count("<img") == 5
+    assert page.count("<svg") == 2
+    assert "<tr><td>all</td><td>5</td><td>10</td>" in page
+    assert "<tr><td>to predict</td><td>1</td><td>2</td>" in page
