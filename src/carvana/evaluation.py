@@ -1,5 +1,6 @@
 """Scores of trained models on cars they have not seen, at 1918×1280 and at network size."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -9,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from carvana import metrics, mistakes, photos, rle, thresholds
+from carvana import metrics, mistakes, rle, thresholds
 from carvana.archive import Archive, car_of, view_of
 from carvana.cache import Cache
 from carvana.errors import UserError
 from carvana.fullsize import runs_of_logits
+from carvana.photos import HEIGHT, WIDTH
 from carvana.predict import Damaged, Ensemble, Outcome, Prediction, Settings, in_order, predict
 from carvana.tables import Row
 
 VALIDATION, TEST = "validation", "test"
 
 _PHOTOS_AHEAD = 4  # a thread
+_own = threading.local()
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def score_one(
 
     `coverage` uint8 in 0–255 is the mask at network size, as the logits are.
     """
-    mask = rle.to_mask(true, photos.HEIGHT, photos.WIDTH)
+    mask = _to_mask(true)
     full = metrics.overlap_of_runs(prediction.runs, true)
     small = metrics.overlap_of_masks(prediction.logits > 0, coverage >= 128)
     found = mistakes.find(prediction.runs, true, mask)
@@ -150,6 +153,13 @@ def worst_first(scores: list[Score]) -> list[Score]:
 def row_of(score: Score) -> Row:
     """A score's row in a table."""
     return {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in asdict(score).items()}
+
+
+def _to_mask(runs: rle.Runs) -> NDArray[np.uint8]:
+    """The mask at 1918×1280, in memory of the thread's own: to be given anew costs more than to be filled."""
+    if not hasattr(_own, "mask"):
+        _own.mask = np.empty((HEIGHT, WIDTH), np.uint8)
+    return rle.to_mask(runs, HEIGHT, WIDTH, _own.mask)
 
 
 def _rounded(value: float) -> float:

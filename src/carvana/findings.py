@@ -67,15 +67,18 @@ class _View:
 
     def __init__(self) -> None:
         self._count = 0
-        self._places: NDArray[np.int64] | int = 0
-        self._coverage: NDArray[np.float32] | int = 0
+        self._places: NDArray[np.int32] | None = None
+        self._coverage: NDArray[np.uint32] | None = None
 
     def add(self, scored: Scored) -> None:
         self._count += 1
-        self._places = self._places + scored.mistakes.places
-        self._coverage = self._coverage + scored.coverage.astype(np.float32)
+        if self._places is None:
+            self._places = np.zeros_like(scored.mistakes.places)
+            self._coverage = np.zeros(scored.coverage.shape, np.uint32)
+        self._places += scored.mistakes.places
+        self._coverage += scored.coverage
 
     def shares(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         places = (self._places / (self._count * CELL**2)).astype(np.float32)
-        coverage = self._coverage / (255 * self._count)
+        coverage = (self._coverage / (255 * self._count)).astype(np.float32)
         return places, cv2.resize(coverage, places.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
