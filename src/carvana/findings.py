@@ -26,7 +26,8 @@ class Findings:
         """Takes in one photo."""
         score = scored.score
         self.scores.append(score)
-        self.runs[score.role, score.image] = (scored.runs, scored.true)
+        # Copies: either may be a part of a much larger array.
+        self.runs[score.role, score.image] = (scored.runs.copy(), scored.true.copy())
         self._views.setdefault(score.view, _View()).add(scored)
         if scored.by_threshold:
             self._dice_sums += [overlap.dice for overlap in scored.by_threshold]

@@ -96,7 +96,7 @@ def write(
             ),
             *(_examples(drawn, role, kind) for role in findings.roles for kind in ("worst", "best")),
         ),
-        page.section("Scores", page.grid(*_score_charts([row_of(score) for score in findings.scores]))),
+        page.section("Scores", page.grid(*_score_charts(findings.scores))),
         page.section("Where it goes wrong", *_mistakes(findings, drawn[_ERROR_MAP])),
         page.section("Training", *_training(histories, drawn[_SAMPLES])),
     )
@@ -139,23 +139,25 @@ def _examples(drawn: dict[str, Picture], role: str, kind: str) -> str:
     return page.section(f"The {kind} of the {role} cars", page.grid(*figures, kind="wide"), level=3) if figures else ""
 
 
-def _score_charts(rows: list[Row]) -> list[str]:
+def _score_charts(scores: list[Score]) -> list[str]:
     mean = "Line: mean; band: the middle half of the photos; triangle: the worst."
     return [
-        page.chart(charts.draw("distribution", rows), "Photos by Dice"),
-        page.chart(charts.draw("by_view", rows), "Dice by view", mean),
-        page.chart(charts.draw("worst_cars", rows), "The 15 worst cars", "A point a photo; the bar is their mean."),
-        page.chart(charts.draw("by_make", rows), "Dice by make", mean.replace("Line", "Bar")),
+        page.chart(charts.draw("distribution", _rows(scores, "dice")), "Photos by Dice"),
+        page.chart(charts.draw("by_view", _rows(scores, "view", "dice")), "Dice by view", mean),
+        page.chart(
+            charts.draw("worst_cars", _rows(scores, "car", "dice")),
+            "The 15 worst cars",
+            "A point a photo; the bar is their mean.",
+        ),
+        page.chart(
+            charts.draw("by_make", _rows(scores, "make", "car", "dice")), "Dice by make", mean.replace("Line", "Bar")
+        ),
     ]
 
 
 def _mistakes(findings: Findings, error_map: Picture) -> list[str]:
-    figures = [
-        page.chart(
-            charts.draw("outline", [row_of(score) for score in findings.scores]),
-            "Distance of wrong pixels from the true outline",
-        )
-    ]
+    rows = _rows(findings.scores, "wrong", "within_1", "within_2", "within_5")
+    figures = [page.chart(charts.draw("outline", rows), "Distance of wrong pixels from the true outline")]
     if rows := threshold_rows(findings):
         caption = "Mean Dice of the validation photos, if predict.threshold were another."
         figures.append(page.chart(charts.draw("thresholds", rows), "Dice by threshold", caption))
@@ -164,6 +166,11 @@ def _mistakes(findings: Findings, error_map: Picture) -> list[str]:
         "often. The grey shape is where their cars are."
     )
     return [page.grid(*figures), page.grid(page.picture(error_map.webp, "wrong pixels by view", caption), kind="full")]
+
+
+def _rows(scores: list[Score], *columns: str) -> list[Row]:
+    """Some columns of the scores: a chart's data are parsed and copied more than once."""
+    return [{column: row[column] for column in ("role", *columns)} for row in map(row_of, scores)]
 
 
 def _training(histories: dict[int, list[Epoch]], samples: Picture) -> list[str]:
