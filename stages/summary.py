@@ -19,6 +19,7 @@ def main() -> None:
         print(f"Score of the submission on {leaderboard['images']} test photos: {leaderboard['dice']:.4f}")
     else:
         print("Score of the submission: not known here; Kaggle tells")
+    print(f"{paths.REPORT} shows the best and the worst of it")
     sizes = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB)" for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP)]
     print(f"{' and, for the upload, '.join(sizes)} are ready")
 

@@ -1,7 +1,7 @@
 """Feature maps: what every level of a network makes of one photo."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -25,16 +25,19 @@ def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
     for the slides' U-Net and for the networks of segmentation-models-pytorch, whose encoders give a list of theirs.
     """
     found: dict[tuple[str, tuple[int, ...]], tuple[str, Maps]] = {}
-    for name, maps in _outputs(model, photo, _watched(model)):
-        level = (name.split("[")[0].split(".")[1], maps.shape[1:])
+
+    def keep(name: str, maps: Maps) -> None:
+        part = name.partition("[")[0].split(".")[:2][-1]
         # At its place in running order, not at that of what it replaces.
-        found.pop(level, None)
-        found[level] = (name, maps)
-    return dict(found.values()) | dict(_outputs(model, photo, {"network": model.network}))
+        found.pop((part, maps.shape[1:]), None)
+        found[part, maps.shape[1:]] = (name, maps)
+
+    _watch(model, photo, _parts(model), keep)
+    return dict(found.values())
 
 
 def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> dict[str, Maps]:
-    """The outputs of some modules, named as `torch.nn.Module.named_modules` does.
+    """The outputs of some modules, named as `torch.nn.Module.named_modules` does; of a list of outputs `name[0]`, ….
 
     Raises UserError where there is no such module, or where its output is no picture.
     """
@@ -43,9 +46,10 @@ def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> 
         if name not in modules:
             near = difflib.get_close_matches(name, modules, n=3) or list(modules)[1:4]
             raise UserError(f"the network has no module {name}; did you mean {', '.join(near)}?")
-    found = dict(_outputs(model, photo, {name: modules[name] for name in names}))
+    found: dict[str, Maps] = {}
+    _watch(model, photo, {name: modules[name] for name in names}, found.__setitem__)
     for name in names:
-        if not any(key == name or key.startswith(f"{name}[") for key in found):
+        if not any(key.split("[")[0] == name for key in found):
             raise UserError(f"the module {name} gives no feature maps [channels, height, width]")
     return found
 
@@ -69,31 +73,33 @@ def sheet(maps: Maps, shape: tuple[int, int]) -> Pixels:
     return mosaic(tiles, columns)
 
 
-def _watched(model: Model) -> dict[str, nn.Module]:
+def _parts(model: Model) -> dict[str, nn.Module]:
+    """The modules of encoder and decoder, and the whole network."""
     parts = ("network.encoder", "network.decoder")
-    modules = {name: module for name, module in model.named_modules() if name.startswith(parts)}
-    return {name: module for name, module in modules.items() if not isinstance(module, nn.Identity)}
+    inside = {name: module for name, module in model.named_modules() if name.startswith(parts)}
+    computing = {name: module for name, module in inside.items() if not isinstance(module, nn.Identity)}
+    return computing | {"network": model.network}
 
 
-def _outputs(model: Model, photo: NDArray[np.uint8], modules: dict[str, nn.Module]) -> Iterator[tuple[str, Maps]]:
-    """Every output of those modules that is a picture, in running order; of lists `name[0]`, `name[1]`, …"""
-    seen: list[tuple[str, Maps]] = []
+def _watch(
+    model: Model, photo: NDArray[np.uint8], modules: dict[str, nn.Module], note: Callable[[str, Maps], None]
+) -> None:
+    """Runs the model, and notes every output of those modules that is a picture, as it comes."""
 
-    def note(name: str) -> Callable[[nn.Module, object, object], None]:
+    def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _given: object, output: object) -> None:
             many = isinstance(output, list | tuple)
             for number, each in enumerate(output if many else [output]):
                 if isinstance(each, Tensor) and each.ndim == 4:
                     # A copy: a ReLU behind may work in place.
-                    seen.append((f"{name}[{number}]" if many else name, each[0].float().cpu().numpy().copy()))
+                    note(f"{name}[{number}]" if many else name, each[0].float().cpu().numpy().copy())
 
         return hook
 
-    hooks = [module.register_forward_hook(note(name)) for name, module in modules.items()]
+    hooks = [module.register_forward_hook(hook_of(name)) for name, module in modules.items()]
     try:
         with torch.inference_mode():
             model.eval()(torch.from_numpy(photo)[None])
     finally:
         for hook in hooks:
             hook.remove()
-    yield from seen

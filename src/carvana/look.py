@@ -117,16 +117,12 @@ def write(seen: list[Seen], truth: Cache, to_predict: list[str]) -> str:
 def _counts(seen: list[Seen], to_predict: list[str]) -> list[dict[str, str]]:
     parts = {role: [each for each in seen if each.role == role] for role in sorted({each.role for each in seen})}
     rows = [
-        {
-            "split": _spoken(role),
-            "cars": str(len(_by_car(photos))),
-            "photos": str(len(photos)),
-            "of the picture, car": f"{np.mean([each.covered for each in photos]):.1%}",
-        }
+        (_spoken(role), len(_by_car(photos)), len(photos), f"{np.mean([each.covered for each in photos]):.1%}")
         for role, photos in (parts | {"all": seen}).items()
     ]
-    cars = {car_of(name) for name in to_predict}
-    return [*rows, {"split": "to predict", "cars": str(len(cars)), "photos": str(len(to_predict)), "car": "unknown"}]
+    rows.append(("to predict", len({car_of(name) for name in to_predict}), len(to_predict), "unknown"))
+    columns = ("split", "cars", "photos", "of the picture, car")
+    return [dict(zip(columns, map(str, row), strict=True)) for row in rows]
 
 
 def _by_car(seen: list[Seen]) -> dict[str, list[Seen]]:
