@@ -60,9 +60,9 @@ def test_an_example_is_six_labelled_tiles_and_encodes():
     photo, mask = picture(1)
     guess = np.roll(mask, 9, axis=1)
     shown = pictures.example(photo, rle.to_runs(guess), rle.to_runs(mask), "test worst 01")
-    assert shown.shape == (3 * 256 + 2 * 6 + 30, 2 * 384 + 6, 3)
-    assert close(shown[30:286], pictures.MISSED, 60).any()
-    assert close(shown[30:286], pictures.ADDED, 60).any()
+    assert shown.shape == (3 * 256 + 2 * 6 + 40, 2 * 384 + 6, 3)
+    assert close(shown[40:296], pictures.MISSED, 60).any()
+    assert close(shown[40:296], pictures.ADDED, 60).any()
     for data, kind in ((pictures.jpeg(shown), "JPEG"), (pictures.webp(shown), "WEBP")):
         image = Image.open(io.BytesIO(data))
         assert image.format == kind

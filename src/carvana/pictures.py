@@ -21,7 +21,7 @@ ADDED = (255, 205, 0)
 _TILE = (384, 256)  # width and height
 _SAMPLE = 256  # width of a training sample
 _GAP = 6
-_FONT_SIZE = 15
+_FONT_SIZE = 20
 
 
 def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> Pixels:
