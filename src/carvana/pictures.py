@@ -143,7 +143,7 @@ def jpeg(picture: Pixels) -> bytes:
 def webp(picture: Pixels) -> bytes:
     """RGB uint8 [height, width, 3] as WebP, half as large as JPEG."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "WEBP", quality=62, method=0)
+    Image.fromarray(picture).save(file, "WEBP", quality=65, method=2)
     return file.getvalue()
 
 
