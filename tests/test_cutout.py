@@ -56,6 +56,17 @@ def test_the_mask_lies_where_the_car_is_whatever_the_photos_shape(height, width,
     assert abs(columns.max() + 1 - right) <= pixel
 
 
+def test_nothing_of_the_studio_stays_behind_where_the_network_is_all_but_sure():
+    photo = np.zeros((128, 192, 3), np.uint8)
+    photo[:, 96:] = 255
+    alpha = cutout.alpha_of(photo, SIZE, lambda photos: np.where(photos[..., 0] > 128, 4.5, -4.5).astype(np.float32))
+    assert (alpha[:, :94] == 0).all()
+    assert (alpha[:, 98:] == 255).all()
+    edge = alpha[64, 94:98].astype(int)
+    assert (np.diff(edge) > 0).all(), "soft"
+    assert abs(edge + edge[::-1] - 255).max() <= 1, "and even"
+
+
 def test_a_kaggle_photo_fills_the_network():
     photo = picture(0)[0]
     seen = []

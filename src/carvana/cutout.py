@@ -23,6 +23,8 @@ Pixels = NDArray[np.uint8]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 MASK = "_mask.png"
 
+_SURE = 0.02  # the probability below which a pixel is nothing of the car; all of it, above its complement
+
 
 @dataclass(frozen=True)
 class Source:
@@ -82,7 +84,8 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
 
     `size` is the network's (height, width). The photo keeps its proportions in a frame of those that the network has
     learned, whose rest repeats the photo's border. Logits are enlarged bilinearly, then made probabilities, so that
-    the edge is about one pixel of the network wide.
+    the edge is about one pixel of the network wide. What the network is all but sure of is 0 or 255: else a ghost of
+    the whole studio would stay behind, not to be seen but in the way of whatever trims or counts.
     """
     height, width = photo.shape[:2]
     frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
@@ -94,7 +97,8 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     # Without the frame first: its logits must not reach into the photo's border.
     own = np.ascontiguousarray(logits[top : top + inner[0], left : left + inner[1]])
     full = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.rint(255 / (1 + np.exp(-np.clip(full, -30, 30)))).astype(np.uint8)
+    share = 1 / (1 + np.exp(-np.clip(full, -30, 30)))
+    return np.rint(255 * np.clip((share - _SURE) / (1 - 2 * _SURE), 0, 1)).astype(np.uint8)
 
 
 def compose(photo: Pixels, alpha: Pixels, background: Pixels | None) -> Pixels:
