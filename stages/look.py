@@ -4,14 +4,18 @@ import argparse
 from pathlib import Path
 
 from carvana import cache, look, paths, split
-from carvana.archive import Archive
+from carvana.archive import Archive, car_of
+from carvana.errors import UserError, some
 from carvana.work import whole_file
 from stages.stage import run
 
 
 def main(out: Path) -> None:
     truth = cache.read(paths.CACHE)
-    seen = look.survey(truth, split.read(paths.SPLIT), split.read_makes(paths.METADATA))
+    roles = split.read(paths.SPLIT)
+    if unknown := {car_of(name) for name in truth.names} - roles.keys():
+        raise UserError(f"{paths.SPLIT} lacks {some(sorted(unknown))} of {paths.CACHE}; `dvc repro resize split`")
+    seen = look.survey(truth, roles, split.read_makes(paths.METADATA))
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos
     with whole_file(out) as temporary:

@@ -1,10 +1,13 @@
 import numpy as np
+import pytest
 from conftest import CARS, gif, make_project, repack, set_params, stage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carvana import look, rle
+from carvana.errors import UserError
 from carvana.photos import HEIGHT, WIDTH
+from stages import look as command
 
 
 @given(st.lists(st.tuples(st.integers(0, HEIGHT - 1), st.integers(0, WIDTH - 1)), max_size=4), st.booleans())
@@ -44,7 +47,7 @@ def test_a_strip_has_a_place_for_every_view():
         assert (tile == (255, 0, 255)).all(axis=2).sum() > 100
 
 
-def test_the_page_of_a_small_competition(tmp_path, kaggle):
+def test_the_page_of_a_small_competition(tmp_path, kaggle, monkeypatch):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[600:, 500:900] = 1
     repack(
@@ -52,8 +55,8 @@ def test_the_page_of_a_small_competition(tmp_path, kaggle):
     )
     project = make_project(tmp_path / "project")
     set_params(project, data_source="local", data_local_dir=str(kaggle))
-    for command in ("download", "resize", "split"):
-        stage(project, command)
+    for name in ("download", "resize", "split"):
+        stage(project, name)
     # Five cars of two views each, one of unknown make, one at the border.
     assert "10 photos and 7 odd ones on data/look.html" in stage(project, "look")
     page = (project / "data/look.html").read_text(encoding="utf-8")
@@ -62,4 +65,9 @@ def test_the_page_of_a_small_competition(tmp_path, kaggle):
     assert page.count("<img") == 5
     assert page.count("<svg") == 2
     assert "<tr><td>all</td><td>5</td><td>10</td>" in page
+    rows = (project / "data/split.csv").read_text(encoding="ascii").splitlines()
+    (project / "data/split.csv").write_text("\n".join(rows[:-1]), encoding="ascii")
+    monkeypatch.chdir(project)
+    with pytest.raises(UserError, match=r"split\.csv lacks .* of data/cache; `dvc repro resize split`"):
+        command.main(project / "data/look.html")
     assert "<tr><td>to predict</td><td>1</td><td>2</td>" in page

@@ -136,10 +136,10 @@ class Predict(_Frozen):
 
 
 class Report(_Frozen):
-    """How many of the worst and of the best predictions are shown."""
+    """How many of the worst and of the best predictions are shown; two digits number them."""
 
-    worst: Annotated[int, Field(ge=0, le=1000)]
-    best: Annotated[int, Field(ge=0, le=1000)]
+    worst: Annotated[int, Field(ge=0, le=99)]
+    best: Annotated[int, Field(ge=0, le=99)]
 
 
 class Runtime(_Frozen):
