@@ -23,7 +23,7 @@ _LENGTHS = np.ceil(np.hypot(*_STEPS.T)).astype(np.int64)
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The wrong pixels of one prediction, or of several added up.
+    """The wrong pixels of one prediction.
 
     `by_distance` int64 [REACH + 1]: wrong pixels at most 1, 2, … REACH pixels from the true outline, each counted once,
     and those beyond. The distance is that of pixel centres, to the nearest one on the outline's other side.

@@ -49,9 +49,9 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> P
 
 
 def worst_spot(places: NDArray[np.int32]) -> tuple[int, int]:
-    """The left upper corner (x, y) of a tile's view at full resolution that holds the most wrong pixels.
+    """The left upper corner (x, y) of a tile at full resolution in whose middle the most wrong pixels lie.
 
-    `places` is that of `Mistakes`.
+    `places` is that of `Mistakes`. Pixels count the less, the farther they are from the middle.
     """
     counts = cv2.GaussianBlur(places.sum(axis=0).astype(np.float32), (0, 0), _TILE[1] / mistakes.CELL / 4)
     _, _, _, centre = cv2.minMaxLoc(counts)
