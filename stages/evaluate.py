@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from carvana import cache, evaluation, history, models, params, paths, report, split, tables
+from carvana import cache, checkpoint, evaluation, history, models, params, paths, report, split, tables
 from carvana.findings import Findings
 from carvana.params import Params
 from carvana.predict import Ensemble, Settings
@@ -14,9 +14,10 @@ def main() -> None:
     settings = params.load(paths.PARAMS)
     roles = split.read(paths.SPLIT)
     truth = cache.read(paths.CACHE)
-    findings = find(settings, roles, truth)
+    trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
+    findings = find(settings, roles, truth, trained)
     histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
-    parameters = models.count_parameters(Ensemble.load(map(paths.model, settings.train.folds)))
+    parameters = sum(models.count_parameters(each.model) for each in trained.values())
     summaries = {role: evaluation.summarise(findings.of(role)) for role in findings.roles}
     model = {"parameters": parameters, "epochs": sum(map(len, histories.values()))}
 
@@ -31,18 +32,19 @@ def main() -> None:
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 
-def find(settings: Params, roles: dict[str, str], truth: cache.Cache) -> Findings:
+def find(
+    settings: Params, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained]
+) -> Findings:
     """Every model on its own validation cars, and all of them together on the test cars."""
-    folds, how = settings.train.folds, Settings.of(settings)
+    how = Settings.of(settings)
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
-    for models_of, wanted, role in [
-        *(((fold,), str(fold), evaluation.VALIDATION) for fold in folds),
-        (folds, split.TEST, evaluation.TEST),
+    for members, wanted, role in [
+        *(([one], str(fold), evaluation.VALIDATION) for fold, one in trained.items()),
+        (list(trained.values()), split.TEST, split.TEST),
     ]:
         cars = {car for car, found in roles.items() if found == wanted}
-        ensemble = Ensemble.load(map(paths.model, models_of))
-        for scored in evaluation.score_photos(ensemble, paths.TRAIN, truth, cars, makes, role, how):
+        for scored in evaluation.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
             findings.add(scored)
     return findings
 

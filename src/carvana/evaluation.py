@@ -19,7 +19,7 @@ from carvana.photos import HEIGHT, WIDTH
 from carvana.predict import Damaged, Ensemble, Outcome, Prediction, Settings, in_order, predict
 from carvana.tables import Row
 
-VALIDATION, TEST = "validation", "test"
+VALIDATION = "validation"
 
 _PHOTOS_AHEAD = 4  # a thread
 _own = threading.local()

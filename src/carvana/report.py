@@ -56,11 +56,19 @@ def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> 
     return Batch(photos.to(torch.uint8).numpy(), masks.numpy(), [cache.names[row] for row in picked])
 
 
+def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
+    """The worst and the best photos of each role by the names of their pictures, alike in every experiment."""
+    found = {}
+    for role in findings.roles:
+        scores = worst_first(findings.of(role))
+        for kind, count, ordered in (("worst", worst, scores), ("best", best, scores[::-1])):
+            found |= {f"{role}-{kind}-{place:02d}": score for place, score in enumerate(ordered[:count], start=1)}
+    return found
+
+
 def draw(findings: Findings, batch: Batch, train: Path, shown: tuple[int, int], workers: int) -> dict[str, Picture]:
-    """The pictures by name; so many of the worst and of the best predictions of each role (`shown`), named alike in
-    every experiment.
-    """
-    scores = _choose(findings, *shown)
+    """The pictures by name; of the predictions `shown` = (worst, best) of each role, as `choose` has them."""
+    scores = choose(findings, *shown)
     with Archive(train) as photos, ThreadPoolExecutor(max(workers, 1)) as pool:
 
         def example(name: str) -> Picture:
@@ -105,15 +113,6 @@ def write(
 def threshold_rows(findings: Findings) -> list[Row]:
     """Mean Dice of the validation photos by threshold, as a table."""
     return [{"threshold": f"{key:g}", "dice": f"{dice:.6f}"} for key, dice in findings.dice_by_threshold.items()]
-
-
-def _choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
-    found = {}
-    for role in findings.roles:
-        scores = worst_first(findings.of(role))
-        for kind, count, ordered in (("worst", worst, scores), ("best", best, scores[::-1])):
-            found |= {f"{role}-{kind}-{place:02d}": score for place, score in enumerate(ordered[:count], start=1)}
-    return found
 
 
 def _shown(summary: dict[str, float | int]) -> dict[str, str]:
