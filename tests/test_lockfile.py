@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from carvana import lockfile
+from carvana.errors import UserError
+
+TEXT = """schema: '2.0'
+stages:
+  train@0:
+    cmd: python -m stages.train 0
+    deps:
+    - {path: data/cache, hash: md5, md5: 0123.dir, size: 3, nfiles: 2}
+    params:
+      params.yaml:
+        train.weight_decay: 1e-05
+        train.size: 128
+    outs:
+    - {path: models/fold-0.csv, hash: md5, md5: 5eb63bbbe01eeed093cb22bb8f5acdc3, size: 11}
+"""
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "dvc.lock"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def test_a_lock_is_read_as_dvc_reads_it(lock):
+    stage = lockfile.read(lock)["train@0"]
+    assert stage.deps == {"data/cache": "0123.dir"}
+    assert stage.outs == {"models/fold-0.csv": "5eb63bbbe01eeed093cb22bb8f5acdc3"}
+    assert stage.params == {"train.weight_decay": 0.00001, "train.size": 128}
+
+
+@pytest.mark.parametrize("text", ["", "stages", "<<<<<<< ours\n", TEXT + "\x00", TEXT.replace("md5:", "etag:")])
+def test_a_file_that_dvc_did_not_write_is_named(lock, text):
+    lock.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"dvc\.lock is not what DVC writes"):
+        lockfile.read(lock)
+    lock.unlink()
+    with pytest.raises(UserError, match=r"dvc\.lock is missing"):
+        lockfile.read(lock)
+
+
+def test_outputs_are_recorded_if_they_are_the_bytes_that_the_lock_names(lock, tmp_path):
+    (tmp_path / "models").mkdir()
+    output = Path("models/fold-0.csv")
+    assert not lockfile.has_recorded(lock, "train@0", [output]), "it is not there"
+    output.write_bytes(b"hello world")
+    assert lockfile.has_recorded(lock, "train@0", [output])
+    assert not lockfile.has_recorded(lock, "train@1", [output])
+    output.write_bytes(b"hello World")
+    assert not lockfile.has_recorded(lock, "train@0", [output])
