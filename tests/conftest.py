@@ -18,7 +18,7 @@ import torch
 import yaml
 from PIL import Image
 
-from carvana import params
+from carvana import device, params
 from carvana.photos import HEIGHT, WIDTH
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +30,17 @@ torch.set_num_threads(1)
 # The first three look like numbers, as some of Kaggle's do.
 CARS = ["011330127438", "331659860e11", "502733994e02", "0cdf5b5d0ce1", "a1b2c3d4e5f6", "fffe00001111"]
 VIEWS = ["01", "02"]
+
+
+@pytest.fixture(autouse=True)
+def bfloat16(request, monkeypatch):
+    """Whether `auto` is bfloat16: False, whatever this machine has, unless a test asks for it by a parameter."""
+    has_it = getattr(request, "param", False)
+    monkeypatch.setattr(device, "has_bfloat16", lambda _: has_it)
+    return has_it
+
+
+both_precisions = pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +164,8 @@ def set_params(folder, **changes):
     """Writes the committed parameters, tiny, with some keys changed."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tiny = {"train_size": 64, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
+    # `auto` differs by machine.
+    tiny["train_precision"] = "float32"
     for key, value in (tiny | changes).items():
         section, _, name = key.partition("_")
         content[section][name] = value

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import read_network, read_params, repack
+from conftest import both_precisions, read_network, read_params, repack
 
-from carvana import fullsize, models, photos, predict
+from carvana import device, fullsize, models, photos, predict
 from carvana.archive import Archive
 from carvana.checkpoint import Trained
 from carvana.errors import UserError
@@ -20,10 +20,17 @@ def trained(seed, size=(64, 64)):
     return Trained(models.build(NETWORK).eval(), size)
 
 
+def logits_of(ensemble, photo):
+    """Logits of one photo uint8 [height, width, 3], in the precision that `auto` has here."""
+    with torch.inference_mode(), device.precision(CPU):
+        return ensemble(torch.from_numpy(photo.copy())[None])[0].numpy()
+
+
 def settings(**changes):
     return replace(predict.Settings.of(read_params()), on=CPU, engine="torch", **changes)
 
 
+@both_precisions
 @pytest.mark.parametrize(("workers", "batch_size"), [(1, 1), (2, 3), (4, 100)])
 def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(kaggle, workers, batch_size):
     ensemble = predict.Ensemble([trained(0)])
@@ -34,8 +41,7 @@ def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(kaggle, wor
         assert [prediction.photo for prediction in found] == names
         for prediction in found:
             photo = photos.decode_photo(archive.read(prediction.photo), prediction.photo, (64, 64))
-            alone = ensemble(torch.from_numpy(photo)[None])[0].detach().numpy()
-            assert np.allclose(prediction.logits, alone, atol=1e-4)
+            assert np.allclose(prediction.logits, logits_of(ensemble, photo), atol=1e-4)
             assert np.array_equal(prediction.runs, fullsize.runs_of_logits(prediction.logits, 0.5))
 
 
@@ -63,7 +69,8 @@ def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, m
     assert re.search(rf"train\.zip: {name}", str(damaged[0].reason))
 
 
-def test_batches_give_what_photos_alone_give(kaggle, monkeypatch):
+@both_precisions
+def test_batches_give_what_photos_alone_give(kaggle, monkeypatch, bfloat16):
     """The way of a GPU, on the CPU."""
     ensemble = predict.Ensemble([trained(0)])
     with Archive(kaggle / "train.zip") as archive:
@@ -72,19 +79,35 @@ def test_batches_give_what_photos_alone_give(kaggle, monkeypatch):
         batched = list(predict.predict(ensemble, archive, archive.photos, settings(batch_size=3)))
     for one, other in zip(alone, batched, strict=True):
         assert one.photo == other.photo
-        assert np.allclose(one.logits, other.logits, atol=1e-4)
+        # bfloat16 has 8 bits: each layer rounds to 1/256 of its values.
+        tolerance = 0.05 * np.abs(one.logits).max() if bfloat16 else 1e-4
+        assert np.allclose(one.logits, other.logits, atol=tolerance)
 
 
+def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(kaggle, monkeypatch):
+    """What a processor with bfloat16 does, on every processor: autocast runs anywhere."""
+    ensemble = predict.Ensemble([trained(0)])
+    found = []
+    with Archive(kaggle / "train.zip") as archive:
+        for has_it in (False, True):
+            monkeypatch.setattr(device, "has_bfloat16", lambda _, has_it=has_it: has_it)
+            found.append(
+                np.stack([one.logits for one in predict.predict(ensemble, archive, archive.photos, settings())])
+            )
+    assert found[1].dtype == np.float32
+    assert not np.array_equal(found[0], found[1])
+    assert np.abs(found[0] - found[1]).max() < 0.05 * np.abs(found[0]).max()
+
+
+@both_precisions
 def test_a_flip_averages_both_sides(kaggle):
     ensemble = predict.Ensemble([trained(0)])
     with Archive(kaggle / "train.zip") as archive:
         name = archive.photos[0]
         photo = photos.decode_photo(archive.read(name), name, (64, 64))
-        plain, mirrored = (
-            ensemble(torch.from_numpy(each.copy())[None])[0].detach() for each in (photo, photo[:, ::-1])
-        )
+        plain, mirrored = (logits_of(ensemble, each) for each in (photo, photo[:, ::-1]))
         (found,) = predict.predict(ensemble, archive, [name], settings(flip=True))
-    assert np.allclose(found.logits, (plain + mirrored.flip(1)) / 2, atol=1e-5)
+    assert np.allclose(found.logits, (plain + mirrored[:, ::-1]) / 2, atol=1e-5)
     assert not np.allclose(found.logits, plain, atol=1e-3)
 
 

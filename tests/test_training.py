@@ -6,9 +6,9 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, read_params
+from conftest import ROOT, both_precisions, read_params
 
-from carvana import cache, metrics, resume, training
+from carvana import cache, device, metrics, resume, training
 from carvana.errors import UserError
 from carvana.fullsize import runs_of_logits
 
@@ -73,12 +73,13 @@ def test_the_same_seed_is_the_same_model_and_another_is_not(examples, tmp_path):
     assert not equal(made[0], made[2])
 
 
+@both_precisions
 def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
     model, history = fit(examples, tmp_path / "epoch.pt", epochs=6, learning_rate=0.03)
     highest = max(epoch.validation_dice_full_size for epoch in history)
     scores = training.validate(model, examples, settings(), 2)
     assert scores[2] == pytest.approx(highest)
-    with torch.inference_mode():
+    with torch.inference_mode(), device.precision(CPU):
         logits = model(training.read_batch(examples.cache, examples.validation, CPU)[0]).numpy()
     truth = examples.cache.read_truth(examples.validation)
     dice = [
