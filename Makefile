@@ -15,10 +15,16 @@ install: $(BIN)/.installed ## The virtual environment .venv with requirements.tx
 $(BIN)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || \
+	  { echo "error: the packages above could not be installed; is the network there? Then run make again" >&2; exit 1; }
+	@# With this, `python -m stages.…` in another folder says where to go.
+	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "carvana.pth").write_text(f"{pathlib.Path.cwd()}\n", encoding="utf-8")'
 	touch $@
 
 submission: install ## Run the pipeline; ends with where submission.csv is and what it scored
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: DVC needs git: clone the repository, or run \`git init\` \
+	and commit what is here" >&2; exit 1; }
+	@python -m stages.unlock
 	dvc repro
 	@python -m stages.summary
 

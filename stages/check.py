@@ -1,10 +1,9 @@
 """Whether Kaggle will take a submission: `python -m stages.check data/submission.csv`."""
 
-import argparse
 from pathlib import Path
 
 from carvana import paths, submission
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main(path: Path) -> None:
@@ -13,7 +12,7 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line("check", __doc__)
     parser.add_argument("submission", type=Path, nargs="?", default=paths.SUBMISSION)
     arguments = parser.parse_args()
-    run(lambda: main(arguments.submission), "check")
+    run(lambda: main(arguments.submission), "check", writes=False)

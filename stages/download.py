@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from carvana import demo, params, paths, sources
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -22,4 +22,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line("download", __doc__).parse_args()
     run(main, "download")

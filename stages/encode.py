@@ -1,7 +1,7 @@
 """Shards of run lists into data/submission.csv, and that as gzip: `python -m stages.encode`."""
 
 from carvana import paths, submission
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -9,4 +9,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line("encode", __doc__).parse_args()
     run(main, "encode")

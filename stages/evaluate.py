@@ -2,12 +2,12 @@
 
 from dataclasses import fields
 
-from carvana import cache, checkpoint, evaluation, history, models, params, paths, report, split, tables
+from carvana import cache, checkpoint, device, evaluation, history, models, params, paths, report, split, tables
 from carvana.findings import Findings
 from carvana.params import Params
 from carvana.predict import Ensemble, Settings
 from carvana.work import whole_file, whole_folder, write_json
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -15,28 +15,32 @@ def main() -> None:
     roles = split.read(paths.SPLIT)
     truth = cache.read(paths.CACHE)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
-    findings = find(settings, roles, truth, trained)
+    how = Settings.of(settings)
+    findings = find(how, roles, truth, trained)
     histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
     summaries = {role: evaluation.summarise(findings.of(role)) for role in findings.roles}
-    model = {"parameters": parameters, "epochs": sum(map(len, histories.values()))}
+    model = {
+        "parameters": parameters,
+        "epochs": sum(map(len, histories.values())),
+        # Scores differ by rounding from one to another.
+        "engine": how.engine,
+        "precision": device.precision_name(how.on),
+    }
 
     scores = [evaluation.row_of(score) for score in evaluation.worst_first(findings.scores)]
     tables.write(paths.SCORES, scores, [field.name for field in fields(evaluation.Score)])
     tables.write(paths.CURVES, history.curves(histories), ["epoch", "fold", "curve", "loss", "dice"])
     tables.write(paths.THRESHOLDS, report.threshold_rows(findings), ["threshold", "dice"])
     pictures = draw(settings, roles, truth, findings)
-    title = describe(settings, parameters)
+    title = describe(settings, parameters, how)
     with whole_file(paths.REPORT) as temporary:
         temporary.write_text(report.write(findings, summaries, histories, title, pictures), encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 
-def find(
-    settings: Params, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained]
-) -> Findings:
+def find(how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained]) -> Findings:
     """Every model on its own validation cars, and all of them together on the test cars."""
-    how = Settings.of(settings)
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
     for members, wanted, role in [
@@ -61,13 +65,15 @@ def draw(settings: Params, roles: dict[str, str], truth: cache.Cache, findings: 
     return pictures
 
 
-def describe(settings: Params, parameters: int) -> str:
+def describe(settings: Params, parameters: int, how: Settings) -> str:
     train = settings.train
     network = train.arch if train.encoder == models.NONE else f"{train.arch} with {train.encoder}"
     height, width = train.height_and_width
     folds = ", ".join(map(str, train.folds))
-    return f"{network}, {parameters:,} parameters, at {height}×{width}; folds: {folds}"
+    computed = f"computed by {how.engine} on {how.on.type} in {device.precision_name(how.on)}"
+    return f"{network}, {parameters:,} parameters, at {height}×{width}; folds: {folds}; {computed}"
 
 
 if __name__ == "__main__":
+    command_line("evaluate", __doc__).parse_args()
     run(main, "evaluate")

@@ -3,7 +3,6 @@
 PHOTO is a file, or the name of one of Kaggle's photos in data/raw. A picture a level, and all on a page, index.html.
 """
 
-import argparse
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,7 @@ from carvana.archive import Archive
 from carvana.errors import UserError
 from carvana.photos import HEIGHT, WIDTH, decode_photo
 from carvana.work import whole_file
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
@@ -47,7 +46,7 @@ def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[in
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser = command_line("features", __doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("photo", help="a file, or the name of one of Kaggle's photos, 0cdf5b5d0ce1_01.jpg")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
     parser.add_argument("--fold", type=int, help="whose model; the first of train.folds")

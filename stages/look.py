@@ -1,13 +1,12 @@
 """The training data on a page, before any training: `python -m stages.look`. Wants `dvc repro resize split`."""
 
-import argparse
 from pathlib import Path
 
 from carvana import cache, look, paths, split
 from carvana.archive import Archive, car_of
 from carvana.errors import UserError, some
 from carvana.work import whole_file
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main(out: Path) -> None:
@@ -24,7 +23,7 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line("look", __doc__)
     parser.add_argument("--out", type=Path, default=paths.LOOK, help=f"the page, {paths.LOOK} unless said otherwise")
     arguments = parser.parse_args()
     run(lambda: main(arguments.out), "look")

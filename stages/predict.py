@@ -1,43 +1,60 @@
 """Run lists of every test photo into data/predictions: `python -m stages.predict`."""
 
+import shutil
 import sys
 from pathlib import Path
 
-from carvana import distributed, params, paths, resume
+from carvana import device, distributed, params, paths, resume
 from carvana.archive import Archive
 from carvana.errors import UserError, some
 from carvana.predict import Damaged, Ensemble, Settings
 from carvana.sweep import DAMAGED, sweep
 from carvana.work import link_or_copy, whole_folder
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    if distributed.wanted(settings.runtime.processes):
-        distributed.launch(settings.runtime.processes, "stages.predict")
-        return
     models = [paths.model(fold) for fold in settings.train.folds]
     ensemble = Ensemble.load(models)
     how = Settings.of(settings)
-    with Archive(paths.TEST) as archive, distributed.joined(how.on) as on:
-        name = resume.fingerprint(
-            {
-                "test": archive.digest(),
-                "models": str([resume.digest(path) for path in models]),
-                "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
-            },
-            paths.CODE,
-        )
-        # By the first alone: two that remove an old folder at a time would stumble over each other.
-        first = distributed.rank() == 0
-        folder = distributed.from_first(resume.subfolder(paths.WORK / "predict", name, kept=1) if first else None)
-        skip = settings.predict.on_bad_image == "skip"
-        damaged = sweep(ensemble, archive, folder, how.at(on), skip, paths.report(distributed.rank()))
-        damaged = distributed.gathered(damaged)
-        if first:
-            report(damaged, skip)
-            publish([folder, folder / DAMAGED] if skip else [folder])
+    with Archive(paths.TEST) as archive:
+        name = fingerprint(archive, models, settings, how)
+        if not distributed.launched():
+            resume.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
+        if distributed.wanted(settings.runtime.processes):
+            distributed.launch(settings.runtime.processes, "stages.predict")
+            return
+        with distributed.joined(how.on) as on:
+            first = distributed.rank() == 0
+            folder = distributed.from_first(begin(name) if first else None)
+            skip = settings.predict.on_bad_image == "skip"
+            damaged = sweep(ensemble, archive, folder, how.at(on), skip, paths.report(distributed.rank()))
+            damaged = distributed.gathered(damaged)
+            if first:
+                report(damaged, skip)
+                publish([folder, folder / DAMAGED])
+                resume.finish(folder, [paths.PREDICTIONS])
+
+
+def fingerprint(archive: Archive, models: list[Path], settings: params.Params, how: Settings) -> str:
+    """Returns a name for this prediction: what its runs depend on, and the machine's part in their rounding."""
+    inputs = {
+        "test": archive.digest(),
+        "models": str([resume.digest(path) for path in models]),
+        "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
+        "versions": resume.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
+        "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
+    }
+    return resume.fingerprint(inputs, paths.CODE)
+
+
+def begin(name: str) -> Path:
+    """Returns the folder of this prediction. Shards with empty masks for unreadable photos are of one run only."""
+    folder = resume.subfolder(paths.PREDICTED, name, kept=1)
+    if (folder / DAMAGED).exists():
+        shutil.rmtree(folder / DAMAGED)
+    return folder
 
 
 def report(damaged: list[Damaged], skip: bool) -> None:
@@ -47,7 +64,7 @@ def report(damaged: list[Damaged], skip: bool) -> None:
     first = f"the first: {damaged[0].reason}"
     if not skip:
         raise UserError(
-            f"{len(damaged)} photos cannot be read: {names} ({first}); all others are done and kept. Mend "
+            f"{len(damaged)} photos cannot be read: {names} ({first}); all others are done and kept. Replace "
             f"{paths.TEST}, or give these an empty mask with predict.on_bad_image: skip"
         )
     print(f"{len(damaged)} photos cannot be read and get an empty mask: {names} ({first})", file=sys.stderr)
@@ -61,4 +78,5 @@ def publish(folders: list[Path]) -> None:
 
 
 if __name__ == "__main__":
+    command_line("predict", __doc__).parse_args()
     run(main, "predict")

@@ -1,7 +1,7 @@
 """Photos and soft masks at `train.size` into data/cache: `python -m stages.resize`."""
 
 from carvana import cache, params, paths
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -11,4 +11,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line("resize", __doc__).parse_args()
     run(main, "resize")

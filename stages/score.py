@@ -4,14 +4,13 @@
 arguments it is the pipeline's last stage: data/submission.csv against the demo's truth, into metrics/.
 """
 
-import argparse
 from pathlib import Path
 from statistics import fmean
 
 from carvana import paths, submission
 from carvana.errors import UserError
 from carvana.work import write_json
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def show(given: Path, truth: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("score", __doc__)
     parser.add_argument("submission", type=Path, nargs="?")
     parser.add_argument("truth", type=Path, nargs="?")
     arguments = parser.parse_args()
@@ -39,4 +38,4 @@ if __name__ == "__main__":
     if arguments.submission is None:
         run(main, "score")
     else:
-        run(lambda: show(arguments.submission, arguments.truth), "score-of-files")
+        run(lambda: show(arguments.submission, arguments.truth), "score", writes=False)

@@ -2,7 +2,7 @@
 
 from carvana import params, paths, split
 from carvana.archive import Archive, car_of
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -15,4 +15,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line("split", __doc__).parse_args()
     run(main, "split")

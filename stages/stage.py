@@ -1,39 +1,56 @@
-"""What every stage does around its work: one writer, errors for people, a quick end on a signal."""
+"""What every stage does around its work: arguments, one writer, errors for the user, a quick end on a signal."""
 
+import argparse
 import contextlib
 import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from carvana import paths
 from carvana.errors import UserError
-from carvana.work import die_with_parent, only_writer
+from carvana.work import only_writer
+from stages import under_dvc
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def run(work: Callable[[], None], name: str) -> None:
-    """Runs a stage's work under its name.
+def command_line(name: str, description: str) -> argparse.ArgumentParser:
+    """Returns a parser of a stage's command line; without arguments added, it takes `--help` alone."""
+    return argparse.ArgumentParser(
+        prog=f"python -m stages.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
-    Exits with 1 and one message on what a person can mend, with 130 on Ctrl-C, and with 143 on SIGTERM.
+
+def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
+    """Runs a stage's work, and as its only writer if it writes.
+
+    Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM.
     """
-    under_dvc = "DVC_STAGE" in os.environ
-    if under_dvc:
-        die_with_parent()
     # An exception rather than sudden death, so that temporary files are removed and workers end.
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
+        _require_root()
         # Processes that torchrun starts share the lock of the stage that started it.
         shared = "TORCHELASTIC_RUN_ID" in os.environ
-        with contextlib.nullcontext() if shared else only_writer(paths.WORK, name):
+        with only_writer(paths.WORK, name) if writes and not shared else contextlib.nullcontext():
             work()
+            under_dvc.require_unchanged()
     except UserError as error:
-        _fail(name, str(error), under_dvc)
+        _fail(name, str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _fail(name, f"the disk is full{f' ({error.filename})' if error.filename else ''}; make room", under_dvc)
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in _FULL:
+            _fail(name, f"the disk is full{where}; make room")
+        if error.errno in _FORBIDDEN:
+            _fail(name, f"{error.strerror.lower()}{where}; work in a folder that you may write to")
+        raise
     except _Stopped as stopped:
         print(f"{name}: stopped", file=sys.stderr)
         sys.stdout.flush()
@@ -51,11 +68,13 @@ def _stop(number: int, _frame: object) -> None:
     raise _Stopped(number)
 
 
-def _fail(name: str, message: str, under_dvc: bool) -> None:
+def _require_root() -> None:
+    if not paths.DVC.exists():
+        raise UserError(f"{paths.DVC} is not in this folder; first `cd {Path(__file__).resolve().parent.parent}`")
+
+
+def _fail(name: str, message: str) -> None:
     print(f"error in {name}: {message}", file=sys.stderr)
-    if under_dvc:
-        print(
-            "`git restore params.yaml dvc.lock && dvc checkout` brings back what was there before",
-            file=sys.stderr,
-        )
+    if "DVC_STAGE" in os.environ and (advice := under_dvc.advice()):
+        print(advice, file=sys.stderr)
     sys.exit(1)

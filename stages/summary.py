@@ -1,11 +1,12 @@
 """Where the submission is and what it scored, for the end of `make submission`: `python -m stages.summary`."""
 
 import json
+import subprocess
 from pathlib import Path
 
 from carvana import paths
 from carvana.errors import UserError
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -22,6 +23,14 @@ def main() -> None:
     print(f"{paths.REPORT} shows the best and the worst of it")
     sizes = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB)" for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP)]
     print(f"{' and, for the upload, '.join(sizes)} are ready")
+    if has_uncommitted_results():
+        print("Keep this state, so that others can be compared with it: `git add -A && git commit -m baseline`")
+
+
+def has_uncommitted_results() -> bool:
+    """Returns whether git has yet to learn of what DVC has recorded, or of the parameters."""
+    command = ["git", "status", "--porcelain", "--", paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD]
+    return bool(subprocess.run(command, capture_output=True, check=False).stdout)  # noqa: S603
 
 
 def _read(path: Path) -> dict:
@@ -32,4 +41,5 @@ def _read(path: Path) -> dict:
 
 
 if __name__ == "__main__":
-    run(main, "summary")
+    command_line("summary", __doc__).parse_args()
+    run(main, "summary", writes=False)

@@ -1,36 +1,53 @@
 """The model of one fold into models/: `python -m stages.train 0`. With `--summary`, only its table of layers."""
 
-import argparse
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from carvana import cache, checkpoint, device, distributed, history, models, params, paths, resume, split, training
 from carvana.archive import car_of
 from carvana.errors import UserError
-from stages.stage import run
+from stages.stage import command_line, run
 
 
 def main(fold: int) -> None:
     settings = params.load(paths.PARAMS)
     models.require_size(settings.train.network, settings.train.height_and_width)
     examples = read_examples(fold, settings.train.height_and_width)
+    on = device.pick(settings.runtime.device)
+    name = fingerprint(examples, settings, on)
+    unfinished = paths.unfinished(fold)
+    if not distributed.launched():
+        resume.discard_if_recorded(unfinished / name, paths.LOCK, f"train@{fold}")
     if distributed.wanted(settings.runtime.processes):
         distributed.launch(settings.runtime.processes, "stages.train", str(fold))
         return
+    with distributed.joined(on) as on:
+        first = distributed.rank() == 0
+        folder = resume.subfolder(unfinished, name) if first else None
+        saved = folder / "epoch.pt" if folder else None
+        model, epochs = training.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
+        if folder:
+            history.write(paths.history(fold), epochs)
+            checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
+            resume.finish(folder, [paths.history(fold), paths.model(fold)])
+
+
+def fingerprint(examples: training.Examples, settings: params.Params, on: torch.device) -> str:
+    """Returns a name for this training: what its weights depend on, and the machine's part in their rounding."""
+    train = settings.train
+    weights = Path(train.encoder_weights)
     inputs = {
         "cache": examples.cache.digest(),
         "rows": str((examples.train.tolist(), examples.validation.tolist())),
-        "train": settings.train.model_dump_json(exclude={"folds"}),
+        "train": train.model_dump_json(exclude={"folds"}),
         "augment": settings.augment.model_dump_json(),
+        "weights": resume.digest(weights) if weights.is_file() else train.encoder_weights,
+        "versions": resume.versions("torch", "timm", "segmentation-models-pytorch"),
+        "device": f"{on.type}, {device.precision_name(on, train.precision)}",
     }
-    name = resume.fingerprint(inputs, paths.CODE)
-    with distributed.joined(device.pick(settings.runtime.device)) as on:
-        first = distributed.rank() == 0
-        saved = resume.file_in(paths.unfinished(fold), name) if first else None
-        model, epochs = training.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
-        if first:
-            history.write(paths.history(fold), epochs)
-            checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
+    return resume.fingerprint(inputs, paths.CODE)
 
 
 def read_examples(fold: int, size: tuple[int, int]) -> training.Examples:
@@ -54,9 +71,11 @@ def summarise() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line("train", __doc__)
     parser.add_argument("fold", type=int, nargs="?", default=0)
     parser.add_argument("--summary", action="store_true")
     arguments = parser.parse_args()
-    name = "summary" if arguments.summary else f"train-{arguments.fold}"
-    run(summarise if arguments.summary else lambda: main(arguments.fold), name)
+    if arguments.summary:
+        run(summarise, "train", writes=False)
+    else:
+        run(lambda: main(arguments.fold), f"train-{arguments.fold}")

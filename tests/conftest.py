@@ -155,7 +155,7 @@ def read_network(**changes):
 def make_project(folder):
     """A folder with the code and nothing else."""
     folder.mkdir()
-    for name in ("stages", "src"):
+    for name in ("stages", "src", "dvc.yaml"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 

@@ -13,7 +13,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 # Code that cannot change a result; an edit there must not train again.
-PLUMBING = {"__init__", "errors", "params", "paths", "work"}
+PLUMBING = {"__init__", "errors", "lockfile", "params", "paths", "processes", "work"}
 
 
 def imported(file):
@@ -56,6 +56,13 @@ def test_evaluate_depends_on_what_its_page_is_made_of():
     assert wanted <= set(STAGES["evaluate"]["deps"])
 
 
+def test_the_parameters_are_looked_at_first_and_every_stage_replaces_its_shell():
+    """DVC runs stages in the file's order; without exec a shell would outlive the dvc that was killed."""
+    assert next(iter(STAGES)) == "params"
+    assert "params.yaml" in STAGES["params"]["deps"]
+    assert all(stage["cmd"].startswith("exec python -m stages.") for stage in STAGES.values())
+
+
 def test_download_depends_on_its_own_script_only():
     assert STAGES["download"]["deps"] == ["stages/download.py"], "else an edit fetches 10 GB again"
 
@@ -75,9 +82,10 @@ def test_every_parameter_but_the_speed_knobs_is_some_stages():
 
 
 def test_outputs_are_the_paths_that_the_stages_write():
-    outputs = {stage: listed(STAGES[stage]["outs"]) for stage in STAGES}
+    outputs = {stage: listed(STAGES[stage].get("outs", [])) for stage in STAGES}
     raw = (paths.TRAIN, paths.TRAIN_MASKS, paths.TEST, paths.METADATA, paths.SAMPLE_SUBMISSION, paths.TEST_MASKS)
     expected = {
+        "params": [],
         "download": raw,
         "resize": [paths.CACHE],
         "split": [paths.SPLIT],
@@ -99,12 +107,14 @@ def test_outputs_are_the_paths_that_the_stages_write():
 
 def test_only_small_metrics_stay_out_of_the_cache():
     """An output with `cache: false` turns a stage's run-cache off; training must keep it."""
-    uncached = {path for stage in STAGES.values() for out in stage["outs"] if isinstance(out, dict) for path in out}
+    uncached = {
+        path for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, dict) for path in out
+    }
     assert uncached == {"metrics/evaluate.json", "metrics/leaderboard.json"}
 
 
 def test_outputs_are_ignored_by_git_before_they_are_whole():
-    outputs = {out for stage in STAGES.values() for out in stage["outs"] if isinstance(out, str)}
+    outputs = {out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str)}
     for path in [
         *outputs,
         ".work/train-0.lock",

@@ -72,3 +72,18 @@ def test_size_is_a_side_or_height_and_width(tmp_path):
     assert load(tmp_path, "train.size", 128).train.height_and_width == (128, 128)
     assert load(tmp_path, "train.size", [640, 960]).train.height_and_width == (640, 960)
     assert read_params(train_size=64).train.network.depth == 5
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-05", 0.00001), ("1E-7", 1e-7), ("0.00001", 0.00001), ("010", 10)])
+def test_numbers_are_read_as_dvc_writes_them(tmp_path, text, value):
+    """YAML 1.2: PyYAML would read a string, and 8."""
+    content = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(content.replace("weight_decay: 0.0\n", f"weight_decay: {text}\n"))
+    assert params.load(tmp_path / "params.yaml").train.weight_decay == value
+
+
+@pytest.mark.parametrize("data", [b"train: [", b"train: \xff\xfe", b"a: 1\na: 2\n"])
+def test_a_file_that_is_not_yaml_is_named(tmp_path, data):
+    (tmp_path / "params.yaml").write_bytes(data)
+    with pytest.raises(UserError, match=r"params\.yaml is not YAML"):
+        params.load(tmp_path / "params.yaml")

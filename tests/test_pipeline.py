@@ -28,8 +28,8 @@ class Clone:
         self.folder = folder
         files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         for name in subprocess.run(files, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-            # dvc.lock is of another set of parameters.
-            if name and name != "dvc.lock" and (ROOT / name).is_file():
+            # What a run of the working tree has left is of another set of parameters.
+            if name and name != "dvc.lock" and not name.startswith("metrics/") and (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, folder / name)
         content = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
@@ -55,11 +55,24 @@ class Clone:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
 
-    def dvc(self, *words: str) -> str:
+    def dvc(self, *words: str, fails: bool = False) -> str:
         with self.start(*words) as process:
-            output, _ = process.communicate()
-        assert process.returncode == 0, output
+            output, _ = process.communicate(timeout=300)
+        assert (process.returncode != 0) == fails, output
         return output
+
+    def change(self, **changes: object) -> None:
+        """Changes parameters, train_size=64 for train.size, as an editor would."""
+        content = self.yaml("params.yaml")
+        for key, value in changes.items():
+            section, _, name = key.partition("_")
+            content[section][name] = value
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    def outputs(self) -> dict[str, bytes]:
+        """Everything that the stages have made."""
+        files = [path for name in ("data", "models", "metrics") for path in (self.folder / name).rglob("*")]
+        return {str(path): path.read_bytes() for path in files if path.is_file()}
 
     def read(self, name: str) -> dict:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
@@ -104,8 +117,9 @@ def test_speed_knobs_run_nothing_again(clone):
         re.sub(r"workers: \d+", "workers: 1", text).replace("device: auto", "device: cpu"), encoding="utf-8"
     )
     assert path.read_text(encoding="utf-8") != text
-    assert "Data and pipelines are up to date" in clone.dvc("repro")
+    assert re.findall(r"Running stage '(.*)'", clone.dvc("repro")) == ["params"], "it alone looks at them"
     path.write_text(text, encoding="utf-8")
+    clone.git("restore", ".")
 
 
 def test_sizes_are_experiments_of_their_own_and_the_way_back_is_a_cache_hit(clone):
@@ -152,6 +166,107 @@ def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
     assert clone.model() == resumed
     clone.git("restore", ".")
     clone.dvc("checkout")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"train_size": 100}, "train.size: 100 is not a multiple of 32"),
+        ({"train_siez": 64}, "train.siez is not a parameter; did you mean train.size?"),
+        ({"runtime_engine": "foo"}, "runtime.engine"),
+        ({"runtime_workers": -1}, "runtime.workers"),
+        ({"runtime_device": "foo"}, "runtime.device: foo is not available on this machine"),
+    ],
+)
+def test_a_bad_parameter_is_refused_before_anything_is_removed(clone, changes, complaint):
+    before = clone.outputs()
+    clone.change(**changes)
+    output = clone.dvc("repro", fails=True)
+    assert complaint in output
+    assert "Traceback" not in output
+    assert clone.outputs() == before
+    clone.git("restore", ".")
+
+
+def test_an_experiment_with_a_bad_parameter_removes_nothing_either(clone):
+    before = clone.outputs()
+    assert "train.size: 100 is not" in clone.dvc("exp", "run", "-S", "train.size=100", fails=True)
+    assert clone.outputs() == before
+    clone.git("restore", ".")
+
+
+def test_what_a_failed_stage_says_brings_everything_back_even_uncommitted_results(clone):
+    """The advice is followed to the letter, in a project whose results git has never seen."""
+    clone.git("rm", "-rq", "--cached", "dvc.lock", "metrics")
+    clone.git("commit", "-qm", "as cloned")
+    before = clone.outputs()
+    clone.change(train_size=100)
+    output = clone.dvc("repro", "resize", fails=True)
+    assert "`dvc checkout resize` brings back its earlier output" in output
+    assert not (clone.folder / "data/cache").exists(), "DVC has removed it"
+    clone.dvc("checkout", "resize")
+    assert clone.outputs() == before
+    clone.git("reset", "-q", "HEAD~1")
+    clone.git("restore", "params.yaml")
+
+
+def test_the_advice_names_git_for_metrics_that_dvc_does_not_keep(clone):
+    before = clone.outputs()
+    split = clone.folder / "data/split.csv"
+    text = split.read_bytes()
+    split.unlink()
+    split.write_bytes(b"not,a,split\n1,2,3\n")
+    output = clone.dvc("repro", "-s", "-f", "evaluate", fails=True)
+    assert "`dvc checkout evaluate` and `git restore metrics/evaluate.json` brings back its earlier output" in output
+    clone.dvc("checkout", "evaluate")
+    clone.git("restore", "metrics/evaluate.json")
+    split.write_bytes(text)
+    assert clone.outputs() == before
+    clone.dvc("checkout", "--force", "split")
+
+
+def test_a_parameter_changed_while_a_stage_runs_is_not_recorded_with_its_result(clone):
+    before = clone.outputs()
+    clone.change(train_epochs=20)
+    with clone.start("repro", "train@0") as process:
+        wait_for_an_epoch(clone.folder, process, after=time.time())
+        # As `dvc exp run -S` does, which is refused while another runs and leaves the file changed.
+        clone.change(train_epochs=21)
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "train.epochs (20 → 21) changed while train@0 ran" in output
+    recorded = clone.yaml("dvc.lock")["stages"]["train@0"]["params"]["params.yaml"]["train.epochs"]
+    assert recorded == TINY["train"]["epochs"]
+    clone.change(train_epochs=20)
+    clone.dvc("repro", "train@0")
+    history = (clone.folder / "models/fold-0.csv").read_text(encoding="ascii").splitlines()
+    assert len(history) == 1 + 20
+    clone.git("restore", ".")
+    clone.dvc("checkout")
+    assert clone.outputs() == before
+
+
+def test_code_changed_while_a_stage_runs_is_not_recorded_with_its_result(clone):
+    clone.change(train_epochs=22)
+    module = clone.folder / "src/carvana/losses.py"
+    text = module.read_text(encoding="utf-8")
+    with clone.start("repro", "train@0") as process:
+        wait_for_an_epoch(clone.folder, process, after=time.time())
+        module.write_text(text + "\n", encoding="utf-8")
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "src/carvana/losses.py changed while train@0 ran" in output
+    clone.git("restore", ".")
+    clone.dvc("checkout")
+
+
+def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
+    before, since = clone.outputs(), time.time()
+    clone.dvc("repro", "-s", "-f", "train@0")
+    clone.dvc("repro", "-s", "-f", "predict")
+    done = [*clone.folder.glob(".work/train-0/*/epoch.pt"), *clone.folder.glob(".work/predict/*/*.parquet")]
+    assert sum(path.stat().st_mtime > since for path in done) == 2, "one training, one shard"
+    assert clone.outputs() == before
 
 
 def test_an_experiment_in_a_copy_runs_the_copys_code(clone):

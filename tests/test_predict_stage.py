@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+import yaml
 from conftest import (
     copy_project,
     jpeg,
@@ -21,7 +22,7 @@ from conftest import (
     stage,
 )
 
-from carvana import checkpoint, models
+from carvana import checkpoint, lockfile, models, shards
 
 CARS = 60
 
@@ -67,6 +68,11 @@ def wait_for_a_shard(folder, process, more_than=0):
 
 def predictions(folder):
     return {path.name: path.read_bytes() for path in (folder / "data/predictions").iterdir()}
+
+
+def runs_in(path):
+    """The number of runs in a shard."""
+    return sum(len(runs) for _, runs in shards.read(path))
 
 
 def test_killed_twice_it_ends_with_the_same_bytes_and_does_nothing_twice(projects):
@@ -118,6 +124,40 @@ def test_a_damaged_photo_is_named_the_others_are_kept_and_it_can_be_skipped(proj
     stage(folder, "predict")
     assert len(predictions(folder)) == CARS
     assert made(folder) == before, "kept as they were"
+
+
+def test_a_repaired_zip_replaces_the_empty_mask_of_a_damaged_photo(projects):
+    """One flipped byte, skipped; then the zip as it was, whose directory is the same."""
+    folder = projects("project", predict_on_bad_image="skip")
+    path = folder / "data/raw/test.zip"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    stage(folder, "predict")
+    (number, empty), *others = (
+        (name, data) for name, data in predictions(folder).items() if not runs_in(folder / "data/predictions" / name)
+    )
+    assert not others
+    path.write_bytes(whole)
+    for on_bad_image in ("skip", "fail"):
+        set_params(folder, runtime_engine="torch", predict_on_bad_image=on_bad_image)
+        stage(folder, "predict")
+        assert predictions(folder)[number] != empty
+        assert runs_in(folder / "data/predictions" / number)
+    assert len(predictions(folder)) == CARS
+
+
+def test_a_prediction_that_dvc_has_recorded_is_made_again_if_asked_for(projects):
+    folder = projects("project")
+    stage(folder, "predict")
+    before = made(folder)
+    stage(folder, "predict")
+    assert made(folder) == before, "nothing records it: its dvc was killed"
+    digest = lockfile.md5_of(folder / "data/predictions")
+    lock = {"stages": {"predict": {"outs": [{"path": "data/predictions", "md5": digest}]}}}
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    stage(folder, "predict")
+    assert not set(before.values()) & set(made(folder).values())
+    assert lockfile.md5_of(folder / "data/predictions") == digest
 
 
 def test_a_full_disk_is_a_plain_message_and_what_was_done_stays(projects):

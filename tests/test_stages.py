@@ -11,7 +11,19 @@ import sys
 import time
 
 import pytest
-from conftest import csv_text, gif, jpeg, make_project, pack, picture, repack, set_params, stage, wait_for_an_epoch
+from conftest import (
+    ROOT,
+    csv_text,
+    gif,
+    jpeg,
+    make_project,
+    pack,
+    picture,
+    repack,
+    set_params,
+    stage,
+    wait_for_an_epoch,
+)
 
 from carvana import submission
 from carvana.archive import Archive
@@ -159,7 +171,7 @@ def test_bad_files_are_named(project, kaggle):
         ({"split_folds": 1}, "split", "split.folds"),
         ({"split_folds": 5}, "split", "split.folds: 5; use fewer folds"),
         ({"train_epochs": "many"}, "train", "train.epochs"),
-        ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not to be had here"),
+        ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not available on this machine"),
         ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
@@ -181,6 +193,49 @@ def test_a_sample_that_names_an_image_that_test_lacks(trained, kaggle):
     assert "test.zip lacks: fffe00001111_03.jpg" in stage(trained, "download", status=1)
     assert "data/predictions lacks: fffe00001111_03.jpg" in stage(trained, "encode", status=1)
     assert (trained / "data/submission.csv").read_bytes() == before
+
+
+ALONE = ["params", "download", "resize", "split", "encode"]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_help_and_a_mistyped_option_run_nothing(project, kaggle, name):
+    set_params(project, data_source="local", data_local_dir=str(kaggle))
+    assert f"usage: python -m stages.{name}" in stage(project, name, "--help")
+    assert "unrecognized arguments: --foo bar" in stage(project, name, "--foo", "bar", status=2)
+    assert not (project / "data").exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.stem)
+def test_every_stage_parses_its_arguments_before_it_runs(path):
+    text = path.read_text(encoding="utf-8")
+    if "__main__" in text:
+        main = text[text.index("__main__") :]
+        assert 0 < main.index("parse_args()") < main.index("run(")
+
+
+def test_another_folder_is_told_where_to_go(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "stages.check"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error in check: dvc.yaml is not in this folder; first `cd {ROOT}`\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_and_checks_work_there(trained):
+    rows = [["img", "rle_mask"], ["fffe00001111_01.jpg", "1 5"], ["fffe00001111_02.jpg", "1 5"]]
+    (trained / "data/good.csv").write_text(csv_text(rows), encoding="ascii")
+    if os.geteuid() or subprocess.run(["mount", "--bind", trained, trained], check=False).returncode:
+        pytest.skip("mounting a folder needs root on Linux")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", trained], check=True)
+        message = stage(trained, "split", status=1)
+        assert message.startswith("error in split: read-only file system (")
+        assert "Traceback" not in message
+        assert "is as Kaggle wants it" in stage(trained, "check", "data/good.csv")
+    finally:
+        subprocess.run(["umount", trained], check=True)
 
 
 def test_a_full_disk_is_said(project, kaggle):

@@ -1,10 +1,7 @@
-import os
 import signal
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -65,28 +62,6 @@ def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path
         threading.Timer(0.5, first.kill).start()
         with work.only_writer(tmp_path, "train"):
             assert first.wait(1) == -signal.SIGKILL, "waited for the end of the first"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a child of its parent's end")
-def test_a_child_ends_with_its_parent(tmp_path):
-    child = "import sys, time; sys.path.insert(0, sys.argv[1]); from carvana import work; work.die_with_parent()\n"
-    child += "print('ready', flush=True); time.sleep(60)"
-    parent = "import subprocess, sys\n"
-    parent += "with subprocess.Popen([sys.executable, '-c', *sys.argv[1:]]) as child: print(child.pid, flush=True)"
-    with subprocess.Popen([sys.executable, "-c", parent, child, ROOT / "src"], stdout=subprocess.PIPE) as process:
-        lines = {process.stdout.readline().strip(), process.stdout.readline().strip()}
-        pid = int((lines - {b"ready"}).pop())
-        process.send_signal(signal.SIGKILL)
-    for _ in range(100):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        # A dead child waits for init to take it away.
-        if Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z":
-            return
-        time.sleep(0.05)
-    pytest.fail("the child outlived its parent")
 
 
 def test_json_is_sorted_so_that_the_same_content_is_the_same_bytes(tmp_path):

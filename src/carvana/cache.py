@@ -25,7 +25,8 @@ from tqdm import tqdm
 from carvana import photos, rle, shards
 from carvana.archive import Archive, mask_of
 from carvana.errors import UserError
-from carvana.work import die_with_parent, whole_folder
+from carvana.processes import die_with_parent
+from carvana.work import whole_folder
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _CHUNK = 16  # photos a task: a car's worth

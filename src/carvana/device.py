@@ -20,7 +20,9 @@ def pick(name: str) -> torch.device:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"params.yaml: runtime.device: {name} is not to be had here ({error}); try auto") from error
+        raise UserError(
+            f"params.yaml: runtime.device: {name} is not available on this machine ({first_line(error)}); try auto"
+        ) from error
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -31,10 +33,16 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def precision_name(device: torch.device, name: str = "auto") -> str:
+    """Returns the precision that a name stands for on a device: `auto` is bfloat16 if the device has it."""
+    if name != "auto":
+        return name
+    return "bfloat16" if has_bfloat16(device) else "float32"
+
+
 def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractContextManager[None]:
-    """Autocast to `float16` or `bfloat16`, or none for `float32`; `auto` is bfloat16 where the device has it."""
-    if name == "auto":
-        name = "bfloat16" if has_bfloat16(device) else "float32"
+    """Returns autocast to the precision of a name, `float16` or `bfloat16`; for `float32` it does nothing."""
+    name = precision_name(device, name)
     if name == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, getattr(torch, name))

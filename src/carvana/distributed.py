@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from carvana.errors import UserError
-from carvana.work import die_with_parent
+from carvana.processes import die_with_parent
 
 _RESTARTS = 3  # times that torchrun starts the processes again after one has ended
 

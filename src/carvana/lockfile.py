@@ -42,27 +42,18 @@ def md5_of(path: Path) -> str:
     """
     if not path.is_dir():
         with path.open("rb") as file:
-            return hashlib.file_digest(file, _md5).hexdigest()
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
     content = [{"md5": md5_of(file), "relpath": name} for name, file in files]
-    digest = _md5()
-    digest.update(json.dumps(content, sort_keys=True).encode())
-    return f"{digest.hexdigest()}.dir"
+    return f"{md5_of_bytes(json.dumps(content, sort_keys=True).encode())}.dir"
 
 
-def has_recorded(path: Path, stage: str, outputs: list[Path]) -> bool:
-    """Returns whether a dvc.lock records exactly these files or folders, as they are now, among a stage's outputs."""
-    if not path.exists() or not all(output.exists() for output in outputs):
-        return False
-    recorded = read(path).get(stage)
-    return recorded is not None and all(recorded.outs.get(output.as_posix()) == md5_of(output) for output in outputs)
+def md5_of_bytes(data: bytes) -> str:
+    """Returns the MD5 that DVC records of a file with these bytes."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _recorded(stage: dict[str, Any]) -> Recorded:
     deps, outs = ({each["path"]: each["md5"] for each in stage.get(key, [])} for key in ("deps", "outs"))
     params = {name: value for file in stage.get("params", {}).values() for name, value in file.items()}
     return Recorded(deps, outs, params)
-
-
-def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)

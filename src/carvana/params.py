@@ -4,8 +4,8 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
 
 from carvana.errors import UserError
 
@@ -176,10 +176,11 @@ class Params(_Frozen):
 def load(path: Path) -> Params:
     """The parameters of a file. Raises UserError that names every key at fault."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # YAML 1.2, as DVC reads and writes it: 1e-05 is a number in it, and 010 is ten.
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run this from the repository's root") from None
-    except yaml.YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {error}") from error
     try:
         return Params.model_validate(content)

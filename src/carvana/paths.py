@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+DVC = Path("dvc.yaml")
 
 RAW = Path("data/raw")
 TRAIN = RAW / "train.zip"
@@ -31,7 +32,9 @@ LEADERBOARD = Path("metrics/leaderboard.json")
 
 WORK = Path(".work")
 DOWNLOAD = WORK / "download"
+PREDICTED = WORK / "predict"
 LOCK = Path("dvc.lock")
+DVC_LOCK = Path(".dvc/tmp/rwlock")
 CODE = Path(__file__).parent
 
 

@@ -1,32 +1,35 @@
-"""What a killed training goes on from: the whole state after an epoch, in .work/."""
+"""Unfinished work in .work/, by a fingerprint of its inputs, and what a killed training resumes from."""
 
 import hashlib
 import json
 import pickle
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from carvana.errors import first_line
-from carvana.work import whole_file
+from carvana import lockfile
+from carvana.errors import UserError, first_line
+from carvana.work import whole_file, write_json
 
 _KEPT = 3  # folders of a fold's latest trainings; older ones are removed
+_FINISHED = "finished.json"
 
 
 def fingerprint(inputs: Mapping[str, str], code: Path) -> str:
-    """A name for a training: a digest of its inputs and parameters, by name, and of the code in a folder."""
+    """Returns a name for some work: a digest of its inputs and parameters, by name, and of the code in a folder."""
     digest = hashlib.sha256(json.dumps(dict(sorted(inputs.items()))).encode())
     for file in sorted(code.glob("*.py")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def file_in(folder: Path, name: str) -> Path:
-    """The file of the training `name` in a fold's `folder`; see `subfolder`."""
-    return subfolder(folder, name) / "epoch.pt"
+def versions(*packages: str) -> str:
+    """Returns the versions of the installed packages: another one may compute other numbers."""
+    return ", ".join(f"{package} {version(package)}" for package in packages)
 
 
 def subfolder(folder: Path, name: str, kept: int = _KEPT) -> Path:
@@ -42,8 +45,28 @@ def subfolder(folder: Path, name: str, kept: int = _KEPT) -> Path:
     return folder / name
 
 
+def finish(folder: Path, outputs: list[Path]) -> None:
+    """Notes that the work in a folder has ended, and in which outputs; see `discard_if_recorded`."""
+    write_json(folder / _FINISHED, {output.as_posix(): lockfile.md5_of(output) for output in outputs})
+
+
+def discard_if_recorded(folder: Path, lock: Path, stage: str) -> None:
+    """Removes finished work whose outputs a dvc.lock records for the stage.
+
+    DVC runs a stage whose result it has recorded only if it is told to run it again (`dvc repro -f`). A result that
+    it has not recorded is of a `dvc` that was killed too early, and need not be computed again.
+    """
+    try:
+        finished = json.loads((folder / _FINISHED).read_text(encoding="utf-8"))
+        recorded = lockfile.read(lock)[stage].outs
+    except (OSError, ValueError, KeyError, UserError):
+        return
+    if finished and finished.items() <= recorded.items():
+        shutil.rmtree(folder)
+
+
 def digest(path: Path) -> str:
-    """A digest of a file's bytes."""
+    """Returns a digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -26,7 +26,7 @@ def sweep(
     """Writes this process's share of the shards into `folder`, those that are not there yet; the damaged photos.
 
     A shard with a damaged photo is left out, and all others are finished. Where `skip_damaged` such a photo gets an
-    empty mask, and its shard is written to `folder`/damaged, for this time alone.
+    empty mask, and its shard is written to `folder`/damaged, for this run only.
     After each shard `report` has speed, who waited for whom, and peak memory. Raises UserError where the network's
     output is not finite.
     """

@@ -4,13 +4,10 @@ A killed process leaves its temporary file behind; the next writer of the same p
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,18 +81,17 @@ def _lock(file: IO[str]) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file a second name, or where that is on another disk, a copy."""
+    """Gives a file a second name, or a copy if the disk has no such links. Raises FileExistsError if `target` exists.
+
+    An existing target is never written to: it may be a second name of another file, in DVC's cache for one.
+    """
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
-        shutil.copyfile(source, target)
-
-
-def die_with_parent() -> None:
-    """Asks Linux to end this process when the one that started it ends; does nothing elsewhere."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        with source.open("rb") as reader, target.open("xb") as writer:
+            shutil.copyfileobj(reader, writer)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -1,0 +1,125 @@
+"""A stage that DVC runs: it ends with its DVC, and on the parameters and the code that it began with.
+
+DVC reads params.yaml and the code again after the command, and records what it finds then. If one has changed
+meanwhile, by an editor or by another `dvc exp run -S`, the result would be recorded, and cached, as that of the new
+value.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from carvana import lockfile, paths, processes
+from carvana.errors import UserError, first_line, some
+
+_PROCESS = "CARVANA_STAGE_PROCESS"  # in the environment: the process that DVC started, for those that it starts
+_CODE = ("src/", "stages/", str(paths.PARAMS))
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """A stage's inputs but for data: parameters by their dotted names, and the MD5 of every file or folder of code."""
+
+    params: dict[str, Any]
+    code: dict[str, str]
+
+
+_at_begin: _Inputs | None = None
+
+
+def begin() -> None:
+    """Ends this process with its parent, and notes the stage's parameters and code as they are now."""
+    global _at_begin  # noqa: PLW0603 - one stage a process
+    processes.die_with_parent()
+    if os.environ.setdefault(_PROCESS, str(os.getpid())) == str(os.getpid()):
+        processes.end_if_orphaned()
+        try:
+            _at_begin = _inputs()
+        except UserError as error:
+            sys.exit(f"error in {stage()}: {error}")
+
+
+def require_unchanged() -> None:
+    """Raises UserError if the stage's parameters or its code are not what they were when it began."""
+    if _at_begin is None:
+        return
+    then, now = _at_begin, _inputs()
+    changed = [
+        f"{key} ({then.params[key]} → {now.params[key]})" for key in then.params if then.params[key] != now.params[key]
+    ]
+    changed += [path for path in then.code if then.code[path] != now.code[path]]
+    if changed:
+        raise UserError(
+            f"{some(changed)} changed while {stage()} ran, and DVC would record the result under the new state; "
+            "nothing is recorded. Keep the new state or restore the old one, then run `dvc repro`"
+        )
+
+
+def advice() -> str:
+    """Returns how to bring back the outputs that DVC removed before it ran this stage; empty if it cannot be done.
+
+    Every command that it names works, and changes nothing but these outputs.
+    """
+    if _at_begin is None:
+        return ""
+    try:
+        recorded = lockfile.read(paths.LOCK)[stage()].outs
+    except (UserError, KeyError):
+        return ""
+    removed = {path: md5 for path, md5 in recorded.items() if not Path(path).exists()}
+    cached = _cached(removed)
+    committed = sorted(path for path, md5 in removed.items() if path not in cached and _is_committed(path, md5))
+    commands = [f"`dvc checkout {stage()}`"] if cached else []
+    commands += [f"`git restore {' '.join(committed)}`"] if committed else []
+    if not commands:
+        return ""
+    gone = sorted(removed.keys() - cached - set(committed))
+    return f"{' and '.join(commands)} brings back its earlier output" + (f", all but {some(gone)}" if gone else "")
+
+
+def stage() -> str:
+    """Returns the name of the stage that DVC runs, `train@0` for one."""
+    # From a subfolder DVC puts the path of dvc.yaml before the name.
+    return os.environ["DVC_STAGE"].rsplit(":", 1)[-1]
+
+
+def _inputs() -> _Inputs:
+    definition = _read(paths.DVC)["stages"][stage().split("@", 1)[0]]
+    params = _read(paths.PARAMS)
+    code = [path for path in definition.get("deps", []) if path.startswith(_CODE)]
+    return _Inputs(
+        {key: _value(params, key) for key in definition.get("params", [])},
+        {path: lockfile.md5_of(Path(path)) if Path(path).exists() else "missing" for path in code},
+    )
+
+
+def _read(path: Path) -> Any:
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{path} cannot be read ({first_line(error)})") from error
+
+
+def _value(params: Any, key: str) -> Any:
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
+    return params
+
+
+def _cached(outputs: dict[str, str]) -> set[str]:
+    """Returns those of the outputs that DVC's cache holds."""
+    from dvc.repo import Repo  # noqa: PLC0415 - takes a second, and is needed after a failure only
+
+    with Repo() as repo:
+        return {path for path, md5 in outputs.items() if repo.cache.local.exists(md5)}
+
+
+def _is_committed(path: str, md5: str) -> bool:
+    """Returns whether git's index, which `git restore` takes it from, has this file."""
+    found = subprocess.run(["git", "show", f":./{path}"], capture_output=True, check=False)  # noqa: S603, S607
+    return found.returncode == 0 and lockfile.md5_of_bytes(found.stdout) == md5

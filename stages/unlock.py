@@ -1,0 +1,50 @@
+"""Removes the lock that a killed DVC left behind: `python -m stages.unlock`, before every `make submission`.
+
+DVC notes what it reads and writes in .dvc/tmp/rwlock. After `kill -9` or a power cut that file can be empty, and no
+command works any more; or it names a process whose number another program has by now, and DVC waits for it.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import psutil
+
+from carvana import paths
+from carvana.errors import UserError
+from stages.stage import command_line, run
+
+
+def main() -> None:
+    if not paths.DVC_LOCK.exists() or (named := processes_of(paths.DVC_LOCK)) == set():
+        return
+    running = [process.pid for process in psutil.process_iter() if is_dvc_of(process, Path.cwd())]
+    if running and (named is None or named & set(running)):
+        raise UserError(f"DVC is running here (process {running[0]}); wait for it or stop it, then start again")
+    paths.DVC_LOCK.unlink()
+    print(f"removed {paths.DVC_LOCK}, which a killed DVC had left behind")
+
+
+def processes_of(lock: Path) -> set[int] | None:
+    """Returns the numbers of the processes that DVC's lock names; None if the file is damaged."""
+    try:
+        content = json.loads(lock.read_bytes())
+        readers = [reader for each in content.get("read", {}).values() for reader in each]
+        return {int(each["pid"]) for each in [*content.get("write", {}).values(), *readers]}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def is_dvc_of(process: psutil.Process, folder: Path) -> bool:
+    """Returns whether a process is a DVC that works in a folder or below it."""
+    try:
+        command, current = process.cmdline(), Path(process.cwd())
+    except psutil.Error:
+        return False
+    is_dvc = any(os.path.basename(word) == "dvc" for word in command[:3])  # noqa: PTH119 - words, not paths
+    return is_dvc and (current == folder or folder in current.parents)
+
+
+if __name__ == "__main__":
+    command_line("unlock", __doc__).parse_args()
+    run(main, "unlock", writes=False)

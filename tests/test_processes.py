@@ -1,0 +1,66 @@
+"""A process ends with the one that started it, even if that ended first."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, make_project, set_params
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+
+PARENT = "import os, subprocess, sys\n"
+PARENT += "child = subprocess.Popen([sys.executable, '-c', *sys.argv[1:], str(os.getpid())])\n"
+PARENT += "print(child.pid, flush=True)\n"
+
+
+def has_ended(pid):
+    for _ in range(200):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        # A dead child waits for init to take it away.
+        if Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z":
+            return True
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    return False
+
+
+def test_a_child_ends_with_its_parent():
+    child = "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+    child += "from carvana import processes; processes.die_with_parent(); processes.end_if_orphaned()\n"
+    child += "print('ready', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", PARENT + "child.wait()", child, ROOT / "src"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        lines = {process.stdout.readline().strip(), process.stdout.readline().strip()}
+        pid = int((lines - {b"ready"}).pop())
+        process.send_signal(signal.SIGKILL)
+    assert has_ended(pid)
+
+
+def test_a_stage_that_starts_after_its_dvc_was_killed_ends_before_it_imports_torch(tmp_path):
+    project = make_project(tmp_path / "project")
+    set_params(project)
+    child = "import os, sys, time\nwhile os.getppid() == int(sys.argv[1]): time.sleep(0.01)\n"
+    child += "import stages\nopen('began', 'w').close()\ntime.sleep(60)"
+    environment = os.environ | {"DVC_STAGE": "split"}
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT, child], cwd=project, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    assert has_ended(int(done.stdout))
+    assert not (project / "began").exists()
+
+
+def test_a_stage_of_a_living_dvc_starts(tmp_path):
+    project = make_project(tmp_path / "project")
+    set_params(project)
+    command = [sys.executable, "-c", "import stages; print('began')"]
+    done = subprocess.run(
+        command, cwd=project, env=os.environ | {"DVC_STAGE": "split"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "began\n"
