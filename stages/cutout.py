@@ -85,14 +85,14 @@ def worker(ensemble: Ensemble, how: Settings, behind: Pixels | None, bytes_a_pix
 
 def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, how: Settings) -> list[Outcome]:
     """The outcomes of all that is to do, in order; a bar shows how far it is."""
-    with ThreadPoolExecutor(engines.threads(how.engine, how.workers)) as pool:
-        try:
-            results = pool.map(work, todo)
-            done = total - len(todo)
-            return list(tqdm(results, total=total, initial=done, desc="cutout", unit=" photos", disable=None))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(engines.threads(how.engine, how.workers))
+    try:
+        results = pool.map(work, todo)
+        done = total - len(todo)
+        return list(tqdm(results, total=total, initial=done, desc="cutout", unit=" photos", disable=None))
+    finally:
+        # Ctrl-C does not wait for the photos in hand: a large one takes 20 seconds.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -> None:

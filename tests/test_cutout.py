@@ -1,8 +1,10 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -354,6 +356,24 @@ def test_a_transparent_photo_stays_so_and_a_large_one_is_refused(project):
     assert (alpha[:, 30:] == 255).all()
     errors = cut(project, "own/one.jpg", "--out", "new", "--background", "own/huge.png", status=1)[1]
     assert "own/huge.png has more than 120 megapixels" in errors
+
+
+def test_ctrl_c_ends_at_once_and_leaves_no_half_a_cut_out(project):
+    noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((8000, 6000)).save(project / "own/large.bmp")
+    command = [sys.executable, "-m", "stages.cutout", "own/large.bmp", "--out", "cut", "--format", "webp"]
+    process = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE)
+    limit = time.monotonic() + 60
+    while not (project / "cut/.cutout.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    time.sleep(1)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert time.monotonic() - started < 2
+    assert not made(project / "cut")
 
 
 def test_the_features_stage_refuses_a_large_photo_too(project):
