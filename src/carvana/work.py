@@ -52,7 +52,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _left_over(path: Path) -> list[Path]:
-    """What killed processes have left of this path, and of no other: a thread may be writing `a.png.png` or `a1.png`."""
+    """What killed processes have left of this path; not of `a.png.png` or `a1.png`, which a thread may be writing."""
     found = path.parent.glob(glob.escape(f".{path.name}.") + "*.tmp")
     return [each for each in found if each.name[len(path.name) + 2 : -len(".tmp")].isdigit()]
 
