@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from carvana import checkpoint, cutout, features, page, params, paths, pictures
+from carvana import checkpoint, cutout, features, page, params, paths, photo_files, photo_pixels, pictures
 from carvana.archive import Archive
 from carvana.errors import UserError
 from carvana.photos import HEIGHT, WIDTH, decode_photo
@@ -36,7 +36,8 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
 def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """The photo at the network's size, and its own (height, width)."""
     if Path(photo).is_file():
-        pixels = cutout.read_photo(Path(photo).read_bytes(), photo)
+        with photo_files.open_file(Path(photo)) as file:
+            pixels = photo_pixels.read_rgb(file, photo)
         return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA), pixels.shape[:2]
     for path in (paths.TRAIN, paths.TEST):
         with Archive(path) as archive:

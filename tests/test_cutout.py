@@ -1,11 +1,16 @@
 import io
 import json
 import os
-from pathlib import PurePosixPath
+import signal
+import subprocess
+import sys
+import time
+import zipfile
 
 import numpy as np
 import pytest
-from conftest import jpeg, make_project, pack, picture, read_network, set_params, stage
+import torch
+from conftest import ROOT, jpeg, make_project, pack, picture, read_network, set_params, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,6 +30,10 @@ def encoded(photo, kind, **options):
     file = io.BytesIO()
     Image.fromarray(photo).save(file, kind, **options)
     return file.getvalue()
+
+
+def opaque(photo):
+    return np.dstack([photo, np.full(photo.shape[:2], 255, np.uint8)])
 
 
 @given(
@@ -75,32 +84,37 @@ def test_a_kaggle_photo_fills_the_network():
     assert abs(seen[0].astype(float).mean() - photo.mean()) < 1
 
 
-def test_exif_turns_and_every_usual_kind_is_read():
-    photo = np.zeros((20, 30, 3), np.uint8)
-    photo[:5] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn clockwise, of the camera
-    turned = cutout.read_photo(encoded(photo, "JPEG", exif=exif), "a.jpg")
-    assert turned.shape == (30, 20, 3)
-    assert turned[:, -5:].mean() > 240
-    for kind in ("PNG", "WEBP", "BMP", "TIFF"):
-        assert cutout.read_photo(encoded(photo, kind), "a").shape == photo.shape
-    assert cutout.read_photo(encoded(photo[..., 0], "PNG"), "grey").shape == photo.shape
-    with pytest.raises(UserError, match="a is not a whole photo"):
-        cutout.read_photo(encoded(photo, "PNG")[:-30], "a")
-
-
 def test_a_cut_out_is_the_photo_where_the_car_is_and_the_background_elsewhere():
     photo = np.full((4, 6, 3), 200, np.uint8)
     alpha = np.zeros((4, 6), np.uint8)
     alpha[:, :2], alpha[:, 2] = 255, 128
-    cut = cutout.compose(photo, alpha, None)
+    cut = cutout.compose(opaque(photo), alpha, None)
     assert (cut[..., :3] == photo).all()
     assert (cut[..., 3] == alpha).all()
-    on_blue = cutout.compose(photo, alpha, cutout.read_background("#000064"))
+    on_blue = cutout.compose(opaque(photo), alpha, cutout.read_background("#000064"))
     assert (on_blue[:, 0] == 200).all()
     assert (on_blue[:, 5] == (0, 0, 100)).all()
     assert (on_blue[:, 2] == (100, 100, 150)).all()
+
+
+def test_what_is_transparent_stays_so_and_its_hidden_colour_never_shows():
+    photo = np.zeros((64, 96, 4), np.uint8)
+    photo[:, :48] = (250, 250, 250, 255)
+    photo[:, 48:72] = (250, 250, 250, 128)
+    photo[:, 72:] = (255, 0, 255, 0)
+    seen = []
+
+    def compute(photos):
+        seen.append(photos[0])
+        return np.full(photos.shape[:3], 20, np.float32)
+
+    alpha = cutout.cut(photo.copy(), SIZE, compute)
+    assert (alpha == photo[..., 3]).all()
+    assert (seen[0][:, 73:] == 255).all(), "the network sees it on white"
+    assert abs(seen[0][:, 50:70].astype(int) - 252).max() <= 1
+    on_black = cutout.compose(photo.copy(), alpha, np.zeros((1, 1, 3), np.uint8))
+    assert (on_black[:, 72:] == 0).all()
+    assert abs(on_black[:, 48:72].astype(int) - 125).max() <= 1
 
 
 def test_a_background_fills_and_keeps_its_middle(tmp_path):
@@ -108,85 +122,274 @@ def test_a_background_fills_and_keeps_its_middle(tmp_path):
     wide[:, 15:25] = 250
     cutout.save(tmp_path / "wide.png", wide)
     behind = cutout.read_background(str(tmp_path / "wide.png"))
-    filled = cutout.compose(np.zeros((20, 20, 3), np.uint8), np.zeros((20, 20), np.uint8), behind)
+    empty = np.zeros((20, 20), np.uint8)
+    filled = cutout.compose(opaque(np.zeros((20, 20, 3), np.uint8)), empty, behind)
     assert (filled[:, 2:-2] > 240).all()
+    same = np.full((20, 20, 3), 9, np.uint8)
+    cutout.compose(np.full((20, 20, 4), 255, np.uint8), empty + 255, same)
+    assert (same == 9).all(), "the background stays for the next photo"
     assert cutout.read_background("none") is None
     with pytest.raises(UserError, match=r"neither none nor a colour .* nor a picture"):
         cutout.read_background("nothing.png")
 
 
-def test_names_keep_their_folders_and_never_meet(tmp_path):
-    names = [PurePosixPath(name) for name in ("a.jpg", "a.png", "deep/a.jpg")]
-    found = cutout.targets(names, tmp_path, ".png")
-    assert [path.relative_to(tmp_path).as_posix() for path in found.values()] == [
-        "a.jpg.png",
-        "a.png.png",
-        "deep/a.png",
-    ]
-    for name in ("../a.jpg", "/a.jpg", "deep/../../a.jpg"):
-        with pytest.raises(UserError, match="leads out of the folder"):
-            cutout.targets([PurePosixPath(name)], tmp_path, ".png")
+def test_a_speck_is_no_car():
+    alpha = np.full((100, 200), 127, np.uint8)
+    assert not cutout.has_car(alpha)
+    alpha[:1, :19] = 255
+    assert not cutout.has_car(alpha)
+    alpha[:1, :20] = 128
+    assert cutout.has_car(alpha)
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import numpy as np
+from carvana import cutout, photo_pixels
+
+def memory(key):
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
+
+def work(path):
+    with path.open("rb") as file:
+        photo = photo_pixels.decode(photo_pixels.open_photo(file, path.name), path.name)
+    alpha = cutout.cut(photo, (64, 64), lambda photos: photos[..., 0].astype(np.float32) - 128)
+    photo = cutout.compose(photo, alpha, behind)
+    cutout.save(path.with_name("cut.png"), photo)
+
+behind = cutout.read_background(sys.argv[3])
+work(Path(sys.argv[1]))
+before = memory("VmRSS")
+work(Path(sys.argv[2]))
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("background", ["none", "white"])
+def test_a_photo_takes_at_most_12_bytes_a_pixel(tmp_path, background):
+    Image.new("RGB", (64, 64)).save(tmp_path / "small.png")
+    Image.new("RGB", (6000, 4000), "gray").save(tmp_path / "large.png")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, tmp_path / "small.png", tmp_path / "large.png", background],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 12 * 6000 * 4000
+
+
+def bright_network():
+    """The slides' network, which hands brightness through its first skip connection: bright pixels are car."""
+    network = read_network(depth=2, width=2)
+    model = models.build(network)
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, weight in weights.items():
+            if weight.ndim == 4 or name.endswith("head.bias"):
+                weight.zero_()
+        weights["network.encoder.0.0.weight"][0, :, 1, 1] = 1 / 3
+        for name in ("encoder.0.3", "decoder.0.0", "decoder.0.3"):
+            weights[f"network.{name}.weight"][0, 0, 1, 1] = 1
+        weights["network.head.weight"][0, 0] = 20
+        weights["network.head.bias"] -= 10
+    return model, network
 
 
 @pytest.fixture
 def project(tmp_path):
     folder = make_project(tmp_path / "project")
     set_params(folder, runtime_engine="torch")
-    network = read_network(depth=2, width=2)
-    checkpoint.save(folder / "models/fold-0.safetensors", models.build(network), network, (64, 64))
+    checkpoint.save(folder / "models/fold-0.safetensors", *bright_network(), (64, 64))
     (folder / "own/deep").mkdir(parents=True)
     for name in ("own/one.jpg", "own/deep/two.JPG"):
         (folder / name).write_bytes(jpeg(picture(1)[0][:300, :500]))
-    (folder / "own/bad.png").write_bytes(b"nothing")
-    (folder / "own/notes.txt").write_text("no photo", encoding="ascii")
     return folder
 
 
+def cut(folder, *arguments, status=0):
+    """Runs the command; its output and its errors."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "stages.cutout", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def made(folder):
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix in {".png", ".webp"}}
+
+
 def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
-    command = ("cutout", "own", "--out", "cut", "--masks")
-    assert "1 photos cannot be read, all others are done: bad.png is not a whole photo" in stage(
-        project, *command, status=1
-    )
-    made = {path.relative_to(project / "cut").as_posix(): path for path in project.glob("cut/**/*.png")}
-    assert set(made) == {"one.png", "one_mask.png", "deep/two.png", "deep/two_mask.png"}
-    with Image.open(made["one.png"]) as image, Image.open(made["one_mask.png"]) as mask:
+    (project / "own/bad.png").write_bytes(b"nothing")
+    command = ("own", "--out", "cut", "--masks")
+    printed, errors = cut(project, *command, status=1)
+    assert printed == "2 cut-outs in cut\n"
+    assert "1 photo could not be cut out, all others are done: own/bad.png is damaged" in errors
+    files = made(project / "cut")
+    assert set(files) == {"one.png", "one_mask.png", "deep/two.png", "deep/two_mask.png"}
+    with Image.open(files["one.png"]) as image, Image.open(files["one_mask.png"]) as mask:
         assert (image.mode, image.size) == ("RGBA", (500, 300))
         assert np.array_equal(np.asarray(image)[..., 3], np.asarray(mask))
-    before = {name: path.stat().st_mtime_ns for name, path in made.items()}
+    two = files["deep/two.png"]
+    before = two.stat().st_mtime_ns
     (project / "own/bad.png").unlink()
-    made["one.png"].unlink()
-    stage(project, *command)
-    assert made["deep/two.png"].stat().st_mtime_ns == before["deep/two.png"]
-    assert made["one.png"].exists()
-    stage(project, *command, "--background", "white")
-    assert made["deep/two.png"].stat().st_mtime_ns > before["deep/two.png"]
-    with Image.open(made["deep/two.png"]) as image:
+    files["one.png"].unlink()
+    assert cut(project, *command)[0] == "2 cut-outs in cut (1 was there already)\n"
+    assert two.stat().st_mtime_ns == before
+    assert files["one.png"].exists()
+    cut(project, *command, "--background", "white")
+    assert two.stat().st_mtime_ns > before
+    with Image.open(two) as image:
         assert image.mode == "RGB"
     # As a kill leaves it, between the new options and this photo.
-    os.utime(made["deep/two.png"], ns=(before["deep/two.png"], before["deep/two.png"]))
-    stage(project, *command, "--background", "white")
-    assert made["deep/two.png"].stat().st_mtime_ns > before["deep/two.png"]
+    os.utime(two, ns=(before, before))
+    cut(project, *command, "--background", "white")
+    assert two.stat().st_mtime_ns > before
     assert json.loads((project / "cut/.cutout.json").read_text(encoding="utf-8"))["background"] == "white"
 
 
-def test_a_zip_is_cut_too(project):
-    pack(project / "own.zip", {"in/one.jpg": (project / "own/one.jpg").read_bytes(), "__MACOSX/in/one.jpg": b"no"})
-    stage(project, "cutout", "own.zip", "--out", "cut", "--format", "webp")
-    assert [path.name for path in project.glob("cut/in/*.webp")] == ["one.webp"]
+def test_photos_without_a_car_and_files_that_are_skipped_are_named_at_the_end(project):
+    Image.new("RGB", (60, 40)).save(project / "own/dark.png")
+    for name in ("IMG_1.HEIC", "deep/b.avif", ".hidden"):
+        (project / "own" / name).write_bytes(b"other")
+    printed, errors = cut(project, "own", "--out", "cut")
+    assert printed == "3 cut-outs in cut; no car found in: own/dark.png\n"
+    assert "2 files skipped" in errors
+    assert "own/IMG_1.HEIC, own/deep/b.avif; convert other pictures to JPEG first" in errors
+    with Image.open(project / "cut/dark.png") as image:
+        assert np.asarray(image)[..., 3].max() == 0
 
 
-def test_photos_are_found_in_a_folder_a_zip_or_alone(project):
-    with cutout.opened(project / "own") as photos:
-        assert photos.names == [PurePosixPath(name) for name in ("bad.png", "deep/two.JPG", "one.jpg")]
-        assert photos.read(photos.names[0]) == b"nothing"
-    with cutout.opened(project / "own/one.jpg") as photos:
-        assert photos.names == [PurePosixPath("one.jpg")]
-        assert photos.read(photos.names[0]) == (project / "own/one.jpg").read_bytes()
-    (project / "bad.zip").write_bytes(b"no zip")
-    for name, complaint in (
-        ("src", "holds no photo"),
-        ("nowhere", "neither a photo nor"),
-        ("bad.zip", "not a whole zip"),
+def test_a_photo_of_another_kind_is_named_with_what_to_do(project):
+    (project / "iphone.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    errors = cut(project, "iphone.HEIC", "--out", "cut", status=1)[1]
+    assert "iphone.HEIC is damaged, or it is not JPEG, PNG, WebP, BMP or TIFF; convert other kinds to JPEG" in errors
+    assert "object at" not in errors
+
+
+def test_files_folders_and_zips_are_cut_in_one_run(project):
+    photo = (project / "own/one.jpg").read_bytes()
+    pack(project / "own.zip", {"in/one.jpg": photo, "one.jpg": photo, "__MACOSX/in/one.jpg": b"no"})
+    (project / "car.jpg").write_bytes(photo)
+    printed, _ = cut(project, "car.jpg", "own", "own.zip", "own/one.jpg", "--out", "cut", "--format", "webp")
+    assert printed == "5 cut-outs in cut\n"
+    assert set(made(project / "cut")) == {
+        "car.webp",
+        "deep/two.webp",
+        "in/one.webp",
+        "own/one.jpg.webp",
+        "own.zip/one.jpg.webp",
+    }
+
+
+def test_a_bad_member_does_not_end_the_run(project):
+    photo = (project / "own/one.jpg").read_bytes()
+    path = project / "own.zip"
+    pack(path, {"a.jpg": photo, "crc.jpg": photo, "method.jpg": photo, "secret.jpg": photo, "z.jpg": photo})
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        infos = {info.filename: info.header_offset for info in archive.infolist()}
+    data[infos["crc.jpg"] + 200] ^= 255
+    for name, offset, value in (("method.jpg", 10, 99), ("secret.jpg", 8, 1)):
+        data[data.rindex(name.encode()) - 46 + offset] = value
+    path.write_bytes(data)
+    printed, errors = cut(project, "own.zip", "--out", "cut", status=1)
+    assert printed == "2 cut-outs in cut\n"
+    assert set(made(project / "cut")) == {"a.png", "z.png"}
+    assert "3 photos could not be cut out" in errors
+    for name, complaint in (("crc", "is damaged"), ("method", "cannot be unpacked"), ("secret", "is encrypted")):
+        assert f"own.zip: {name}.jpg {complaint}" in errors
+
+
+def test_a_photo_is_never_overwritten(project):
+    photo = encoded(np.full((40, 60, 3), 200, np.uint8), "PNG")
+    (project / "photos").mkdir()
+    (project / "photos/car.png").write_bytes(photo)
+    (project / "link").symlink_to("photos")
+    (project / "other").mkdir()
+    (project / "other/car.png").symlink_to(project / "photos/car.png")
+    (project / "beach.jpg").write_bytes((project / "own/one.jpg").read_bytes())
+    for arguments, complaint in (
+        (["photos", "--out", "photos"], "photos is the folder of the photos; choose another"),
+        (["photos", "--out", "link"], "link is the folder of the photos"),
+        (["photos/car.png", "--out", "photos"], "photos/car.png would overwrite photos/car.png, which is read"),
+        (["photos/car.png", "--out", "link"], "link/car.png would overwrite photos/car.png"),
+        (["photos/car.png", "--out", "PHOTOS"], "PHOTOS/car.png would overwrite photos/car.png"),
+        (["photos", "--out", "other"], "other/car.png would overwrite photos/car.png"),
+        (["beach.jpg", "--out", "photos", "--background", "photos/beach.png"], "photos/beach.png would overwrite"),
+        (["photos/car.jpg", "--out", "photos"], "photos/car.png would be overwritten"),
     ):
-        with pytest.raises(UserError, match=complaint), cutout.opened(project / name):
-            pass
+        (project / "photos/car.jpg").write_bytes((project / "own/one.jpg").read_bytes())
+        (project / "photos/beach.png").write_bytes(photo)
+        if "car.jpg" not in arguments[0]:
+            (project / "photos/car.jpg").unlink()
+        if "beach.jpg" not in arguments[0]:
+            (project / "photos/beach.png").unlink()
+        assert complaint in cut(project, *arguments, status=1)[1]
+        assert (project / "photos/car.png").read_bytes() == photo
+        assert not (project / "photos/.cutout.json").exists()
+
+
+def test_an_output_folder_among_the_photos_is_not_read(project):
+    for _ in range(2):
+        printed, errors = cut(project, "own", "--out", "own/cut")
+        assert printed.startswith("2 cut-outs in own/cut")
+        assert "skipped" not in errors
+    assert set(made(project / "own")) == {"cut/one.png", "cut/deep/two.png"}
+
+
+def test_a_transparent_photo_stays_so_and_a_large_one_is_refused(project):
+    photo = np.full((40, 60, 4), 220, np.uint8)
+    photo[..., 3] = 255
+    photo[:, :30, 3] = 0
+    (project / "own/logo.png").write_bytes(encoded(photo, "PNG"))
+    (project / "own/huge.png").write_bytes(huge_png())
+    assert "own/huge.png has more than 120 megapixels" in cut(project, "own", "--out", "cut", status=1)[1]
+    with Image.open(project / "cut/logo.png") as image:
+        alpha = np.asarray(image)[..., 3]
+    assert (alpha[:, :30] == 0).all()
+    assert (alpha[:, 30:] == 255).all()
+    errors = cut(project, "own/one.jpg", "--out", "new", "--background", "own/huge.png", status=1)[1]
+    assert "own/huge.png has more than 120 megapixels" in errors
+
+
+def test_ctrl_c_ends_at_once_and_leaves_no_half_a_cut_out(project):
+    noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((8000, 6000)).save(project / "own/large.bmp")
+    command = [sys.executable, "-m", "stages.cutout", "own/large.bmp", "--out", "cut", "--format", "webp"]
+    process = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE)
+    limit = time.monotonic() + 60
+    while not (project / "cut/.cutout.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    time.sleep(1)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert time.monotonic() - started < 2
+    assert not made(project / "cut")
+
+
+def test_the_features_stage_refuses_a_large_photo_too(project):
+    (project / "huge.png").write_bytes(huge_png())
+    assert "huge.png has more than 120 megapixels" in stage(project, "features", "huge.png", "--out", "maps", status=1)
+
+
+def huge_png():
+    """13000×10000 of one bit: a file of 16 KB."""
+    file = io.BytesIO()
+    Image.new("1", (13000, 10000)).save(file, "PNG", compress_level=9)
+    assert len(file.getvalue()) < 1 << 20
+    return file.getvalue()
+
+
+def test_no_webp_is_larger_than_the_format_allows(tmp_path):
+    with pytest.raises(UserError, match="wider or higher than WebP allows"):
+        cutout.save(tmp_path / "a.webp", np.zeros((1, 16384, 3), np.uint8))
+    cutout.save(tmp_path / "a.webp", np.zeros((1, 16383, 3), np.uint8))

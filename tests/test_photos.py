@@ -1,8 +1,11 @@
+import io
+
 import cv2
 import numpy as np
 import pytest
 import simplejpeg
 from conftest import gif, jpeg, picture
+from PIL import Image
 
 from carvana import photos
 from carvana.archive import Archive, mask_of
@@ -97,6 +100,14 @@ def test_other_mask_values_are_named(values):
 def test_a_damaged_mask_is_named(data):
     with pytest.raises(UserError, match=r"a\.gif is not a whole mask picture"):
         photos.decode_mask(data, "a.gif")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "TIFF"])
+def test_a_mask_of_another_kind_is_not_opened(kind):
+    file = io.BytesIO()
+    Image.fromarray(picture(0)[1] * np.uint8(255)).save(file, kind)
+    with pytest.raises(UserError, match=r"a\.gif is not a whole mask picture"):
+        photos.decode_mask(file.getvalue(), "a.gif")
 
 
 def test_a_mask_of_another_size_is_named():

@@ -45,6 +45,15 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+@pytest.mark.parametrize(("one", "other"), [("a[1].png", "a1.png"), ("a*.png", "ab.png"), ("a.png", "a.png.png")])
+def test_what_another_thread_is_writing_stays(tmp_path, one, other):
+    with work.whole_file(tmp_path / other) as temporary:
+        temporary.touch()
+        with work.whole_file(tmp_path / one) as beside:
+            beside.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {one, other}
+
+
 HOLD = "import sys, time; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from carvana import work\n"
 HOLD += "with work.only_writer(Path(sys.argv[2]), 'train'): print('held', flush=True); time.sleep(60)"
 

@@ -1,86 +1,41 @@
-"""Cars cut out of any photos: a soft mask at the photo's own size, and the car on nothing, a colour or a picture."""
+"""A car cut out of a photo of any size: its soft mask, and the car on nothing, a colour or a picture."""
 
-import contextlib
-import io
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor
 
-from carvana.archive import MAX_MEMBER_BYTES
 from carvana.engines import Compute
-from carvana.errors import UserError, first_line
+from carvana.errors import UserError
+from carvana.photo_files import open_file
+from carvana.photo_pixels import Pixels, bands, blend, on_white, read_rgb
 from carvana.photos import HEIGHT, WIDTH
 from carvana.work import whole_file
 
-Pixels = NDArray[np.uint8]
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-MASK = "_mask.png"
-
 _SURE = 0.02  # the probability below which a pixel is nothing of the car; all of it, above its complement
+_SPECK = 0.001  # the share of a photo below which what is found is no car: a thirtieth of its height and width
+
+_WEBP_SIDE = 16383  # pixels, the most that the format can have
 
 
-@dataclass(frozen=True)
-class Source:
-    """Photos by their paths within a folder or a zip, sorted, and what gives the bytes of one."""
+def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
+    """The alpha of the car in a photo RGBA uint8 [height, width, 4]: uint8 [height, width] in 0–255.
 
-    names: list[PurePosixPath]
-    read: Callable[[PurePosixPath], bytes]
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[Source]:
-    """The photos of a file, of a folder with its sub-folders, or of a zip. Raises UserError where there are none."""
-    if path.is_dir():
-        files = (file for file in path.rglob("*") if file.is_file())
-        names = _photos(PurePosixPath(file.relative_to(path).as_posix()) for file in files)
-        source = Source(names, lambda name: (path / name).read_bytes())
-    elif path.suffix.lower() == ".zip":
-        with _zip(path) as archive:
-            names = _photos(PurePosixPath(info.filename) for info in archive.infolist() if not info.is_dir())
-            yield _not_empty(Source(names, lambda name: _member(archive, name)), path)
-        return
-    elif path.is_file():
-        source = Source([PurePosixPath(path.name)], lambda _: path.read_bytes())
-    else:
-        raise UserError(f"{path} is neither a photo nor a folder nor a zip")
-    yield _not_empty(source, path)
-
-
-def targets(names: list[PurePosixPath], folder: Path, suffix: str) -> dict[PurePosixPath, Path]:
-    """Where each cut-out goes: `folder`/its path with another suffix; behind its own where two would meet.
-
-    Raises UserError where a name of a zip leads out of the folder.
+    `size` is the network's (height, width). The result is the product of the predicted alpha and the photo's own, so
+    what was transparent stays so, and a colour that is hidden behind it never shows. The network sees the photo on
+    white, because the studio that it has learned is nearly white.
     """
-    places: dict[PurePosixPath, list[PurePosixPath]] = {}
-    for name in names:
-        if name.is_absolute() or ".." in name.parts:
-            raise UserError(f"{name} leads out of the folder; take it out of the zip")
-        places.setdefault(name.with_suffix(suffix), []).append(name)
-    return {
-        name: folder / (place if len(sharing) == 1 else f"{name}{suffix}")
-        for place, sharing in places.items()
-        for name in sharing
-    }
-
-
-def read_photo(data: bytes, name: str) -> Pixels:
-    """RGB uint8 [height, width, 3], turned as its EXIF says. Raises UserError where it is damaged."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name} is not a whole photo ({first_line(error)})") from error
+    alpha = alpha_of(on_white(photo), size, compute)
+    for rows in bands(*alpha.shape):
+        product = alpha[rows].astype(np.uint16) * photo[rows, :, 3]
+        alpha[rows] = (product + 127) // 255
+    return alpha
 
 
 def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
-    """The car's share of every pixel, uint8 [height, width] in 0–255, of a photo [height, width, 3].
+    """The car's share of every pixel, uint8 [height, width] in 0–255, of a photo RGB uint8 [height, width, 3].
 
     `size` is the network's (height, width). The photo keeps its proportions in a frame of those that the network has
     learned, whose rest repeats the photo's border. Logits are enlarged bilinearly, then made probabilities, so that
@@ -96,29 +51,35 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
     # Without the frame first: its logits must not reach into the photo's border.
     own = np.ascontiguousarray(logits[top : top + inner[0], left : left + inner[1]])
-    full = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
-    share = 1 / (1 + np.exp(-np.clip(full, -30, 30)))
-    return np.rint(255 * np.clip((share - _SURE) / (1 - 2 * _SURE), 0, 1)).astype(np.uint8)
+    return _enlarged_alpha(own, height, width)
+
+
+def has_car(alpha: Pixels) -> bool:
+    """Whether an alpha uint8 [height, width] shows more than a speck: 0.1 % of its pixels are at least 128."""
+    return np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size
 
 
 def compose(photo: Pixels, alpha: Pixels, background: Pixels | None) -> Pixels:
-    """The car as RGBA uint8 [height, width, 4]; with a background RGB of any size, as RGB on it, cut to fill."""
-    if background is None:
-        return np.dstack([photo, alpha])
-    behind = _filling(background, photo.shape[:2]).astype(np.float32)
-    share = alpha[..., None].astype(np.float32) / 255
-    return np.rint(behind + share * (photo - behind)).astype(np.uint8)
+    """The car of a photo RGBA uint8 [height, width, 4] with the alpha that `cut` returns.
+
+    Without a background it is RGBA uint8 [height, width, 4]; on a background RGB uint8 of any size, which is cut to
+    fill, it is RGB uint8 [height, width, 3]. The photo's alpha is replaced in place.
+    """
+    photo[..., 3] = alpha
+    return photo if background is None else blend(photo, _filling(background, photo.shape[:2]))
 
 
 def read_background(text: str) -> Pixels | None:
     """`none`, a colour as CSS has it (`white`, `#204060`), or a picture's path, as RGB uint8 [height, width, 3].
 
-    Raises UserError where it is none of them.
+    What is transparent in the picture is white. Raises UserError if it is none of them.
     """
     if text == "none":
         return None
     if Path(text).is_file():
-        return read_photo(Path(text).read_bytes(), text)
+        with open_file(Path(text)) as file:
+            # In one piece, or OpenCV would copy all of it for every photo.
+            return np.ascontiguousarray(read_rgb(file, text))
     try:
         return np.array(ImageColor.getrgb(text)[:3], np.uint8).reshape(1, 1, 3)
     except ValueError:
@@ -126,45 +87,39 @@ def read_background(text: str) -> Pixels | None:
 
 
 def save(path: Path, picture: Pixels) -> None:
-    """Writes a picture as its name's suffix says, whole or not at all; WebP is lossy, but not to be seen."""
+    """Writes a picture as its name's suffix says, whole or not at all; WebP is lossy, but not to be seen.
+
+    Raises UserError if the picture is too wide or high for WebP.
+    """
+    if path.suffix == ".webp" and max(picture.shape[:2]) > _WEBP_SIDE:
+        raise UserError(f"{path} would be wider or higher than WebP allows ({_WEBP_SIDE} pixels); use --format png")
     options = {".png": {"compress_level": 1}, ".webp": {"quality": 90, "method": 2}}[path.suffix]
     with whole_file(path) as temporary:
         Image.fromarray(picture).save(temporary, path.suffix[1:], **options)
 
 
-def _photos(names: Iterator[PurePosixPath]) -> list[PurePosixPath]:
-    return sorted(
-        name
-        for name in names
-        if name.suffix.lower() in SUFFIXES and not name.name.startswith(".") and "__MACOSX" not in name.parts
-    )
-
-
-def _not_empty(source: Source, path: Path) -> Source:
-    if not source.names:
-        raise UserError(f"{path} holds no photo ({', '.join(sorted(SUFFIXES))})")
-    return source
-
-
-def _zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a whole zip file ({error})") from error
-
-
-def _member(archive: zipfile.ZipFile, name: PurePosixPath) -> bytes:
-    info = archive.getinfo(str(name))
-    if info.file_size > MAX_MEMBER_BYTES:
-        raise UserError(f"{name} would take {info.file_size} bytes; the limit is {MAX_MEMBER_BYTES}")
-    return archive.read(info)
+def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:
+    """Alpha uint8 [height, width] of logits of any size, enlarged bilinearly: whole columns first, then by bands."""
+    wide = cv2.resize(logits, (width, len(logits)), interpolation=cv2.INTER_LINEAR)
+    # Pixel centres lie at half: source = (target + 0.5) * step - 0.5.
+    places = np.clip((np.arange(height) + 0.5) * (len(wide) / height) - 0.5, 0, len(wide) - 1)
+    above = places.astype(np.int64)
+    below = np.minimum(above + 1, len(wide) - 1)
+    weights = (places - above).astype(np.float32)[:, None]
+    alpha = np.empty((height, width), np.uint8)
+    for rows in bands(height, width):
+        upper, lower = wide[above[rows]], wide[below[rows]]
+        full = upper + weights[rows] * (lower - upper)
+        share = 1 / (1 + np.exp(-np.clip(full, -30, 30)))
+        alpha[rows] = np.rint(255 * np.clip((share - _SURE) / (1 - 2 * _SURE), 0, 1)).astype(np.uint8)
+    return alpha
 
 
 def _filling(picture: Pixels, size: tuple[int, int]) -> Pixels:
-    """A picture enlarged or reduced to fill `size` (height, width), its middle kept."""
+    """The middle of a picture, enlarged or reduced to `size` (height, width), as an array of its own."""
     scale = max(size[0] / picture.shape[0], size[1] / picture.shape[1])
-    height, width = (max(round(side * scale), least) for side, least in zip(picture.shape[:2], size, strict=True))
+    # Cut before it is scaled: a long and narrow picture would become far larger than the photo.
+    height, width = (min(max(round(side / scale), 1), most) for side, most in zip(size, picture.shape[:2], strict=True))
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(picture, (width, height), interpolation=method)
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return scaled[top : top + size[0], left : left + size[1]]
+    return cv2.resize(picture[top : top + height, left : left + width], size[::-1], interpolation=method)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from carvana.errors import UserError
 
@@ -58,9 +58,11 @@ def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
     Raises UserError, naming the mask, where it is damaged, not 1918×1280, or has other values.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=["GIF", "PNG"]) as image:
             _require_full_size(name, *image.size)
             indices = np.asarray(image)
+    except UnidentifiedImageError:
+        raise UserError(f"{name} is not a whole mask picture (GIF or PNG); fetch it again or take it out") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{name} is not a whole mask picture ({error}); fetch it again or take it out") from error
     if indices.ndim != 2:

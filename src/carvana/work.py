@@ -5,6 +5,7 @@ A killed process leaves its temporary file behind; the next writer of the same p
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from carvana.errors import UserError
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed to `path` on success, removed on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in path.parent.glob(f".{path.name}.*.tmp"):
+    for left_over in _left_over(path):
         left_over.unlink()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -34,7 +35,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` to fill; takes the place of `path` on success, removed on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in path.parent.glob(f".{path.name}.*.tmp"):
+    for left_over in _left_over(path):
         shutil.rmtree(left_over)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.mkdir()
@@ -45,6 +46,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _left_over(path: Path) -> list[Path]:
+    """What killed processes have left of this path; not of `a.png.png` or `a1.png`, which a thread may be writing."""
+    found = path.parent.glob(glob.escape(f".{path.name}.") + "*.tmp")
+    return [each for each in found if each.name[len(path.name) + 2 : -len(".tmp")].isdigit()]
 
 
 @contextlib.contextmanager

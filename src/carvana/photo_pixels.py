@@ -1,0 +1,129 @@
+"""From the file of any photo to its pixels, in bounded memory.
+
+Kaggle's photos, which are all JPEGs of one size, have a faster way of their own in `photos.py`.
+"""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from carvana.errors import UserError, first_line
+
+Pixels = NDArray[np.uint8]
+
+KINDS = "JPEG, PNG, WebP, BMP or TIFF"
+
+# Enough for cameras and phones of 102 and 108 megapixels. A file of less than 1 MB can hold far more.
+MOST_PIXELS = 120_000_000
+
+# Pillow also knows EPS, which runs Ghostscript, and looks at a file's content rather than at its name.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+
+_PLAIN = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+_DEEP_GREY = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
+
+_BAND = 1 << 20  # pixels: their floats stay in a processor's cache
+
+# What Pillow's decoders raise on damaged files.
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)
+
+# MOST_PIXELS is the limit here; Pillow would print a warning from 89 megapixels on.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Rows of a picture, about a million pixels at a time, so that what is computed of them takes little memory."""
+    rows = max(_BAND // width, 1)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
+def open_photo(file: IO[bytes], name: str) -> Image.Image:
+    """A photo whose size is known and whose pixels are not decoded yet.
+
+    Raises UserError, naming the photo, if it is not of KINDS, has more than MOST_PIXELS, or has pixels that cannot be
+    shown in 8 bits (floating point, Lab).
+    """
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise UserError(f"{name} is damaged, or it is not {KINDS}; convert other kinds to JPEG first") from None
+    except Image.DecompressionBombError:
+        raise _too_large(name) from None
+    except _DAMAGED as error:
+        raise _damaged(name, error) from error
+    if image.width * image.height > MOST_PIXELS:
+        raise _too_large(name)
+    if image.mode not in _PLAIN | _DEEP_GREY:
+        kind = {"F": "floating-point values", "LAB": "Lab colours"}.get(image.mode, f"pixels of mode {image.mode}")
+        raise UserError(f"{name} has {kind}, which are not read; convert it to 8 or 16 bits a channel, grey or RGB")
+    return image
+
+
+def decode(image: Image.Image, name: str) -> Pixels:
+    """RGBA uint8 [height, width, 4] of what `open_photo` returns, turned as its EXIF says; closes the image.
+
+    Alpha is 255 if the photo is opaque. Grey of 16 bits becomes 8 bits: 65535 becomes 255. Takes 8 bytes a pixel at
+    most, or 10 for a progressive JPEG, and 4 when it returns. Raises UserError, naming the photo, if it is damaged.
+    """
+    try:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = np.empty((image.height, image.width, 4), np.uint8)
+        for rows in bands(image.height, image.width):
+            band = image.crop((0, rows.start, image.width, rows.stop))
+            pixels[rows] = _deep_grey(band, name) if image.mode in _DEEP_GREY else np.asarray(band.convert("RGBA"))
+    except _DAMAGED as error:
+        raise _damaged(name, error) from error
+    finally:
+        # Leaving a `with` would close the file only, and keep the pixels.
+        image.close()
+    return pixels
+
+
+def read_rgb(file: IO[bytes], name: str) -> Pixels:
+    """RGB uint8 [height, width, 3] of a photo; what is transparent lies on white. Raises as the two above."""
+    return on_white(decode(open_photo(file, name), name))
+
+
+def on_white(photo: Pixels) -> Pixels:
+    """RGB uint8 [height, width, 3] of a photo RGBA uint8 [height, width, 4] on white; a view if it is opaque."""
+    if photo[..., 3].min() == 255:
+        return photo[..., :3]
+    return blend(photo, np.full((*photo.shape[:2], 3), 255, np.uint8))
+
+
+def blend(photo: Pixels, behind: Pixels) -> Pixels:
+    """Lays a photo RGBA uint8 [height, width, 4] on `behind`, RGB uint8 of that size; changes and returns `behind`."""
+    for rows in bands(*photo.shape[:2]):
+        below = behind[rows].astype(np.float32)
+        share = photo[rows, :, 3:].astype(np.float32) / 255
+        behind[rows] = np.rint(below + share * (photo[rows, :, :3] - below)).astype(np.uint8)
+    return behind
+
+
+def _deep_grey(band: Image.Image, name: str) -> Pixels:
+    """RGBA uint8 of rows of 16-bit grey, which Pillow's own conversion would cut at 255."""
+    values = np.asarray(band).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UserError(f"{name} has values below 0 or above 65535; convert it to 8 or 16 bits a channel")
+    pixels = np.empty((*values.shape, 4), np.uint8)
+    pixels[..., :3] = ((values * 255 + 32767) // 65535)[..., None]
+    pixels[..., 3] = np.where(values == band.info.get("transparency"), 0, 255)
+    return pixels
+
+
+def _too_large(name: str) -> UserError:
+    return UserError(
+        f"{name} has more than {MOST_PIXELS // 10**6} megapixels, which is the limit; make it smaller first"
+    )
+
+
+def _damaged(name: str, error: BaseException) -> UserError:
+    return UserError(f"{name} is not a whole photo ({first_line(error)}); fetch it again or take it out")

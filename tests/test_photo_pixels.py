@@ -1,0 +1,122 @@
+import io
+import os
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from carvana import photo_pixels
+from carvana.errors import UserError
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def decoded(data, name="a"):
+    return photo_pixels.decode(photo_pixels.open_photo(io.BytesIO(data), name), name)
+
+
+def test_exif_turns_and_every_usual_kind_is_read():
+    photo = np.zeros((20, 30, 3), np.uint8)
+    photo[:5] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise, of the camera
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        turned = decoded(encoded(photo, kind, exif=exif))
+        assert turned.shape == (30, 20, 4)
+        assert turned[:, -5:, :3].mean() > 240
+    phone = encoded(photo, "MPO", save_all=True, append_images=[Image.fromarray(photo)])
+    for data in (encoded(photo, "BMP"), encoded(photo[..., 0], "PNG"), phone):
+        pixels = decoded(data)
+        assert pixels.shape == (20, 30, 4)
+        assert (pixels[..., 3] == 255).all()
+    with pytest.raises(UserError, match="a is not a whole photo"):
+        decoded(encoded(photo, "PNG")[:-30])
+
+
+@pytest.mark.parametrize("shape", [(2100, 1100), (1100, 2100), (1, 3000)])
+def test_all_bands_of_a_photo_are_read(shape):
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert np.array_equal(decoded(encoded(photo, "BMP"))[..., :3], photo)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])
+def test_grey_of_16_bits_keeps_its_brightness(mode):
+    values = np.array([[0, 257, 32768, 65535]], np.uint16)
+    data = {"I;16": values.astype("<u2"), "I;16B": values.astype(">u2"), "I": values.astype("<i4")}[mode].tobytes()
+    image = Image.frombytes(mode, (4, 1), data)
+    for kind in ("TIFF", "PNG") if mode == "I;16" else ("TIFF",):
+        pixels = decoded(encoded(image, kind))
+        assert (pixels[..., :3] == np.array([0, 1, 128, 255])[:, None]).all()
+        assert (pixels[..., 3] == 255).all()
+    see_through = decoded(encoded(Image.fromarray(values), "PNG", transparency=32768))
+    assert see_through[0, :, 3].tolist() == [255, 255, 0, 255]
+
+
+def test_pixels_that_do_not_fit_into_8_bits_are_refused():
+    floats = encoded(Image.fromarray(np.array([[0.0, 1.0]], np.float32)), "TIFF")
+    with pytest.raises(UserError, match=r"sky\.tif has floating-point values, which are not read; convert it to 8 or"):
+        decoded(floats, "sky.tif")
+    with pytest.raises(UserError, match=r"a has Lab colours"):
+        decoded(encoded(Image.new("LAB", (2, 2)), "TIFF"))
+    for value in (-1, 65536):
+        with pytest.raises(UserError, match="a has values below 0 or above 65535"):
+            decoded(encoded(Image.fromarray(np.array([[0, value]], np.int32)), "TIFF"))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_transparency_is_kept(mode):
+    photo = np.full((4, 6, 4), 255, np.uint8)
+    photo[:, :3] = 0
+    if mode in ("P", "L"):
+        data = encoded(Image.fromarray(photo[..., 0]).convert(mode), "PNG", transparency=0)
+    else:
+        data = encoded(Image.fromarray(photo).convert(mode), "PNG")
+    pixels = decoded(data)
+    assert (pixels == photo).all()
+    assert (photo_pixels.read_rgb(io.BytesIO(data), "a") == 255).all(), "on white"
+
+
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "AVIF", "JPEG2000", "PPM"])
+def test_no_other_kind_is_opened_whatever_its_name(kind):
+    """EPS above all: Pillow would hand it to Ghostscript."""
+    with pytest.raises(UserError, match=r"car\.jpg is damaged, or it is not JPEG, PNG, WebP, BMP or TIFF; convert"):
+        decoded(encoded(Image.new("RGB", (32, 32)), kind), "car.jpg")
+
+
+def header(width, height):
+    """A PNG that says it is so large, with one row of pixels: it can be opened and not decoded."""
+    data = bytearray(encoded(Image.new("1", (width, 1)), "PNG"))
+    data[20:24] = height.to_bytes(4, "big")
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+@pytest.mark.parametrize("size", [(13000, 10000), (20000, 20000)])
+def test_a_photo_beyond_the_limit_is_refused_before_it_is_decoded(size):
+    with pytest.raises(UserError, match=r"a\.png has more than 120 megapixels, which is the limit; make it smaller"):
+        photo_pixels.open_photo(io.BytesIO(header(*size)), "a.png")
+
+
+def test_the_largest_cameras_photos_are_within_the_limit(tmp_path):
+    (tmp_path / "phone.png").write_bytes(header(12000, 9000))
+    code = "from carvana import photo_pixels; print(photo_pixels.open_photo(open('phone.png', 'rb'), 'a').size)"
+    # A process of its own: pytest shows the warnings that Pillow's users would see.
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "(12000, 9000)\n"
+    assert not done.stderr, "nor does Pillow warn of a bomb"
