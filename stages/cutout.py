@@ -4,7 +4,6 @@ PHOTOS are photos, folders with their sub-folders, and zips. The models are thos
 What is there already is not made again, unless models or options have changed.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from carvana.errors import UserError, some
 from carvana.photo_pixels import Pixels
 from carvana.predict import Ensemble, Settings
 from carvana.turns import Turns
-from stages.stage import run
+from stages.stage import command_line, run
 
 # Measured peaks: 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
 BYTES_A_PIXEL = {"png": 17, "webp": 27}
@@ -121,7 +120,7 @@ def count(number: int, what: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser = command_line("cutout", __doc__)
     parser.add_argument("photos", type=Path, nargs="+", help="photos, folders with their sub-folders, and zips")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the cut-outs, sub-folders kept")
     parser.add_argument("--background", default="none", help="none, a colour (white, #204060), or a picture's path")
