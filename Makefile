@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Stages are run as `python -m …`: it must be the environment's, also for those who never activate it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install submission submit test bench clean
+.PHONY: help install submission submit test test-slow bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,10 +31,13 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
 	@python -m stages.submit --message "$$MESSAGE" $(if $(YES),--yes)
 
-test: install ## Lint, and every test
+test: install ## Lint, and every test but the slow ones
 	ruff check .
 	ruff format --check .
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: install ## The tests that take minutes: every command of the documentation, for one
+	python -m pytest -m slow
 
 bench: install ## Prediction and training against the plain ways to do them: 7 minutes on an idle machine
 	test -f models/fold-0.safetensors || dvc repro train

@@ -36,7 +36,7 @@ class Clone:
         for section, values in TINY.items():
             content[section] |= values
         (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        self.git("init", "-q")
+        self.git("init", "-q", "-b", "main")
         self.git("config", "user.name", "Test")
         self.git("config", "user.email", "test@localhost")
         self.commit()
