@@ -1,6 +1,6 @@
 """Files that appear whole or not at all, and one writer at a time.
 
-A killed process leaves its temporary file behind; the next writer of the same path removes it.
+A killed process leaves its temporary file behind, `.name.tmp` beside `name`; the next writer of `name` removes it.
 """
 
 import contextlib
@@ -21,11 +21,14 @@ from carvana.errors import UserError
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` on success, removed on any failure."""
+    """A temporary path beside `path` to write to; renamed to `path` on success, removed on any failure.
+
+    One writer of a path at a time: the temporary path is always the same one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in path.parent.glob(f".{path.name}.*.tmp"):
-        left_over.unlink()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
+    # Removed, not overwritten: a left-over can be a hard link to a file that is in use elsewhere.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -37,9 +40,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` to fill; takes the place of `path` on success, removed on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(left_over)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
+    if temporary.exists():
+        shutil.rmtree(temporary)
     temporary.mkdir()
     try:
         yield temporary
@@ -48,6 +51,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    # A fixed name, so that left-overs are found without listing the folder, which can hold 100,000 files.
+    return path.with_name(f".{path.name}.tmp")
 
 
 @contextlib.contextmanager
