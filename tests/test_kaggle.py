@@ -73,6 +73,50 @@ def test_a_damaged_zip_is_removed_and_fetched_anew(server, tmp_path):
     assert content(kaggle.download([NAME], tmp_path / "to")) == [whole]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_newer_file_leaves_the_bytes_of_the_older_one_alone(server, tmp_path, pauses, seed):
+    """What has come is linked to data/raw, which DVC links to its cache."""
+    old = server.files[NAME]
+    os.link(*kaggle.download([NAME], tmp_path / "to"), tmp_path / "cached")
+    # Newer ones of the same size, a smaller and a larger one, which arrives in two pieces.
+    for day, size in enumerate((len(old), len(old) // 2, 2 * len(old)), start=1):
+        pack(tmp_path / NAME, {"train/a.jpg": random.Random(10 * seed + day).randbytes(size - len(old) // 9)})
+        server.files[NAME] = (tmp_path / NAME).read_bytes()
+        server.modified = f"Fri, {day:02d} Jan 2100 00:00:00 GMT"
+        server.cuts = [len(server.files[NAME]) // 2] * (day == 3)
+        assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+        assert (tmp_path / "cached").read_bytes() == old
+        assert not list((tmp_path / "to" / NAME / "partial").iterdir())
+
+
+def test_a_damaged_newer_file_leaves_the_older_one_in_place(server, tmp_path):
+    old = server.files[NAME]
+    kaggle.download([NAME], tmp_path / "to")
+    server.files[NAME] = old[:1000] + b"?" + old[1001:]
+    server.modified = "Fri, 01 Jan 2100 00:00:00 GMT"
+    with pytest.raises(UserError, match=r"train\.zip came damaged"):
+        kaggle.download([NAME], tmp_path / "to")
+    assert (tmp_path / "to" / NAME / NAME).read_bytes() == old
+
+
+def test_what_came_but_was_not_yet_checked_is_not_fetched_again(server, tmp_path):
+    (found,) = kaggle.download([NAME], tmp_path / "to")
+    # As a process leaves it that is killed while it checks.
+    found.rename(found.parent / "partial" / NAME)
+    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+    assert server.served[NAME] < 1.2 * len(server.files[NAME])
+
+
+def test_what_was_damaged_since_is_removed_and_fetched_anew(server, tmp_path):
+    (found,) = kaggle.download([NAME], tmp_path / "to")
+    times = (found.stat().st_atime, found.stat().st_mtime)
+    found.write_bytes(b"?" * len(server.files[NAME]))
+    os.utime(found, times)
+    with pytest.raises(UserError, match=r"train\.zip came damaged"):
+        kaggle.download([NAME], tmp_path / "to")
+    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+
+
 @pytest.mark.parametrize("call", ["ListDataFiles", "DownloadDataFile"])
 @pytest.mark.parametrize(
     ("status", "headers", "complaint"),
@@ -146,7 +190,7 @@ def test_a_download_killed_five_times_ends_whole_and_cheap(server, tmp_path):
         time.sleep(chance.uniform(0.05, 0.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert (tmp_path / "to" / NAME / NAME).read_bytes() != data, "killed before it was whole"
+    assert not (tmp_path / "to" / NAME / NAME).exists(), "killed before it was whole"
     assert start().wait() == 0
     assert (tmp_path / "to" / NAME / NAME).read_bytes() == data
     assert server.served[NAME] < 1.2 * len(data)
