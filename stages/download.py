@@ -17,7 +17,7 @@ def main() -> None:
     elif settings.data.source == "local":
         sources.copy_local(Path(settings.data.local_dir), settings.data.quality, raw)
     else:
-        sources.fetch(settings.data.quality, paths.DOWNLOAD, raw)
+        sources.fetch(settings.data.quality, paths.download(), raw)
     sources.check(raw)
 
 

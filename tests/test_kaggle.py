@@ -2,13 +2,14 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from conftest import ROOT, make_project, pack, set_params, stage
+from conftest import ROOT, make_project, pack, repack, set_params, stage
 from kaggle_server import Server
 
 from carvana import kaggle
@@ -234,6 +235,33 @@ def test_the_stage_fetches_what_the_quality_names(server, tmp_path, _competition
         assert (project / "data/raw" / path.name).read_bytes() == path.read_bytes()
     assert (project / "data/raw/test_masks.csv.zip").exists()
     assert not server.served[NAME]
+
+
+def test_experiments_share_their_workspaces_download(server, tmp_path, _competition):
+    """`dvc exp run --temp` and the queue run in copies of the workspace, below its .dvc/tmp/exps."""
+    zips = shutil.copytree(_competition[0], tmp_path / "zips")
+    # A file that is no photo, and large, so that what its buffers take does not count.
+    repack(zips / NAME, lambda members: members.update({".large": random.Random(0).randbytes(2 * 10**7)}))
+    server.files = {path.name: path.read_bytes() for path in zips.iterdir()}
+    server.bytes_a_second = 5 * 10**6
+    workspace = make_project(tmp_path / "workspace")
+    set_params(workspace, data_source="kaggle")
+    copies = [workspace / ".dvc/tmp/exps" / name for name in ("tmp1", "standalone/tmp2")]
+    for copy in copies:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        make_project(copy)
+        set_params(copy, data_source="kaggle")
+    command = [sys.executable, "-m", "stages.download"]
+    started = [subprocess.Popen(command, cwd=copy, stderr=subprocess.PIPE, text=True) for copy in copies]
+    messages = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], messages
+    assert sum("waiting for another download (process" in message for message in messages) == 1
+    server.bytes_a_second = None
+    stage(workspace, "download")
+    for name, data in server.files.items():
+        for folder in (workspace, *copies):
+            assert (folder / "data/raw" / name).read_bytes() == data
+    assert server.served[NAME] < 1.2 * len(server.files[NAME])
 
 
 def test_a_submission_arrives_with_its_message(server, tmp_path):

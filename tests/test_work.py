@@ -76,7 +76,7 @@ HOLD = "import sys, time; sys.path.insert(0, sys.argv[1]); from pathlib import P
 HOLD += "with work.only_writer(Path(sys.argv[2]), 'train'): print('held', flush=True); time.sleep(60)"
 
 
-def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path):
+def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path, capfd):
     with subprocess.Popen([sys.executable, "-c", HOLD, ROOT / "src", tmp_path], stdout=subprocess.PIPE) as first:
         assert first.stdout.readline() == b"held\n"
         with (
@@ -89,6 +89,7 @@ def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path
         threading.Timer(0.5, first.kill).start()
         with work.only_writer(tmp_path, "train"):
             assert first.wait(1) == -signal.SIGKILL, "waited for the end of the first"
+    assert capfd.readouterr().err.count(f"waiting for another train (process {first.pid})\n") == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a child of its parent's end")

@@ -1,5 +1,6 @@
 """Kaggle's files from Kaggle or from a folder of the user's into data/raw, and the checks for every source."""
 
+import math
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from carvana import submission
 from carvana.archive import Archive, mask_of, photo_of
 from carvana.errors import UserError, some
-from carvana.work import link_or_copy, whole_file
+from carvana.work import link_or_copy, only_writer, whole_file
 
 _COPIED_AT_ONCE = 2**24
 
@@ -54,14 +55,16 @@ def fetch(quality: str, work: Path, raw: Raw) -> None:
     """Fills `raw` from Kaggle, by way of the folder `work`, where a download that was stopped goes on.
 
     `quality` is that of the photos, 'standard' or 'hq'. What has come stays in `work`, as another name of the same
-    file, so that a `dvc` that is killed before it has stored it need not fetch it again.
+    file, so that a `dvc` that is killed before it has stored it need not fetch it again. Of several processes with the
+    same `work`, one fetches; the others wait for it, and then find what it has fetched.
     """
     from carvana import kaggle  # noqa: PLC0415 - only where it is wanted
 
     targets = _targets(quality, raw)
-    for found, target in zip(kaggle.download(list(targets), work), targets.values(), strict=True):
-        with whole_file(target) as temporary:
-            link_or_copy(found, temporary)
+    with only_writer(work, "download", patience=math.inf):
+        for found, target in zip(kaggle.download(list(targets), work), targets.values(), strict=True):
+            with whole_file(target) as temporary:
+                link_or_copy(found, temporary)
     write_no_truth(raw.test_masks)
 
 

@@ -60,7 +60,7 @@ def _temporary(path: Path) -> Path:
 
 @contextlib.contextmanager
 def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]:
-    """Holds the lock `folder/<what>.lock`; raises UserError where another process keeps it for `patience` seconds.
+    """Holds the lock `folder/<what>.lock`; raises UserError if another process keeps it for `patience` seconds.
 
     A killed `dvc` may leave its stage running for a moment, and without patience a `dvc repro` at once would be
     turned away. The lock goes with the process that holds it, however that ends.
@@ -68,14 +68,15 @@ def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{what}.lock"
     with path.open("a+", encoding="ascii") as file:
-        started = time.monotonic()
+        started, told = time.monotonic(), False
         while not _lock(file):
+            file.seek(0)
+            other = f"another {what} (process {file.read().strip() or 'unknown'})"
             if time.monotonic() - started >= patience:
-                file.seek(0)
-                raise UserError(
-                    f"another {what} (process {file.read().strip() or 'unknown'}) is still writing; "
-                    f"wait for it or stop it, then start again"
-                )
+                raise UserError(f"{other} is still writing; wait for it or stop it, then start again")
+            if not told:
+                print(f"waiting for {other}", file=sys.stderr, flush=True)
+                told = True
             time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
