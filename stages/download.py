@@ -15,9 +15,9 @@ def main() -> None:
         cars = settings.demo
         demo.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, max(settings.runtime.workers, 1))
     elif settings.data.source == "local":
-        sources.copy_local(Path(settings.data.local_dir), raw)
+        sources.copy_local(Path(settings.data.local_dir), settings.data.quality, raw)
     else:
-        sources.fetch(settings.data.quality, paths.DOWNLOAD, raw)
+        sources.fetch(settings.data.quality, paths.download(), raw)
     sources.check(raw)
 
 

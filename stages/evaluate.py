@@ -3,6 +3,8 @@
 from dataclasses import fields
 
 from carvana import cache, checkpoint, device, evaluation, history, models, params, paths, report, split, tables
+from carvana.archive import car_of
+from carvana.errors import UserError, some
 from carvana.findings import Findings
 from carvana.params import Params
 from carvana.predict import Ensemble, Settings
@@ -14,6 +16,8 @@ def main() -> None:
     settings = params.load(paths.PARAMS)
     roles = split.read(paths.SPLIT)
     truth = cache.read(paths.CACHE)
+    if unknown := {car_of(name) for name in truth.names} - roles.keys():
+        raise UserError(f"{paths.SPLIT} lacks {some(sorted(unknown))} of {paths.CACHE}; `dvc repro resize split`")
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
     findings = find(how, roles, truth, trained)

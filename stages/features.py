@@ -5,14 +5,13 @@ PHOTO is a file, or the name of one of Kaggle's photos in data/raw. A picture a 
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from carvana import checkpoint, cutout, features, page, params, paths, photo_files, photo_pixels, pictures
 from carvana.archive import Archive
 from carvana.errors import UserError
-from carvana.photos import HEIGHT, WIDTH, decode_photo
+from carvana.photos import HEIGHT, WIDTH, decode_photo, resize_by_area
 from carvana.work import whole_file
 from stages.stage import command_line, run
 
@@ -38,7 +37,7 @@ def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[in
     if Path(photo).is_file():
         with photo_files.open_file(Path(photo)) as file:
             pixels = photo_pixels.read_rgb(file, photo)
-        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA), pixels.shape[:2]
+        return resize_by_area(pixels, size), pixels.shape[:2]
     for path in (paths.TRAIN, paths.TEST):
         with Archive(path) as archive:
             if photo in archive.names:

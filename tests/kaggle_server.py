@@ -23,6 +23,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         self.files = {}
+        self.modified = "Thu, 27 Jul 2017 00:00:00 GMT"
         self.sizes = {}  # that the list of files names, where they differ
         self.refusals = {}
         self.cuts = []  # after so many bytes of a file the connection breaks, once each
@@ -109,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data) - first))
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", tag)
-        self.send_header("Last-Modified", "Thu, 27 Jul 2017 00:00:00 GMT")
+        self.send_header("Last-Modified", self.server.modified)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         self.end_headers()

@@ -2,13 +2,14 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from conftest import ROOT, make_project, pack, set_params, stage
+from conftest import ROOT, make_project, pack, repack, set_params, stage
 from kaggle_server import Server
 
 from carvana import kaggle
@@ -71,6 +72,50 @@ def test_a_damaged_zip_is_removed_and_fetched_anew(server, tmp_path):
             kaggle.download([NAME], tmp_path / "to")
     server.files[NAME] = whole
     assert content(kaggle.download([NAME], tmp_path / "to")) == [whole]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_newer_file_leaves_the_bytes_of_the_older_one_alone(server, tmp_path, pauses, seed):
+    """What has come is linked to data/raw, which DVC links to its cache."""
+    old = server.files[NAME]
+    os.link(*kaggle.download([NAME], tmp_path / "to"), tmp_path / "cached")
+    # Newer ones of the same size, a smaller and a larger one, which arrives in two pieces.
+    for day, size in enumerate((len(old), len(old) // 2, 2 * len(old)), start=1):
+        pack(tmp_path / NAME, {"train/a.jpg": random.Random(10 * seed + day).randbytes(size - len(old) // 9)})
+        server.files[NAME] = (tmp_path / NAME).read_bytes()
+        server.modified = f"Fri, {day:02d} Jan 2100 00:00:00 GMT"
+        server.cuts = [len(server.files[NAME]) // 2] * (day == 3)
+        assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+        assert (tmp_path / "cached").read_bytes() == old
+        assert not list((tmp_path / "to" / NAME / "partial").iterdir())
+
+
+def test_a_damaged_newer_file_leaves_the_older_one_in_place(server, tmp_path):
+    old = server.files[NAME]
+    kaggle.download([NAME], tmp_path / "to")
+    server.files[NAME] = old[:1000] + b"?" + old[1001:]
+    server.modified = "Fri, 01 Jan 2100 00:00:00 GMT"
+    with pytest.raises(UserError, match=r"train\.zip came damaged"):
+        kaggle.download([NAME], tmp_path / "to")
+    assert (tmp_path / "to" / NAME / NAME).read_bytes() == old
+
+
+def test_what_came_but_was_not_yet_checked_is_not_fetched_again(server, tmp_path):
+    (found,) = kaggle.download([NAME], tmp_path / "to")
+    # As a process leaves it that is killed while it checks.
+    found.rename(found.parent / "partial" / NAME)
+    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+    assert server.served[NAME] < 1.2 * len(server.files[NAME])
+
+
+def test_what_was_damaged_since_is_removed_and_fetched_anew(server, tmp_path):
+    (found,) = kaggle.download([NAME], tmp_path / "to")
+    times = (found.stat().st_atime, found.stat().st_mtime)
+    found.write_bytes(b"?" * len(server.files[NAME]))
+    os.utime(found, times)
+    with pytest.raises(UserError, match=r"train\.zip came damaged"):
+        kaggle.download([NAME], tmp_path / "to")
+    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
 
 
 @pytest.mark.parametrize("call", ["ListDataFiles", "DownloadDataFile"])
@@ -146,7 +191,7 @@ def test_a_download_killed_five_times_ends_whole_and_cheap(server, tmp_path):
         time.sleep(chance.uniform(0.05, 0.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert (tmp_path / "to" / NAME / NAME).read_bytes() != data, "killed before it was whole"
+    assert not (tmp_path / "to" / NAME / NAME).exists(), "killed before it was whole"
     assert start().wait() == 0
     assert (tmp_path / "to" / NAME / NAME).read_bytes() == data
     assert server.served[NAME] < 1.2 * len(data)
@@ -190,6 +235,33 @@ def test_the_stage_fetches_what_the_quality_names(server, tmp_path, _competition
         assert (project / "data/raw" / path.name).read_bytes() == path.read_bytes()
     assert (project / "data/raw/test_masks.csv.zip").exists()
     assert not server.served[NAME]
+
+
+def test_experiments_share_their_workspaces_download(server, tmp_path, _competition):
+    """`dvc exp run --temp` and the queue run in copies of the workspace, below its .dvc/tmp/exps."""
+    zips = shutil.copytree(_competition[0], tmp_path / "zips")
+    # A file that is no photo, and large, so that what its buffers take does not count.
+    repack(zips / NAME, lambda members: members.update({".large": random.Random(0).randbytes(2 * 10**7)}))
+    server.files = {path.name: path.read_bytes() for path in zips.iterdir()}
+    server.bytes_a_second = 5 * 10**6
+    workspace = make_project(tmp_path / "workspace")
+    set_params(workspace, data_source="kaggle")
+    copies = [workspace / ".dvc/tmp/exps" / name for name in ("tmp1", "standalone/tmp2")]
+    for copy in copies:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        make_project(copy)
+        set_params(copy, data_source="kaggle")
+    command = [sys.executable, "-m", "stages.download"]
+    started = [subprocess.Popen(command, cwd=copy, stderr=subprocess.PIPE, text=True) for copy in copies]
+    messages = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], messages
+    assert sum("waiting for another download (process" in message for message in messages) == 1
+    server.bytes_a_second = None
+    stage(workspace, "download")
+    for name, data in server.files.items():
+        for folder in (workspace, *copies):
+            assert (folder / "data/raw" / name).read_bytes() == data
+    assert server.served[NAME] < 1.2 * len(server.files[NAME])
 
 
 def test_a_submission_arrives_with_its_message(server, tmp_path):

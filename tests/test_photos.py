@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import simplejpeg
 from conftest import gif, jpeg, picture
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from carvana import photos
@@ -120,6 +122,40 @@ def test_soft_masks_keep_the_area():
     soft = photos.soften(mask, (128, 128))
     assert soft.mean() / 255 == pytest.approx(mask.mean(), abs=1e-3)
     assert len(np.unique(soft)) > 50
+
+
+def shares(count, into):
+    """How much each of `into` equal parts of a side has of each of `count` pixels, float64 [into, count]."""
+    parts, pixels = np.arange(into + 1) * count / into, np.arange(count + 1)
+    overlap = np.minimum(parts[1:, None], pixels[None, 1:]) - np.maximum(parts[:-1, None], pixels[None, :-1])
+    return np.maximum(overlap, 0) * into / count
+
+
+SIDES = st.integers(1, 64).map(lambda times: 32 * times)
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=st.tuples(SIDES, SIDES), seed=st.integers(0, 2**32))
+@example(size=(2048, 256), seed=0)
+@example(size=(256, 2048), seed=0)
+@example(size=(1280, 1920), seed=0)
+@example(size=(2048, 2048), seed=0)
+def test_soft_masks_are_means_over_areas_at_every_size(size, seed):
+    mask = np.random.default_rng(seed).integers(0, 2, (photos.HEIGHT, photos.WIDTH), dtype=np.uint8)
+    mean = 255 * shares(photos.HEIGHT, size[0]) @ mask @ shares(photos.WIDTH, size[1]).T
+    soft = photos.soften(mask, size)
+    assert soft.dtype == np.uint8
+    assert np.abs(soft - mean).max() < 0.501, "rounded once"
+    if size[0] <= photos.HEIGHT and size[1] <= photos.WIDTH:
+        assert np.array_equal(soft, cv2.resize(mask * 255, size[::-1], interpolation=cv2.INTER_AREA))
+
+
+@given(st.tuples(*[st.integers(1, 40)] * 4), st.integers(0, 2**32))
+def test_colour_pictures_are_resized_by_area(sides, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, (*sides[:2], 3), dtype=np.uint8)
+    down, across = shares(sides[0], sides[2]), shares(sides[1], sides[3])
+    mean = np.einsum("ih,hwc,jw->ijc", down, picture, across)
+    assert np.abs(photos.resize_by_area(picture, sides[2:]) - mean).max() < 0.501
 
 
 def test_real_photos(sample):

@@ -1,5 +1,6 @@
 """The predict stage, killed, in several processes, and on a zip that changes: as processes, in folders of their own."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -171,3 +172,33 @@ def test_a_full_disk_is_a_plain_message_and_what_was_done_stays(projects):
         stage(folder, "predict")
         assert len(predictions(folder)) == CARS
         assert before.items() <= made(folder).items()
+
+
+# Notes and refuses whatever reaches out, in forked processes too, and runs the stage.
+WATCHED = """
+import runpy, sys
+from pathlib import Path
+
+def refuse(event, given):
+    if event in ("os.fork", "os.posix_spawn", "os.system", "subprocess.Popen") or event.startswith("socket."):
+        with Path("reached-out").open("a") as file:
+            print(event, given, file=file)
+        raise PermissionError(event)
+
+sys.addaudithook(refuse)
+runpy.run_module("stages.predict", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
+def test_openvino_reports_nothing_to_anyone(_ready, tmp_path):
+    """Imported as it is, it sends events to an analytics service, except in CI and for who has opted out."""
+    project = copy_project(_ready, tmp_path / "project", runtime_engine="openvino")
+    (tmp_path / "home").mkdir()
+    kept = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    environment = kept | {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", WATCHED], cwd=project, env=environment, check=False)
+    assert done.returncode == 0
+    assert not (project / "reached-out").exists(), (project / "reached-out").read_text(encoding="utf-8")
+    assert not list((tmp_path / "home").iterdir()), "no file of consent or identity either"
+    assert len(predictions(project)) == CARS

@@ -2,7 +2,7 @@ import shutil
 import zipfile
 
 import pytest
-from conftest import csv_text, repack
+from conftest import csv_text, make_project, repack, set_params, stage
 
 from carvana import sources, submission
 from carvana.errors import UserError
@@ -22,7 +22,7 @@ def members(path):
 
 def test_zips_are_copied_as_they_are(kaggle, tmp_path):
     target = raw(tmp_path / "raw")
-    sources.copy_local(kaggle, target)
+    sources.copy_local(kaggle, "standard", target)
     sources.check(target)
     for path in kaggle.iterdir():
         assert (tmp_path / "raw" / path.name).read_bytes() == path.read_bytes()
@@ -31,23 +31,67 @@ def test_zips_are_copied_as_they_are(kaggle, tmp_path):
 
 
 def test_extracted_folders_give_the_same_members(kaggle, tmp_path):
-    sources.copy_local(kaggle, raw(tmp_path / "zipped"))
+    sources.copy_local(kaggle, "standard", raw(tmp_path / "zipped"))
     for path in list(kaggle.iterdir()):
         with zipfile.ZipFile(path) as archive:
             archive.extractall(kaggle)
         path.unlink()
-    sources.copy_local(kaggle, raw(tmp_path / "extracted"))
+    sources.copy_local(kaggle, "standard", raw(tmp_path / "extracted"))
     sources.check(raw(tmp_path / "extracted"))
     for path in (tmp_path / "zipped").iterdir():
         assert members(path) == members(tmp_path / "extracted" / path.name)
 
 
+def photos_of(path):
+    return set(members(path).values())
+
+
+@pytest.mark.parametrize("extracted", [False, True])
+def test_photos_are_of_the_quality_that_is_named(kaggle, tmp_path, extracted):
+    for name in ("train", "test"):
+        shutil.copy(kaggle / f"{name}.zip", kaggle / f"{name}_hq.zip")
+        repack(
+            kaggle / f"{name}_hq.zip", lambda members: members.update({name: b"hq" + members[name] for name in members})
+        )
+    better = {name: photos_of(kaggle / f"{name}_hq.zip") for name in ("train", "test")}
+    if extracted:
+        for name in ("train", "test"):
+            (kaggle / f"{name}_hq").mkdir()
+            for member, data in members(kaggle / f"{name}_hq.zip").items():
+                (kaggle / f"{name}_hq" / member.split("/")[-1]).write_bytes(data)
+            (kaggle / f"{name}_hq.zip").unlink()
+    sources.copy_local(kaggle, "hq", raw(tmp_path / "hq"))
+    sources.check(raw(tmp_path / "hq"))
+    sources.copy_local(kaggle, "standard", raw(tmp_path / "standard"))
+    for name in ("train", "test"):
+        assert photos_of(tmp_path / "hq" / f"{name}.zip") == better[name]
+        assert (tmp_path / "standard" / f"{name}.zip").read_bytes() == (kaggle / f"{name}.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("quality", "there", "missing"), [("hq", "train", "train_hq"), ("standard", "train_hq", "train")]
+)
+def test_photos_of_another_quality_are_no_replacement(kaggle, tmp_path, quality, there, missing):
+    (kaggle / "train.zip").rename(kaggle / f"{there}.zip")
+    complaint = rf"neither {missing}\.zip nor {missing}, which data\.quality={quality} needs"
+    with pytest.raises(UserError, match=complaint):
+        sources.copy_local(kaggle, quality, raw(tmp_path / "raw"))
+
+
+def test_the_stage_takes_the_quality_that_the_parameters_name(kaggle, tmp_path):
+    project = make_project(tmp_path / "project")
+    set_params(project, data_source="local", data_local_dir=str(kaggle), data_quality="hq")
+    assert "neither train_hq.zip nor train_hq" in stage(project, "download", status=1)
+
+
 def test_what_is_missing_is_named(kaggle, tmp_path):
     with pytest.raises(UserError, match=r"data\.local_dir: .*nowhere is not a folder"):
-        sources.copy_local(tmp_path / "nowhere", raw(tmp_path / "raw"))
+        sources.copy_local(tmp_path / "nowhere", "standard", raw(tmp_path / "raw"))
     (kaggle / "train_masks.zip").unlink()
-    with pytest.raises(UserError, match=r"neither train_masks\.zip nor train_masks; let data\.source=kaggle fetch it"):
-        sources.copy_local(kaggle, raw(tmp_path / "raw"))
+    with pytest.raises(
+        UserError, match=r"neither train_masks\.zip nor train_masks, .*; let data\.source=kaggle fetch it"
+    ):
+        sources.copy_local(kaggle, "standard", raw(tmp_path / "raw"))
 
 
 @pytest.mark.parametrize(

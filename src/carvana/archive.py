@@ -13,7 +13,13 @@ from carvana.errors import UserError, some
 # Kaggle's largest photos have about 1 MB; a member beyond this is a mistake or a zip bomb.
 MAX_MEMBER_BYTES = 64 * 2**20
 
-_PHOTO = re.compile(r"([0-9a-f]{12})_(0[1-9]|1[0-6])\.jpg", re.ASCII)
+_CAR = r"[0-9a-f]{12}"
+_PHOTO = re.compile(rf"({_CAR})_(0[1-9]|1[0-6])\.jpg", re.ASCII)
+
+
+def is_car(text: str) -> bool:
+    """Whether a text is a car's id as Kaggle has them: 12 hexadecimal digits, in lower case."""
+    return re.fullmatch(_CAR, text, re.ASCII) is not None
 
 
 def car_of(photo: str) -> str:

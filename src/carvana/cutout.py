@@ -11,7 +11,7 @@ from carvana.engines import Compute
 from carvana.errors import UserError
 from carvana.photo_files import open_file
 from carvana.photo_pixels import Pixels, bands, blend, on_white, read_rgb
-from carvana.photos import HEIGHT, WIDTH
+from carvana.photos import HEIGHT, WIDTH, resize_by_area
 from carvana.work import whole_file
 
 _SURE = 0.02  # the probability below which a pixel is nothing of the car; all of it, above its complement
@@ -46,7 +46,7 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
     inner = (max(round(height / frame_height * size[0]), 1), max(round(width / frame_width * size[1]), 1))
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    small = cv2.resize(photo, inner[::-1], interpolation=cv2.INTER_AREA)
+    small = resize_by_area(photo, inner)
     borders = (top, size[0] - inner[0] - top, left, size[1] - inner[1] - left)
     logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
     # Without the frame first: its logits must not reach into the photo's border.

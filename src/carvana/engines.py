@@ -5,6 +5,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -73,9 +74,17 @@ def _torch(network: nn.Module) -> Compute:
     return compute
 
 
-def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
+def _import_openvino() -> ModuleType:
+    # OpenVINO's import and its conversion report to an analytics service through this package, unasked. Without the
+    # package they report nothing; None is how Python is told that it is not there.
+    sys.modules["openvino_telemetry"] = None
     import openvino  # noqa: PLC0415 - optional
 
+    return openvino
+
+
+def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
+    openvino = _import_openvino()
     photo = torch.zeros(1, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
         converted = openvino.convert_model(network.cpu().eval(), example_input=photo, input=[photo.shape])

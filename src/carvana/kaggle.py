@@ -7,6 +7,7 @@ neither printed nor stored here, nor is the address of a download, which Kaggle 
 
 import contextlib
 import io
+import os
 import shutil
 import sys
 import time
@@ -25,6 +26,7 @@ from carvana.errors import UserError, some
 COMPETITION = "carvana-image-masking-challenge"
 PAGE = f"https://www.kaggle.com/competitions/{COMPETITION}"
 
+_PARTIAL = "partial"  # the folder beside a file in which its download arrives
 _ATTEMPTS = 4
 _PATIENCE = 60.0  # seconds; who is told to wait for longer had better come back
 _LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, LowerError)
@@ -35,14 +37,16 @@ Result = TypeVar("Result")
 def download(names: list[str], folder: Path) -> list[Path]:
     """Downloads those files of the competition, each into a folder of its own in `folder`; their paths.
 
-    What is there is not fetched again, and what was cut off goes on. Every zip is read to its end. Raises UserError
-    where credentials, the disk's space, Kaggle's answer or a zip is not as it must be.
+    What is there and current is not fetched again, and what was cut off goes on. A download arrives beside the file
+    that it replaces and takes its name when it is whole, so a file that is linked elsewhere keeps its bytes there.
+    Every zip is read to its end. Raises UserError where credentials, the disk's space, Kaggle's answer or a zip is not
+    as it must be.
     """
     client = _client()
     sizes = _sizes(client)
     if unknown := [name for name in names if name not in sizes]:
         raise UserError(f"the competition has no {some(unknown)}; it has {some(sorted(sizes), 20)}")
-    _require_space(folder, sum(max(sizes[name] - _size_of(folder / name), 0) for name in names))
+    _require_space(folder, sum(_missing(sizes[name], folder / name) for name in names))
     return [_download(client, name, folder / name) for name in names]
 
 
@@ -75,24 +79,7 @@ def _client() -> Any:
     # To import it is to log in, and to fail at that is to print a page of help, or to exit.
     with _explained("logging in"), _speechless():
         try:
-            from kaggle.api.kaggle_api_extended import KaggleApi  # noqa: PLC0415
-            from kagglesdk import KaggleClient  # noqa: PLC0415
-
-            class Client(KaggleApi):
-                def build_kaggle_client(self) -> KaggleClient:
-                    # As the client's own does, but without an `env`: version 2.2.4 sets it, and so overrules
-                    # KAGGLE_API_ENVIRONMENT.
-                    values = self.config_values
-                    names = (self.CONFIG_NAME_USER, self.CONFIG_NAME_KEY, self.CONFIG_NAME_TOKEN)
-                    username, password, token = (values.get(name) for name in names)
-                    return KaggleClient(
-                        username=username,
-                        password=password,
-                        api_token=token,
-                        response_processor=self.get_response_processor(),
-                    )
-
-            client = Client()
+            client = _client_class()()
             client.authenticate()
         except ImportError as error:
             raise UserError(f"Kaggle's client is not installed ({error}): `pip install -r requirements.txt`") from error
@@ -105,14 +92,53 @@ def _client() -> Any:
     return client
 
 
+def _client_class() -> type:
+    from kaggle.api.kaggle_api_extended import KaggleApi  # noqa: PLC0415
+    from kagglesdk import KaggleClient  # noqa: PLC0415
+
+    class Client(KaggleApi):
+        def __init__(self) -> None:
+            super().__init__()
+            self.checked: set[Path] = set()  # files that it has fetched and read to their ends
+
+        def build_kaggle_client(self) -> KaggleClient:
+            # As the client's own does, but without an `env`: version 2.2.4 sets it, and so overrules
+            # KAGGLE_API_ENVIRONMENT.
+            values = self.config_values
+            names = (self.CONFIG_NAME_USER, self.CONFIG_NAME_KEY, self.CONFIG_NAME_TOKEN)
+            username, password, token = (values.get(name) for name in names)
+            return KaggleClient(
+                username=username,
+                password=password,
+                api_token=token,
+                response_processor=self.get_response_processor(),
+            )
+
+        def download_file(self, response: requests.Response, outfile: str, *given: Any, **named: Any) -> None:
+            # The client's own writes into `outfile`, whose bytes data/raw and DVC's cache share by hard links.
+            target = Path(outfile)
+            partial = target.parent / _PARTIAL / target.name
+            # Not needed if an earlier process has fetched all of it and was stopped while it checked.
+            if self.download_needed(response, str(partial)):
+                super().download_file(response, str(partial), *given, **named)
+            _require_whole(partial)
+            os.replace(partial, target)
+            self.checked.add(target)
+
+    return Client
+
+
 def _sizes(client: Any) -> dict[str, int]:
     """Bytes of every file of the competition, by name."""
     answer = _patiently("the list of files", lambda: client.competition_list_files(COMPETITION, page_size=100))
     return {file.name: file.total_bytes for file in answer.files}
 
 
-def _size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.zip"))
+def _missing(size: int, folder: Path) -> int:
+    """Bytes that are still to come of a file of `size`, whose download has that folder."""
+    if any(path.stat().st_size >= size for path in folder.glob("*.zip")):
+        return 0
+    return max(size - sum(path.stat().st_size for path in (folder / _PARTIAL).glob("*.zip")), 0)
 
 
 def _require_space(folder: Path, needed: int) -> None:
@@ -132,24 +158,25 @@ def _download(client: Any, name: str, folder: Path) -> Path:
     found = [path for path in folder.iterdir() if path.suffix == ".zip"]
     if len(found) != 1:
         raise UserError(f"{folder} holds {len(found)} zips where the download of {name} should be; remove it")
-    _require_whole(found[0], name)
+    if found[0] not in client.checked:
+        _require_whole(found[0])
     return found[0]
 
 
-def _require_whole(path: Path, name: str) -> None:
+def _require_whole(path: Path) -> None:
     """Reads a zip to its end; removes it and raises UserError where it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             size = sum(member.file_size for member in members)
-            with tqdm(total=size, desc=f"check {name}", unit="B", unit_scale=True, disable=None) as bar:
+            with tqdm(total=size, desc=f"check {path.name}", unit="B", unit_scale=True, disable=None) as bar:
                 for member in members:
                     with archive.open(member) as file:
                         while piece := file.read(2**20):
                             bar.update(len(piece))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         path.unlink()
-        raise UserError(f"{name} came damaged ({error}) and was removed; start again to fetch it anew") from error
+        raise UserError(f"{path.name} came damaged ({error}) and was removed; start again to fetch it anew") from error
 
 
 def _patiently(what: str, call: Callable[[], Result]) -> Result:

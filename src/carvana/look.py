@@ -11,11 +11,11 @@ from carvana import charts, page, pictures
 from carvana.archive import car_of, view_of
 from carvana.cache import Cache
 from carvana.findings import VIEWS
-from carvana.photos import HEIGHT, WIDTH
+from carvana.photos import HEIGHT, WIDTH, resize_by_area
 from carvana.rle import Runs
 from carvana.tables import Row
 
-_THUMBNAIL = (96, 64)  # width and height
+_THUMBNAIL = (64, 96)  # height and width
 _VIEWS_A_ROW = 8
 _OUTLINE = (255, 0, 255)
 
@@ -150,10 +150,10 @@ def strip(photos: NDArray[np.uint8], masks: NDArray[np.uint8], views: list[int])
 
     `photos` uint8 [n, height, width, 3] and `masks` uint8 [n, height, width] in 0–255 are of those views.
     """
-    tiles = {view: np.full((*_THUMBNAIL[::-1], 3), 255, np.uint8) for view in VIEWS}
+    tiles = {view: np.full((*_THUMBNAIL, 3), 255, np.uint8) for view in VIEWS}
     for photo, mask, view in zip(photos, masks, views, strict=True):
-        tile = cv2.resize(photo, _THUMBNAIL, interpolation=cv2.INTER_AREA)
-        inside = (cv2.resize(mask, _THUMBNAIL, interpolation=cv2.INTER_AREA) >= 128).astype(np.uint8)
+        tile = resize_by_area(photo, _THUMBNAIL)
+        inside = (resize_by_area(mask, _THUMBNAIL) >= 128).astype(np.uint8)
         tile[cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0] = _OUTLINE
         tiles[view] = tile
     return pictures.mosaic(list(tiles.values()), _VIEWS_A_ROW)

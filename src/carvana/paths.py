@@ -31,11 +31,22 @@ REPORT = Path("metrics/report.html")
 LEADERBOARD = Path("metrics/leaderboard.json")
 
 WORK = Path(".work")
-DOWNLOAD = WORK / "download"
 PREDICTED = WORK / "predict"
 LOCK = Path("dvc.lock")
 DVC_LOCK = Path(".dvc/tmp/rwlock")
 CODE = Path(__file__).parent
+
+
+def download() -> Path:
+    """Where downloads arrive and stay: one folder for the workspace and all experiments that run in copies of it.
+
+    `dvc exp run --temp` and the queue copy the workspace to a folder below its `.dvc/tmp/exps`.
+    """
+    folder = WORK / "download"
+    for parent in Path.cwd().parents:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2] / folder
+    return folder
 
 
 def model(fold: int) -> Path:

@@ -80,7 +80,20 @@ def soften(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
 
     Soft masks lift what a perfect network can reach at 512² from Dice 0.998 to 0.9997 at full size.
     """
-    return cv2.resize(mask * np.uint8(255), size[::-1], interpolation=cv2.INTER_AREA)
+    return resize_by_area(mask * np.uint8(255), size)
+
+
+def resize_by_area(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture uint8 [height, width] or [height, width, channels] at `size` = (height, width), averaged by area.
+
+    Each pixel is the mean of what it covers in `picture`, rounded once, whether a side grows or shrinks.
+    """
+    # OpenCV averages by area only where no side grows; otherwise its INTER_AREA takes two pixels a side, and at some
+    # sizes a wrong one. Pixels repeated a whole number of times have the same areas, and then no side grows.
+    for axis in (0, 1):
+        if size[axis] > picture.shape[axis]:
+            picture = np.repeat(picture, -(-size[axis] // picture.shape[axis]), axis=axis)
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _require_full_size(name: str, width: int, height: int) -> None:

@@ -70,6 +70,16 @@ def begin(settings: Train, on: torch.device) -> Progress:
     return Progress(model, average, optimization.build_optimizer(model, settings), scaler)
 
 
+def begin_epoch(number: int, settings: Train, rank: int) -> torch.Generator:
+    """Seeds what torch draws by itself in this process (dropout); returns the generator for order and augmentation.
+
+    Epochs are numbered from 1. The generator is the same in every process, the seed of each `rank` its own.
+    """
+    # From 1: numpy ignores zeros at the end of a seed, so rank 0 would draw what the generator draws.
+    seed(settings.seed, number, 1 + rank)
+    return generator(settings.seed, number)
+
+
 def generator(*seeds: int) -> torch.Generator:
     """A generator on the CPU, the same on every device and in every process."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))

@@ -1,5 +1,6 @@
 """Kaggle's files from Kaggle or from a folder of the user's into data/raw, and the checks for every source."""
 
+import math
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from carvana import submission
 from carvana.archive import Archive, mask_of, photo_of
 from carvana.errors import UserError, some
-from carvana.work import link_or_copy, whole_file
+from carvana.work import link_or_copy, only_writer, whole_file
 
 _COPIED_AT_ONCE = 2**24
 
@@ -27,23 +28,25 @@ class Raw:
     test_masks: Path
 
 
-def copy_local(source: Path, raw: Raw) -> None:
+def copy_local(source: Path, quality: str, raw: Raw) -> None:
     """Fills `raw` from a folder with Kaggle's zips, or with what they hold, extracted.
 
-    For each of `train.zip`, `metadata.csv.zip` and so on: the file itself, else `train/` or `metadata.csv`.
-    Raises UserError that says which is missing.
+    `quality` is that of the photos, 'standard' or 'hq'. For each of `train.zip` (with hq: `train_hq.zip`),
+    `metadata.csv.zip` and so on: the file itself, else `train/` (`train_hq/`) or `metadata.csv`. Raises UserError that
+    says which is missing.
     """
     if not source.is_dir():
         raise UserError(f"params.yaml: data.local_dir: {source.resolve()} is not a folder; give one with Kaggle's zips")
-    for target in (raw.train, raw.train_masks, raw.test, raw.metadata, raw.sample_submission):
-        zipped, extracted = source / target.name, source / target.stem
+    for name, target in _targets(quality, raw).items():
+        zipped, extracted = source / name, source / name.removesuffix(".zip")
         if zipped.is_file():
             _copy(zipped, target)
         elif extracted.exists():
             _pack(extracted, target)
         else:
             raise UserError(
-                f"{source.resolve()} has neither {zipped.name} nor {extracted.name}; let data.source=kaggle fetch it"
+                f"{source.resolve()} has neither {zipped.name} nor {extracted.name}, which data.quality={quality} "
+                f"needs; let data.source=kaggle fetch it"
             )
     write_no_truth(raw.test_masks)
 
@@ -52,21 +55,16 @@ def fetch(quality: str, work: Path, raw: Raw) -> None:
     """Fills `raw` from Kaggle, by way of the folder `work`, where a download that was stopped goes on.
 
     `quality` is that of the photos, 'standard' or 'hq'. What has come stays in `work`, as another name of the same
-    file, so that a `dvc` that is killed before it has stored it need not fetch it again.
+    file, so that a `dvc` that is killed before it has stored it need not fetch it again. Of several processes with the
+    same `work`, one fetches; the others wait for it, and then find what it has fetched.
     """
     from carvana import kaggle  # noqa: PLC0415 - only where it is wanted
 
-    suffix = "_hq" if quality == "hq" else ""
-    targets = {
-        f"train{suffix}.zip": raw.train,
-        "train_masks.zip": raw.train_masks,
-        f"test{suffix}.zip": raw.test,
-        "metadata.csv.zip": raw.metadata,
-        "sample_submission.csv.zip": raw.sample_submission,
-    }
-    for found, target in zip(kaggle.download(list(targets), work), targets.values(), strict=True):
-        with whole_file(target) as temporary:
-            link_or_copy(found, temporary)
+    targets = _targets(quality, raw)
+    with only_writer(work, "download", patience=math.inf):
+        for found, target in zip(kaggle.download(list(targets), work), targets.values(), strict=True):
+            with whole_file(target) as temporary:
+                link_or_copy(found, temporary)
     write_no_truth(raw.test_masks)
 
 
@@ -94,6 +92,18 @@ def check(raw: Raw) -> None:
         if without_photo := sorted(map(mask_of, photos_of_masks - photos)):
             raise UserError(f"{raw.train_masks}: no photo in {raw.train} for {some(without_photo)}")
         submission.require_same_images(raw.sample_submission, test.photos, str(raw.test))
+
+
+def _targets(quality: str, raw: Raw) -> dict[str, Path]:
+    """Where each of Kaggle's files belongs, by its name; those of the photos depend on their quality."""
+    suffix = "_hq" if quality == "hq" else ""
+    return {
+        f"train{suffix}.zip": raw.train,
+        "train_masks.zip": raw.train_masks,
+        f"test{suffix}.zip": raw.test,
+        "metadata.csv.zip": raw.metadata,
+        "sample_submission.csv.zip": raw.sample_submission,
+    }
 
 
 def _copy(source: Path, target: Path) -> None:

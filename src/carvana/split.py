@@ -6,16 +6,23 @@ validation would flatter the score (the slides' "data leakage alert").
 
 import csv
 import io
+import re
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from carvana.archive import is_car
 from carvana.errors import UserError
 from carvana.work import whole_file
 
 TEST = "test"
+
+_HEADER = ["car", "role"]
+_ROLE = re.compile(rf"{TEST}|0|[1-9][0-9]*")
+_AGAIN = "`dvc repro -f split` writes it again"
 
 
 def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: int, seed: int) -> dict[str, str]:
@@ -56,14 +63,45 @@ def write(path: Path, roles: dict[str, str]) -> None:
     """Writes `car,role` rows."""
     with whole_file(path) as temporary, temporary.open("w", encoding="ascii", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["car", "role"])
+        writer.writerow(_HEADER)
         writer.writerows(roles.items())
 
 
 def read(path: Path) -> dict[str, str]:
-    """Role of every car, as `write` wrote it."""
+    """Role of every car, as `write` wrote it.
+
+    Raises UserError, naming the line, unless every row has a car, each once, and `test` or the number of a fold: a car
+    whose role is misspelt would be trained on.
+    """
     try:
-        with path.open(encoding="ascii", newline="") as file:
-            return {row["car"]: row["role"] for row in csv.DictReader(file)}
-    except (FileNotFoundError, KeyError) as error:
-        raise UserError(f"{path} is missing or not a split ({error!r}); `dvc repro split` makes it") from error
+        # Bytes that are not ASCII stay visible as \xff, and are refused with the line that has them.
+        with path.open(encoding="ascii", errors="backslashreplace", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            return _roles_of(rows, path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro split` makes it") from None
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: {error}; {_AGAIN}") from error
+
+
+def _roles_of(rows: Iterator[list[str]], path: Path) -> dict[str, str]:
+    roles: dict[str, str] = {}
+    if (header := next(rows, [])) != _HEADER:
+        raise UserError(f"{path}, line 1 is {_shown(header)} and must be {_shown(_HEADER)}; {_AGAIN}")
+    for number, row in enumerate(rows, start=2):
+        where = f"{path}, line {number}"
+        if len(row) != len(_HEADER):
+            raise UserError(f"{where}: {_shown(row)} is not a car and its role; {_AGAIN}")
+        car, role = row
+        if not is_car(car):
+            raise UserError(f"{where}: {_shown(car)} is not a car's 12 hexadecimal digits; {_AGAIN}")
+        if not _ROLE.fullmatch(role):
+            raise UserError(f"{where}: the role {_shown(role)} is neither {TEST} nor a fold's number; {_AGAIN}")
+        if car in roles:
+            raise UserError(f"{where}: {car} is listed twice; {_AGAIN}")
+        roles[car] = role
+    return roles
+
+
+def _shown(value: str | list[str]) -> str:
+    return f"{value!r:.100}"

@@ -19,7 +19,7 @@ from carvana.errors import UserError
 from carvana.fullsize import runs_of_logits
 from carvana.history import Epoch, best
 from carvana.params import Augment, Runtime, Train
-from carvana.progress import Progress, begin, generator, seed
+from carvana.progress import Progress, begin, begin_epoch
 from carvana.rle import Runs
 
 Rows = NDArray[np.integer]
@@ -81,8 +81,7 @@ def train_epoch(
     `forward` computes what `progress.model` does, in whichever wrapping.
     """
     number = len(progress.history) + 1
-    seed(settings.seed, number, distributed.rank())
-    chance = generator(settings.seed, number)
+    chance = begin_epoch(number, settings, distributed.rank())
     order = examples.train[torch.randperm(len(examples.train), generator=chance).numpy()]
     steps = math.ceil(len(order) / settings.batch_size)
     label = f"epoch {number}/{settings.epochs}"

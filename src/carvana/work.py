@@ -1,14 +1,14 @@
 """Files that appear whole or not at all, and one writer at a time.
 
-A killed process leaves its temporary file behind; the next writer of the same path removes it.
+A killed process leaves its temporary file behind, `.name.tmp` beside `name`; the next writer of `name` removes it.
 """
 
 import contextlib
 import fcntl
-import glob
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +19,14 @@ from carvana.errors import UserError
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` on success, removed on any failure."""
+    """A temporary path beside `path` to write to; renamed to `path` on success, removed on any failure.
+
+    One writer of a path at a time: the temporary path is always the same one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in _left_over(path):
-        left_over.unlink()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
+    # Removed, not overwritten: a left-over can be a hard link to a file that is in use elsewhere.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -35,9 +38,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` to fill; takes the place of `path` on success, removed on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in _left_over(path):
-        shutil.rmtree(left_over)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
+    if temporary.exists():
+        shutil.rmtree(temporary)
     temporary.mkdir()
     try:
         yield temporary
@@ -48,15 +51,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _left_over(path: Path) -> list[Path]:
-    """What killed processes have left of this path; not of `a.png.png` or `a1.png`, which a thread may be writing."""
-    found = path.parent.glob(glob.escape(f".{path.name}.") + "*.tmp")
-    return [each for each in found if each.name[len(path.name) + 2 : -len(".tmp")].isdigit()]
+def _temporary(path: Path) -> Path:
+    # A fixed name, so that left-overs are found without listing the folder, which can hold 100,000 files.
+    return path.with_name(f".{path.name}.tmp")
 
 
 @contextlib.contextmanager
 def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]:
-    """Holds the lock `folder/<what>.lock`; raises UserError where another process keeps it for `patience` seconds.
+    """Holds the lock `folder/<what>.lock`; raises UserError if another process keeps it for `patience` seconds.
 
     A killed `dvc` may leave its stage running for a moment, and without patience a `dvc repro` at once would be
     turned away. The lock goes with the process that holds it, however that ends.
@@ -64,14 +66,15 @@ def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{what}.lock"
     with path.open("a+", encoding="ascii") as file:
-        started = time.monotonic()
+        started, told = time.monotonic(), False
         while not _lock(file):
+            file.seek(0)
+            other = f"another {what} (process {file.read().strip() or 'unknown'})"
             if time.monotonic() - started >= patience:
-                file.seek(0)
-                raise UserError(
-                    f"another {what} (process {file.read().strip() or 'unknown'}) is still writing; "
-                    f"wait for it or stop it, then start again"
-                )
+                raise UserError(f"{other} is still writing; wait for it or stop it, then start again")
+            if not told:
+                print(f"waiting for {other}", file=sys.stderr, flush=True)
+                told = True
             time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
