@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PIPELINE = Path("dvc.yaml")
 
 RAW = Path("data/raw")
 TRAIN = RAW / "train.zip"
@@ -18,8 +19,8 @@ LOOK = Path("data/look.html")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 SUBMISSION = Path("data/submission.csv")
-SUBMISSION_OF = Path("data/submission.json")
 SUBMISSION_GZIP = Path("data/submission.csv.gz")
+SUBMISSIONS = Path("data/submissions.jsonl")
 
 EVALUATION = Path("metrics/evaluate.json")
 SCORES = Path("metrics/scores.csv")
@@ -31,6 +32,7 @@ LEADERBOARD = Path("metrics/leaderboard.json")
 
 WORK = Path(".work")
 DOWNLOAD = WORK / "download"
+UPLOAD = WORK / "submit"
 LOCK = Path("dvc.lock")
 CODE = Path(__file__).parent
 
