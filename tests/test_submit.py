@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -286,14 +287,14 @@ def test_a_submission_or_a_dice_of_another_model_is_refused(project, ran, stale)
     write_models(project, "another model")
     record(project, *ran)
     commit(project)
-    assert f"dvc.lock: {stale} has read another models than train@0 has written" in refused(project)
+    assert f"dvc.lock: {stale} was run with other contents of models than train@0 wrote" in refused(project)
 
 
 def test_predictions_that_encode_has_not_read_are_refused(project):
     (project / "data/predictions/0.parquet").write_bytes(b"other runs")
     record(project, "predict")
     commit(project)
-    assert "encode has read another data/predictions than predict has written" in refused(project)
+    assert "encode was run with other contents of data/predictions than predict wrote" in refused(project)
 
 
 def test_a_file_that_no_stage_has_written_is_refused(project):
@@ -301,7 +302,7 @@ def test_a_file_that_no_stage_has_written_is_refused(project):
     del lock["stages"]["download"]
     YAML(typ="safe").dump(lock, project / LOCK)
     commit(project)
-    assert f"encode has read {SAMPLE}, which no stage has written" in refused(project)
+    assert f"encode depends on {SAMPLE}, which no stage has written" in refused(project)
     del lock["stages"]["predict"]
     YAML(typ="safe").dump(lock, project / LOCK)
     commit(project)
@@ -426,6 +427,23 @@ def test_what_was_sent_stays_in_the_log(project):
     assert error["id"] == sending["id"]
     assert "submission.csv.gz did not end well" in error["error"]
     assert ".work" not in error["error"]
+
+
+def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
+    with Server() as server:
+        server.may_upload.clear()
+        process = subprocess.Popen([sys.executable, "-m", "stages.submit", "--yes"], cwd=project)
+        limit = time.monotonic() + 60
+        while not any(name == "StartSubmissionUpload" for name, _ in server.calls):
+            assert process.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        assert [entry["event"] for entry in log_of(project)] == ["sending"]
+        server.may_upload.set()
+        stage(project, "submit", "--yes")
+    assert [entry["event"] for entry in log_of(project)] == ["sending", "sending", "answer"]
 
 
 def test_a_good_submission_is_said_to_be_one(project):

@@ -42,12 +42,12 @@ def require_connected(stages: Stages, recorded: Stages) -> None:
             # A dependency is an output, a folder of outputs (models), or a file of the repository.
             read = {out: made for out, made in outs.items() if out == path or out.startswith(f"{path}/")}
             if not read and Path(path).parts[0] in ("data", "models", "metrics"):
-                raise UserError(f"{paths.LOCK}: {name} has read {path}, which no stage has written; {_REPRO}")
+                raise UserError(f"{paths.LOCK}: {name} depends on {path}, which no stage has written; {_REPRO}")
             written = {out: made for out, (_, made) in read.items()}
             if read and written.get(path) != md5 and not _is_folder_of(path, md5, written, recorded):
                 producers = sorted({producer for producer, _ in read.values()})
                 raise UserError(
-                    f"{paths.LOCK}: {name} has read another {path} than {some(producers)} has written; {_REPRO}"
+                    f"{paths.LOCK}: {name} was run with other contents of {path} than {some(producers)} wrote; {_REPRO}"
                 )
 
 
