@@ -293,9 +293,11 @@ def test_a_submission_or_a_dice_of_another_model_is_refused(project, ran, stale)
     assert f"dvc.lock: {stale} was run with other contents of models than train@0 wrote" in refused(project)
 
 
-def test_predictions_that_encode_has_not_read_are_refused(project):
+@pytest.mark.parametrize("on_disk", [b"other runs", b"runs"])
+def test_predictions_that_encode_has_not_read_are_refused(project, on_disk):
     (project / "data/predictions/0.parquet").write_bytes(b"other runs")
     record(project, "predict")
+    (project / "data/predictions/0.parquet").write_bytes(on_disk)
     commit(project)
     assert "encode was run with other contents of data/predictions than predict wrote" in refused(project)
 

@@ -36,16 +36,20 @@ def require_connected(stages: Stages, recorded: Stages) -> None:
 
     `recorded` is all of dvc.lock.
     """
-    outs = {path: (name, md5) for name, stage in stages.items() for path, md5 in stage.outs.items()}
+    outs = {path: md5 for stage in stages.values() for path, md5 in stage.outs.items()}
     for name, stage in stages.items():
         for path, md5 in stage.deps.items():
             # A dependency is an output, a folder of outputs (models), or a file of the repository.
-            read = {out: made for out, made in outs.items() if out == path or out.startswith(f"{path}/")}
-            if not read and Path(path).parts[0] in ("data", "models", "metrics"):
+            if path in outs:
+                same = outs[path] == md5
+            elif inside := _inside(path, outs):
+                same = _is_folder_of(path, md5, inside, recorded)
+            elif Path(path).parts[0] in ("data", "models", "metrics"):
                 raise UserError(f"{paths.LOCK}: {name} depends on {path}, which no stage has written; {_REPRO}")
-            written = {out: made for out, (_, made) in read.items()}
-            if read and written.get(path) != md5 and not _is_folder_of(path, md5, written, recorded):
-                producers = sorted({producer for producer, _ in read.values()})
+            else:
+                continue
+            if not same:
+                producers = [each for each, other in stages.items() if path in other.outs or _inside(path, other.outs)]
                 raise UserError(
                     f"{paths.LOCK}: {name} was run with other contents of {path} than {some(producers)} wrote; {_REPRO}"
                 )
@@ -105,9 +109,8 @@ def _require(recorded: Stages, names: list[str]) -> None:
         raise UserError(f"{paths.LOCK} does not record {some(missing)}; {_REPRO}")
 
 
-def _is_folder_of(path: str, md5: str, written: dict[str, str], recorded: Stages) -> bool:
+def _is_folder_of(path: str, md5: str, files: dict[str, str], recorded: Stages) -> bool:
     """Returns whether a folder of that MD5 has these files and, beyond them, at most those of earlier runs."""
-    files = _inside(path, written)
     if md5 == lockfile.md5_of_folder(files):
         return True
     # A fold that is no longer in train.folds leaves its model in the folder, and its stage in dvc.lock.
@@ -117,6 +120,7 @@ def _is_folder_of(path: str, md5: str, written: dict[str, str], recorded: Stages
 
 
 def _inside(folder: str, files: dict[str, str]) -> dict[str, str]:
+    """Returns those of the files that are in the folder, by their paths relative to it."""
     return {name.removeprefix(f"{folder}/"): md5 for name, md5 in files.items() if name.startswith(f"{folder}/")}
 
 
