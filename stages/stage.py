@@ -69,8 +69,8 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def _require_root() -> None:
-    if not paths.DVC.exists():
-        raise UserError(f"{paths.DVC} is not in this folder; first `cd {Path(__file__).resolve().parent.parent}`")
+    if not paths.PIPELINE.exists():
+        raise UserError(f"{paths.PIPELINE} is not in this folder; first `cd {Path(__file__).resolve().parent.parent}`")
 
 
 def _fail(name: str, message: str) -> None:

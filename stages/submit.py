@@ -1,44 +1,117 @@
 """data/submission.csv.gz to Kaggle, once it is checked and its commit is known: `python -m stages.submit`."""
 
-import argparse
+import contextlib
+import hashlib
 import json
+import shutil
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-import yaml
-
-from carvana import kaggle, paths, provenance, submission
-from carvana.errors import UserError
+from carvana import kaggle, lineage, lockfile, paths, provenance, submission, submission_log
+from carvana.errors import UserError, first_line
 from carvana.provenance import Origin
-from carvana.work import write_json
-from stages.stage import run
+from stages.stage import command_line, run
+
+_ROLES = ("test", "validation")
+_EVALUATE = "`dvc repro -f -s evaluate` makes it"
 
 
 def main(words: str, sure: bool) -> None:
-    provenance.require_result(paths.LOCK, "encode", [paths.SUBMISSION, paths.SUBMISSION_GZIP])
+    # The copy is checked and the copy is sent, whatever becomes of the original in between.
+    with copy_of(paths.SUBMISSION_GZIP) as packed:
+        origin, params = trace(packed)
+        rows, empty = check(packed)
+        dice = read_dice(paths.EVALUATION)
+        message = describe(words, origin, dice)
+        print(f"{paths.SUBMISSION_GZIP}: {rows} rows, {empty} of them without a car\nmessage: {message}")
+        if not sure:
+            ask()
+        content = {
+            "dice": dice,
+            "dvc_lock_sha256": origin.lock,
+            "file": {"md5": lockfile.md5_of(packed), "name": str(paths.SUBMISSION_GZIP), "sha256": sha256_of(packed)},
+            "message": message,
+            "origin": {"commit": origin.commit, "name": origin.name},
+            "params": params,
+            "rows": rows,
+        }
+        send(packed, message, content)
+
+
+@contextlib.contextmanager
+def copy_of(file: Path) -> Iterator[Path]:
+    """A copy of a file under the same name, for as long as the context lasts. A link would change with the file."""
+    shutil.rmtree(paths.UPLOAD, ignore_errors=True)
+    paths.UPLOAD.mkdir(parents=True)
+    try:
+        try:
+            copy = Path(shutil.copyfile(file, paths.UPLOAD / file.name))
+        except FileNotFoundError:
+            raise UserError(f"{file} is missing; `dvc repro` makes it") from None
+        yield copy
+    finally:
+        shutil.rmtree(paths.UPLOAD, ignore_errors=True)
+
+
+def trace(packed: Path) -> tuple[Origin, dict[str, Any]]:
+    """Returns the commit that the submission comes from, and that commit's parameters.
+
+    Raises UserError unless submission, Dice and parameters are those of the same models; `packed` is the copy.
+    """
     origin = provenance.find(paths.LOCK)
-    rows, empty = submission.check(paths.SUBMISSION, paths.SAMPLE_SUBMISSION)
-    dice = read_dice()
-    message = describe(words, origin, dice)
-    content = {
-        "dice": dice,
-        "dvc_lock_sha256": origin.lock,
-        "message": message,
-        "origin": {key: value for key, value in asdict(origin).items() if key != "lock"},
-        "params": yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
-        "rows": rows,
-    }
-    write_json(paths.SUBMISSION_OF, content | {"kaggle": "not submitted"})
-    print(f"{paths.SUBMISSION_GZIP}: {rows} rows, {empty} of them without a car\nmessage: {message}")
-    if not sure:
-        ask()
-    answer = kaggle.submit(paths.SUBMISSION_GZIP, message)
-    write_json(paths.SUBMISSION_OF, content | {"kaggle": answer})
-    print(f"{answer}. The score will stand on {kaggle.PAGE}/submissions")
+    params = provenance.read_yaml(origin.commit, paths.PARAMS)
+    defined = set(provenance.read_yaml(origin.commit, paths.PIPELINE).get("stages") or {})
+    recorded = lockfile.read(paths.LOCK)
+    stages = lineage.current(recorded, defined)
+    lineage.require_connected(stages, recorded)
+    lineage.require_params(stages, params, origin.commit)
+    lineage.require_same_params(read_params(), params, origin.commit)
+    lineage.require_file(stages, "encode", paths.SUBMISSION)
+    lineage.require_file(stages, "encode", paths.SUBMISSION_GZIP, packed)
+    lineage.require_file(stages, "evaluate", paths.EVALUATION)
+    provenance.require_committed(origin.commit, paths.EVALUATION)
+    lineage.require_models(stages)
+    return origin, params
+
+
+def read_params() -> dict[str, Any]:
+    try:
+        text = paths.PARAMS.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{paths.PARAMS} cannot be read ({error}); run this from the repository's root") from error
+    return provenance.parse_yaml(text, str(paths.PARAMS))
+
+
+def check(packed: Path) -> tuple[int, int]:
+    """Returns the number of rows and of empty masks in the copy. Raises UserError that names the original."""
+    try:
+        return submission.check(packed, paths.SAMPLE_SUBMISSION)
+    except UserError as error:
+        raise UserError(str(error).replace(str(packed), str(paths.SUBMISSION_GZIP))) from error
+
+
+def read_dice(path: Path) -> dict[str, float]:
+    """Returns the mean Dice on unseen cars, 0 to 1, by role. Raises UserError if the file does not have it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({first_line(error)}); {_EVALUATE}") from error
+    scores = {role: content[role] for role in _ROLES if role in content} if isinstance(content, dict) else {}
+    if not scores:
+        raise UserError(f"{path} has no scores of {' or '.join(_ROLES)} cars; {_EVALUATE}")
+    dice = {role: each.get("dice") if isinstance(each, dict) else None for role, each in scores.items()}
+    for role, value in dice.items():
+        # Python takes JSON's true for an int, and reads NaN as a float.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise UserError(f"{path}: {role}.dice must be a number from 0 to 1 (got {value!r}); {_EVALUATE}")
+    return dice
 
 
 def describe(words: str, origin: Origin, dice: dict[str, float]) -> str:
-    """What Kaggle shows beside the score: the words, the experiment, its Dice, and what it can be found by."""
+    """Returns what Kaggle shows beside the score: the words, the experiment, its Dice, and what it can be found by."""
     scores = [f"{role} {value:.5f}" for role, value in sorted(dice.items())]
     parts = [
         words,
@@ -48,15 +121,6 @@ def describe(words: str, origin: Origin, dice: dict[str, float]) -> str:
         f"dvc.lock {origin.lock[:12]}",
     ]
     return " · ".join(filter(None, parts))
-
-
-def read_dice() -> dict[str, float]:
-    """Mean Dice on unseen cars, by role."""
-    try:
-        evaluation = json.loads(paths.EVALUATION.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{paths.EVALUATION} is missing; `dvc repro evaluate` makes it") from None
-    return {role: scores["dice"] for role, scores in evaluation.items() if "dice" in scores}
 
 
 def ask() -> None:
@@ -71,8 +135,39 @@ def ask() -> None:
         raise UserError("not submitted")
 
 
+def send(packed: Path, message: str, content: dict[str, Any]) -> None:
+    """Uploads the copy. Logs that it is about to be sent, then what came of it; if stopped in between, only the first.
+
+    Both lines have the same `id`.
+    """
+    started = now()
+    submission_log.append(paths.SUBMISSIONS, content | {"event": "sending", "id": started, "time": started})
+    try:
+        answer = kaggle.submit(packed, message)
+    except UserError as error:
+        # What Kaggle says matters more than that the log cannot be written.
+        with contextlib.suppress(UserError):
+            submission_log.append(
+                paths.SUBMISSIONS, {"error": str(error), "event": "error", "id": started, "time": now()}
+            )
+        raise
+    # Said before it is logged, because a full disk must not hide that it was sent.
+    print(f"{answer}. The score will stand on {kaggle.PAGE}/submissions", flush=True)
+    submission_log.append(paths.SUBMISSIONS, {"event": "answer", "id": started, "kaggle": answer, "time": now()})
+
+
+def now() -> str:
+    """Returns the time in UTC as ISO 8601, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line("submit", __doc__)
     parser.add_argument("--message", default="", help="words to put before the experiment's name and its Dice")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     arguments = parser.parse_args()

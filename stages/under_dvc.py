@@ -89,7 +89,7 @@ def stage() -> str:
 
 
 def _inputs() -> _Inputs:
-    definition = _read(paths.DVC)["stages"][stage().split("@", 1)[0]]
+    definition = _read(paths.PIPELINE)["stages"][stage().split("@", 1)[0]]
     params = _read(paths.PARAMS)
     code = [path for path in definition.get("deps", []) if path.startswith(_CODE)]
     return _Inputs(

@@ -33,6 +33,8 @@ class Server(ThreadingHTTPServer):
         self.authorizations = set()
         self.uploads = []
         self.upload_status = 200
+        self.may_upload = threading.Event()  # until it is set, an upload waits
+        self.may_upload.set()
         self.forgets_submissions = False
         # The port is given, so that tests in other processes wait for their turn.
         self.turn = (Path(tempfile.gettempdir()) / f"port-{PORT}.lock").open("a")
@@ -79,6 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def StartSubmissionUpload(self, _):
+        self.server.may_upload.wait()
         self.answer(
             200, {"token": "token of the upload", "createUrl": f"http://localhost:{PORT}/upload?signature=secret"}
         )

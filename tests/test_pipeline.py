@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, wait_for_an_epoch
+from conftest import ROOT, stage, wait_for_an_epoch
+from kaggle_server import Server
 
 TINY = {
     "demo": {"train_cars": 4, "test_cars": 1},
@@ -295,3 +296,23 @@ def test_experiments_and_plots_are_shown(clone):
     shown = re.findall(r"<p>metrics/pictures/(.*?)</p>", page)
     assert shown == pictures
     shutil.rmtree(clone.folder / "plots")
+
+
+def test_a_submission_is_that_of_its_experiment(clone, monkeypatch):
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "good")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    clone.dvc("exp", "run", "--name", "half", "-S", "train.epochs=1", "evaluate")
+    message = stage(clone.folder, "submit", "--yes", status=1)
+    assert "predict was run with other contents of models than train@0 wrote" in message
+    clone.dvc("exp", "run", "--name", "whole")
+    dice = clone.read("metrics/evaluate.json")["test"]["dice"]
+    with Server() as server:
+        stage(clone.folder, "submit", "--yes")
+    (upload,) = server.uploads
+    assert upload["data"] == (clone.folder / "data/submission.csv.gz").read_bytes()
+    assert upload["description"].startswith(f"whole · Dice test {dice:.5f}, ")
+    sending, _ = map(json.loads, (clone.folder / "data/submissions.jsonl").read_text(encoding="ascii").splitlines())
+    assert sending["params"]["train"]["epochs"] == 1
+    clone.git("restore", ".")
+    clone.dvc("checkout")

@@ -51,17 +51,17 @@ def download(names: list[str], folder: Path) -> list[Path]:
 
 
 def submit(file: Path, message: str) -> str:
-    """Uploads a submission and gives what Kaggle says to it. Raises UserError unless Kaggle lists it afterwards."""
+    """Uploads a submission and returns what Kaggle says. Raises UserError unless Kaggle lists it afterwards."""
     client = _client()
     # Not again and again: an upload that seems to have failed may have been counted.
     with _explained("the upload"), _speechless():
         answer = client.competition_submit(str(file), message, COMPETITION, quiet=not sys.stderr.isatty())
     # The client's own command says so and exits with 0.
     if answer.message == client.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE:
-        raise UserError(f"the upload of {file} did not end well; nothing was submitted, so try again")
+        raise UserError(f"the upload of {file.name} did not end well; nothing was submitted, so try again")
     listed = _patiently("the list of submissions", lambda: client.competition_submissions(COMPETITION))
     if answer.ref not in [each.ref for each in listed or []]:
-        raise UserError(f"Kaggle took {file} ({answer.message}) but does not list it; look at {PAGE}/submissions")
+        raise UserError(f"Kaggle took {file.name} ({answer.message}) but does not list it; look at {PAGE}/submissions")
     return answer.message
 
 

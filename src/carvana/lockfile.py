@@ -36,15 +36,24 @@ def read(path: Path) -> dict[str, Recorded]:
 
 
 def md5_of(path: Path) -> str:
-    """Returns the MD5 that DVC records of a file, or of a folder (`<md5>.dir`).
+    """Returns the MD5 that DVC records of a file, or of a folder (`<md5>.dir`)."""
+    if path.is_dir():
+        return md5_of_folder(md5s_in(path))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
-    A folder's is the MD5 of a JSON list of its files' MD5s and relative paths, sorted by path.
+
+def md5s_in(folder: Path) -> dict[str, str]:
+    """Returns the MD5 of every file in a folder and its subfolders, by its path relative to the folder."""
+    return {file.relative_to(folder).as_posix(): md5_of(file) for file in folder.rglob("*") if file.is_file()}
+
+
+def md5_of_folder(files: dict[str, str]) -> str:
+    """Returns the MD5 that DVC records of a folder with these files: relative paths and their MD5s.
+
+    It is the MD5 of a JSON list of the files' MD5s and relative paths, sorted by path.
     """
-    if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-    content = [{"md5": md5_of(file), "relpath": name} for name, file in files]
+    content = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
     return f"{md5_of_bytes(json.dumps(content, sort_keys=True).encode())}.dir"
 
 

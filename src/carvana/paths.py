@@ -3,7 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-DVC = Path("dvc.yaml")
+PIPELINE = Path("dvc.yaml")
 
 RAW = Path("data/raw")
 TRAIN = RAW / "train.zip"
@@ -19,8 +19,8 @@ LOOK = Path("data/look.html")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 SUBMISSION = Path("data/submission.csv")
-SUBMISSION_OF = Path("data/submission.json")
 SUBMISSION_GZIP = Path("data/submission.csv.gz")
+SUBMISSIONS = Path("data/submissions.jsonl")
 
 EVALUATION = Path("metrics/evaluate.json")
 SCORES = Path("metrics/scores.csv")
@@ -32,6 +32,7 @@ LEADERBOARD = Path("metrics/leaderboard.json")
 
 WORK = Path(".work")
 PREDICTED = WORK / "predict"
+UPLOAD = WORK / "submit"
 LOCK = Path("dvc.lock")
 DVC_LOCK = Path(".dvc/tmp/rwlock")
 CODE = Path(__file__).parent

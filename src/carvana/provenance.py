@@ -1,13 +1,14 @@
-"""Which commit and which experiment a submission comes from."""
+"""Which commit and which experiment a submission comes from, and what that commit holds."""
 
 import hashlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import yaml
+from ruamel.yaml import YAML, YAMLError
 
-from carvana.errors import UserError
+from carvana.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -20,23 +21,20 @@ class Origin:
 
 
 def find(lock: Path) -> Origin:
-    """The commit that `lock` stands in: HEAD, or an experiment of DVC.
+    """Returns the commit that has `lock` as it is now: HEAD, or an experiment of DVC.
 
-    dvc.lock names the bytes of all data, the code and the parameters, so that who has the commit has all of them.
-    Raises UserError where no commit has it.
+    Raises UserError if no commit has it, or if git fails.
     """
     if not lock.exists():
         raise UserError(f"{lock} is missing; `dvc repro` makes it")
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    now = _git("hash-object", str(lock))
-    if _blob("HEAD", lock) == now:
+    if _has("HEAD", lock):
         return Origin(_git("rev-parse", "HEAD"), _git("rev-parse", "--abbrev-ref", "HEAD"), digest)
     # DVC keeps experiments as refs/exps/<the commit that they began at, in two parts>/<name>.
-    for line in _git("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps").split(
-        "\n"
-    ):
+    experiments = _git("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps")
+    for line in experiments.splitlines():
         commit, _, reference = line.partition(" ")
-        if commit and reference.count("/") == 4 and _blob(commit, lock) == now:
+        if reference.count("/") == 4 and _has(commit, lock):
             return Origin(commit, reference.rsplit("/", 1)[-1], digest)
     raise UserError(
         f"no commit and no experiment has this {lock}, so that nobody could find again what made the submission: "
@@ -44,27 +42,64 @@ def find(lock: Path) -> Origin:
     )
 
 
-def require_result(lock: Path, stage: str, files: list[Path]) -> None:
-    """Raises UserError unless the files are what `lock` has as a stage's outputs."""
-    outputs = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].get(stage, {}).get("outs", [])
-    known = {output["path"]: output["md5"] for output in outputs}
-    for path in files:
-        if not path.exists():
-            raise UserError(f"{path} is missing; `dvc repro` makes it")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if known.get(path.as_posix()) != digest:
-            raise UserError(f"{path} is not what {lock} has; `dvc repro` brings them together")
+def require_committed(commit: str, path: Path) -> None:
+    """Raises UserError unless a file is the one that the commit has."""
+    if not _has(commit, path):
+        raise UserError(
+            f"{path} is not the one in commit {commit[:12]}, which has this dvc.lock; commit both together "
+            "(`git add -A && git commit`)"
+        )
 
 
-def _blob(commit: str, path: Path) -> str:
-    return _git("rev-parse", "--verify", "--quiet", f"{commit}:./{path.as_posix()}")
+def read_yaml(commit: str, path: Path) -> dict[str, Any]:
+    """Returns the content of a YAML file as the commit has it, parsed as DVC does."""
+    where = f"{path} of commit {commit[:12]}"
+    if _blob(commit, path) is None:
+        raise UserError(f"{where} is missing; commit it together with dvc.lock (`git add -A && git commit`)")
+    return parse_yaml(_git("show", f"{commit}:./{path.as_posix()}"), where)
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Returns the mapping that a YAML text is. Raises UserError if it is something else; `where` names it."""
+    try:
+        content = YAML(typ="safe").load(text)
+    except (YAMLError, ValueError) as error:
+        raise UserError(f"{where} is not YAML: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{where} is not a YAML mapping of keys to values")
+    return content
+
+
+def _has(commit: str, path: Path) -> bool:
+    blob = _blob(commit, path)
+    return blob is not None and path.exists() and blob == _git("hash-object", path.as_posix())
+
+
+def _blob(commit: str, path: Path) -> str | None:
+    """The hash of a file as the commit has it; None if it does not have it, or if HEAD has no commit yet."""
+    result = _run("rev-parse", "--verify", "--quiet", f"{commit}:./{path.as_posix()}")
+    # With --quiet, git exits with 1 and says nothing if there is no such file.
+    if result.returncode == 1 and not result.stderr.strip():
+        return None
+    return _output(result)
 
 
 def _git(*arguments: str) -> str:
-    """What git prints; nothing where it fails."""
+    return _output(_run(*arguments))
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", *arguments]
     try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
     except FileNotFoundError:
         raise UserError("git is not installed; a submission is traced to its commit by it") from None
+
+
+def _output(result: subprocess.CompletedProcess[str]) -> str:
+    if result.returncode:
+        reason = (result.stderr.strip() or f"exit status {result.returncode}").splitlines()[0]
+        raise UserError(
+            f"git failed ({reason}), so the submission cannot be traced to its commit; `git status` says more"
+        )
     return result.stdout.strip()

@@ -1,0 +1,35 @@
+"""The record of what was sent to Kaggle: a file of JSON lines that only grows."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from carvana.errors import UserError
+
+
+def append(path: Path, entry: dict[str, Any]) -> None:
+    """Appends an entry as one line, and returns once it is on the disk. Earlier lines stay as they are.
+
+    Raises UserError if the file cannot be written.
+    """
+    line = json.dumps(entry, sort_keys=True) + "\n"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            _write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UserError(f"{path}, the record of submissions, cannot be written ({error.strerror})") from error
+
+
+def _write(descriptor: int, line: bytes) -> None:
+    size = os.fstat(descriptor).st_size
+    # A crash or a full disk can leave a last line without a line break.
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    if os.write(descriptor, line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(descriptor)
