@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from carvana import lockfile
@@ -43,14 +41,3 @@ def test_a_file_that_dvc_did_not_write_is_named(lock, text):
     lock.unlink()
     with pytest.raises(UserError, match=r"dvc\.lock is missing"):
         lockfile.read(lock)
-
-
-def test_outputs_are_recorded_if_they_are_the_bytes_that_the_lock_names(lock, tmp_path):
-    (tmp_path / "models").mkdir()
-    output = Path("models/fold-0.csv")
-    assert not lockfile.has_recorded(lock, "train@0", [output]), "it is not there"
-    output.write_bytes(b"hello world")
-    assert lockfile.has_recorded(lock, "train@0", [output])
-    assert not lockfile.has_recorded(lock, "train@1", [output])
-    output.write_bytes(b"hello World")
-    assert not lockfile.has_recorded(lock, "train@0", [output])

@@ -258,7 +258,8 @@ def test_code_changed_while_a_stage_runs_is_not_recorded_with_its_result(clone):
     assert process.returncode != 0
     assert "src/carvana/losses.py changed while train@0 ran" in output
     clone.git("restore", ".")
-    clone.dvc("checkout")
+    # The new model is on the disk, and in no cache.
+    clone.dvc("checkout", "--force")
 
 
 def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
@@ -270,6 +271,7 @@ def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
     assert clone.outputs() == before
 
 
+@pytest.mark.slow
 def test_an_experiment_in_a_copy_runs_the_copys_code(clone):
     """The library tells where it lies: an editable install, say, would run the workspace's and not the copy's."""
     module = clone.folder / "src/carvana/evaluation.py"
@@ -298,6 +300,7 @@ def test_experiments_and_plots_are_shown(clone):
     shutil.rmtree(clone.folder / "plots")
 
 
+@pytest.mark.slow
 def test_a_submission_is_that_of_its_experiment(clone, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
     monkeypatch.setenv("KAGGLE_API_TOKEN", "good")

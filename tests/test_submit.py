@@ -113,6 +113,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "localhost")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     folder = make_project(tmp_path / "project")
+    (folder / "dvc.yaml").unlink()
     for name in ("dvc.yaml", ".gitignore"):
         shutil.copyfile(ROOT / name, folder / name)
     set_params(folder, train_seed=42)

@@ -81,6 +81,7 @@ def test_two_processes_train_as_one(projects, batch_norm):
     assert np.allclose(weights, other_weights, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_started_again_and_training_goes_on(projects):
     whole = projects("whole", train_epochs=30, runtime_processes=2, **PLAIN)
     stage(whole, "train", "0")
@@ -104,6 +105,7 @@ def test_the_processes_end_with_the_stage(projects):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_two_machines_share_a_training_and_the_first_alone_writes(projects):
     """Two folders, one process each, that meet at a port: what two machines do."""
     one = projects("one", train_epochs=4, **PLAIN)

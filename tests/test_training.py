@@ -196,9 +196,8 @@ def test_a_fingerprint_changes_with_parameters_and_code(tmp_path):
 
 def test_the_latest_three_trainings_are_kept(tmp_path):
     for number in range(5):
-        path = resume.file_in(tmp_path, str(number))
-        path.write_bytes(b"x")
-        os.utime(path.parent, (number, number))
+        folder = resume.subfolder(tmp_path, str(number))
+        os.utime(folder, (number, number))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["2", "3", "4"]
 
 
