@@ -51,7 +51,8 @@ class Clone:
 
     def start(self, *words: str) -> subprocess.Popen:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+        # Unlike bash, sh does not replace itself by its only command.
+        environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "SHELL": "/bin/sh"}
         command = [sys.executable, "-m", "dvc", *words]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)

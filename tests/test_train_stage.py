@@ -1,5 +1,6 @@
 """Training that is killed, and training in several processes: as stages, in folders of their own."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import copy_project, make_project, set_params, stage, wait_for_an_epoch
+import torch
+import yaml
+from conftest import ROOT, copy_project, make_project, read_params, set_params, stage, wait_for_an_epoch
 
-from carvana import history
+from carvana import device, history, resume
 from carvana.checkpoint import load
 
 COMMAND = [sys.executable, "-m", "stages.train", "0"]
@@ -122,6 +125,45 @@ def test_two_machines_share_a_training_and_the_first_alone_writes(projects):
     assert np.allclose(outcome(one)[0], outcome(machines[0])[0], rtol=1e-3)
     assert not (machines[1] / "models").exists()
     assert not list(machines[1].glob(".work/train-0/**/*"))
+
+
+def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects, monkeypatch):
+    """What lies in .work must not be taken for a training with other pretrained weights of the same path."""
+    folder = projects("project")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(ROOT)
+    from stages import train  # noqa: PLC0415 - it is a package of the repository, not of the environment
+
+    settings = read_params(train_encoder_weights="weights.pth", train_precision="auto")
+    examples = train.read_examples(0, (64, 64))
+
+    def name(kind="cpu"):
+        return train.fingerprint(examples, settings, torch.device(kind))
+
+    Path("weights.pth").write_bytes(b"one")
+    names = [name(), name("mps")]
+    Path("weights.pth").write_bytes(b"two")
+    names.append(name())
+    monkeypatch.setattr(resume, "version", lambda package: f"{package} of tomorrow")
+    names.append(name())
+    monkeypatch.setattr(device, "has_bfloat16", lambda _: True)
+    names.append(name())
+    assert len(set(names)) == len(names)
+    assert name() == name()
+
+
+def test_a_training_that_dvc_has_recorded_is_done_again_if_asked_for(projects):
+    folder = projects("project")
+    stage(folder, "train", "0")
+    before, (state,) = files(folder), folder.glob(".work/train-0/*/epoch.pt")
+    first = state.stat().st_mtime_ns
+    stage(folder, "train", "0")
+    assert state.stat().st_mtime_ns == first, "nothing records it: its dvc was killed"
+    outs = [{"path": f"models/{name}", "md5": hashlib.md5(data).hexdigest()} for name, data in before.items()]
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {"train@0": {"outs": outs}}}), encoding="utf-8")
+    stage(folder, "train", "0")
+    assert state.stat().st_mtime_ns > first
+    assert files(folder) == before
 
 
 def test_a_missing_compiler_is_said(projects, tmp_path):

@@ -1,0 +1,50 @@
+"""What `make` says on a machine that lacks something."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+TOOLS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def make(folder, *arguments, **environment):
+    command = ["make", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_a_folder_that_is_no_clone_is_told_so(folder):
+    done = make(folder, "-o", "install", "submission", PATH=TOOLS)
+    assert done.returncode
+    assert "error: DVC needs git: clone the repository, or run `git init`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_old_python_is_told_what_to_do(folder):
+    text = (folder / "Makefile").read_text(encoding="utf-8")
+    assert "sys.version_info < (3, 11)" in text
+    (folder / "Makefile").write_text(text.replace("(3, 11) and", "(9, 9) and"), encoding="utf-8")
+    done = make(folder, "install")
+    assert done.returncode
+    assert "Python 3.11 or newer is needed; make PYTHON=python3.12" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_machine_without_network_is_told_what_to_do(folder):
+    done = make(folder, "install", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_EXTRA_INDEX_URL="", PIP_RETRIES="0")
+    assert done.returncode
+    assert "error: the packages above could not be installed; is the network there?" in done.stderr
+    assert not (folder / ".venv/bin/.installed").exists()
