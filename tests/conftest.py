@@ -164,8 +164,8 @@ def set_params(folder, **changes):
     """Writes the committed parameters, tiny, with some keys changed."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tiny = {"train_size": 64, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
-    # `auto` differs by machine.
-    tiny["train_precision"] = "float32"
+    # `auto` differs by machine; tests/test_pipeline.py has it.
+    tiny |= {"train_precision": "float32", "runtime_engine": "torch"}
     for key, value in (tiny | changes).items():
         section, _, name = key.partition("_")
         content[section][name] = value

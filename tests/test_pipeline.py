@@ -137,6 +137,7 @@ def test_sizes_are_experiments_of_their_own_and_the_way_back_is_a_cache_hit(clon
     clone.git("restore", ".")
 
 
+@pytest.mark.slow
 def test_more_folds_reuse_those_that_are_there_and_are_scored_out_of_fold(clone):
     before = clone.read("metrics/evaluate.json")
     output = clone.dvc("exp", "run", "-S", "train.folds=[0,1]")

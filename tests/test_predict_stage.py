@@ -43,7 +43,7 @@ def _ready(tmp_path_factory):
 @pytest.fixture
 def projects(_ready, tmp_path):
     """Makes a copy of the project, with the given parameters."""
-    return lambda name, **changes: copy_project(_ready, tmp_path / name, runtime_engine="torch", **changes)
+    return lambda name, **changes: copy_project(_ready, tmp_path / name, **changes)
 
 
 def start(folder):
@@ -121,7 +121,7 @@ def test_a_damaged_photo_is_named_the_others_are_kept_and_it_can_be_skipped(proj
     before = made(folder)
     assert len(before) == CARS - 1
     assert not (folder / "data/predictions").exists()
-    set_params(folder, runtime_engine="torch", predict_on_bad_image="skip")
+    set_params(folder, predict_on_bad_image="skip")
     stage(folder, "predict")
     assert len(predictions(folder)) == CARS
     assert made(folder) == before, "kept as they were"
@@ -140,7 +140,7 @@ def test_a_repaired_zip_replaces_the_empty_mask_of_a_damaged_photo(projects):
     assert not others
     path.write_bytes(whole)
     for on_bad_image in ("skip", "fail"):
-        set_params(folder, runtime_engine="torch", predict_on_bad_image=on_bad_image)
+        set_params(folder, predict_on_bad_image=on_bad_image)
         stage(folder, "predict")
         assert predictions(folder)[number] != empty
         assert runs_in(folder / "data/predictions" / number)
