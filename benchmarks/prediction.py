@@ -30,11 +30,16 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import device, engines, params, paths, rle, shards, submission  # noqa: E402
-from carvana.archive import Archive  # noqa: E402
-from carvana.fullsize import runs_of_logits  # noqa: E402
-from carvana.photos import HEIGHT, WIDTH, decode_photo  # noqa: E402
-from carvana.predict import Ensemble, Settings, predict  # noqa: E402
+from carvana import params, paths  # noqa: E402
+from carvana.competition import HEIGHT, WIDTH  # noqa: E402
+from carvana.data.archive import Archive  # noqa: E402
+from carvana.data.photos import decode_photo  # noqa: E402
+from carvana.kaggle import submission  # noqa: E402
+from carvana.masks import rle, shards  # noqa: E402
+from carvana.masks.fullsize import runs_of_logits  # noqa: E402
+from carvana.networks import device  # noqa: E402
+from carvana.prediction import engines  # noqa: E402
+from carvana.prediction.inference import Ensemble, Settings, predict  # noqa: E402
 
 ROUNDS, WARM = 3, 8
 STEPS = ("decode", "network", "runs", "text")

@@ -20,9 +20,13 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import cache, device, distributed, models, params, progress, shards, training  # noqa: E402
-from carvana.augment import Augmentation  # noqa: E402
+from carvana import params  # noqa: E402
+from carvana.data import cache  # noqa: E402
+from carvana.masks import shards  # noqa: E402
+from carvana.networks import device, distributed, models  # noqa: E402
 from carvana.params import Augment, Train  # noqa: E402
+from carvana.training import loop, state  # noqa: E402
+from carvana.training.augment import Augmentation  # noqa: E402
 
 ROUNDS, STEPS, PHOTOS = 3, 6, 64
 EVERYTHING = {"flip": 0.5, "rotation": 10.0, "shift": 0.05, "scale": 0.1}
@@ -47,7 +51,7 @@ def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[floa
     for step in range(STEPS):
         rows = batch(step, settings)
         started = time.perf_counter()
-        photos, masks = training.read_batch(examples, rows, on)
+        photos, masks = loop.read_batch(examples, rows, on)
         # As a batch that was stacked channels first.
         photos = photos.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
         loss = functional.binary_cross_entropy_with_logits(model(photos), masks.float() / 255)
@@ -62,15 +66,15 @@ def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[floa
 def ours(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
     """Seconds of each step of the project, by one process or by all that torchrun started."""
     device.prepare(on)
-    state = progress.begin(settings, on)
-    forward = distributed.wrap(state.model)
+    progress = state.begin(settings, on)
+    forward = distributed.wrap(progress.model)
     nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
     seconds = []
     for step in range(STEPS):
         rows = batch(step, settings)
         changes = Augmentation.draw(len(rows), examples.size, nothing, torch.Generator())
         started = time.perf_counter()
-        training.take_step(state, forward, examples, rows, changes, settings).sum().item()
+        loop.take_step(progress, forward, examples, rows, changes, settings).sum().item()
         seconds.append(time.perf_counter() - started)
     return seconds
 
@@ -82,7 +86,7 @@ def inputs(examples: cache.Cache, settings: Train, on: torch.device) -> list[flo
         rows = batch(step, settings)
         started = time.perf_counter()
         changes = Augmentation.draw(len(rows), examples.size, Augment(**EVERYTHING), torch.Generator())
-        photos, _ = changes.apply(*training.read_batch(examples, rows, on))
+        photos, _ = changes.apply(*loop.read_batch(examples, rows, on))
         photos.sum().item()
         seconds.append(time.perf_counter() - started)
     return seconds

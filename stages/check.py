@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from carvana import paths, submission
+from carvana import paths
+from carvana.kaggle import submission
 from stages.stage import command_line, run
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carvana import cutout, cutout_files, engines, params, paths, photo_files, photo_pixels, resume
-from carvana.cutout_files import Job
+from carvana import files, params, paths
+from carvana.cutouts import cutout, outputs, photo_files, photo_pixels
+from carvana.cutouts.outputs import Job
+from carvana.cutouts.photo_pixels import Pixels
+from carvana.cutouts.turns import Turns
 from carvana.errors import UserError, some
-from carvana.photo_pixels import Pixels
-from carvana.predict import Ensemble, Settings
-from carvana.turns import Turns
+from carvana.prediction import engines
+from carvana.prediction.inference import Ensemble, Settings
 from stages.stage import command_line, run
 
 # Measured peaks: 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
@@ -43,13 +45,13 @@ def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool
     how, models = Settings.of(settings), [paths.model(fold) for fold in settings.train.folds]
     behind = cutout.read_background(background)
     with photo_files.opened(sources, out) as found, engines.one_core_a_thread():
-        jobs = cutout_files.plan(found.photos, out, f".{kind}", masks)
+        jobs = outputs.plan(found.photos, out, f".{kind}", masks)
         read = [*sources, Path(background), *(photo.path for photo in found.photos if photo.path)]
-        cutout_files.refuse_to_overwrite(jobs, read)
+        outputs.refuse_to_overwrite(jobs, read)
         ensemble = Ensemble.load(models)
         options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks}
-        since = cutout_files.begin(out, options | {"models": [resume.digest(path) for path in models]}, jobs)
-        todo = [job for job in jobs if not cutout_files.is_done(job, since)]
+        since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
+        todo = [job for job in jobs if not outputs.is_done(job, since)]
         outcomes = in_threads(worker(ensemble, how, behind, BYTES_A_PIXEL[kind]), todo, len(jobs), how) if todo else []
     report(out, len(jobs) - len(todo), outcomes, found.skipped)
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from carvana import demo, params, paths, sources
+from carvana import demo, params, paths
+from carvana.kaggle import sources
 from stages.stage import command_line, run
 
 

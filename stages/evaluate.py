@@ -2,13 +2,17 @@
 
 from dataclasses import fields
 
-from carvana import cache, checkpoint, device, evaluation, history, models, params, paths, report, split, tables
-from carvana.archive import car_of
+from carvana import params, paths
+from carvana.competition import car_of
+from carvana.data import cache, split
 from carvana.errors import UserError, some
-from carvana.findings import Findings
+from carvana.files import whole_file, whole_folder, write_json
+from carvana.networks import checkpoint, device, models
 from carvana.params import Params
-from carvana.predict import Ensemble, Settings
-from carvana.work import whole_file, whole_folder, write_json
+from carvana.prediction.inference import Ensemble, Settings
+from carvana.results import report, scoring, tables
+from carvana.results.totals import Findings
+from carvana.training import history
 from stages.stage import command_line, run
 
 
@@ -23,7 +27,7 @@ def main() -> None:
     findings = find(how, roles, truth, trained)
     histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
-    summaries = {role: evaluation.summarise(findings.of(role)) for role in findings.roles}
+    summaries = {role: scoring.summarise(findings.of(role)) for role in findings.roles}
     model = {
         "parameters": parameters,
         "epochs": sum(map(len, histories.values())),
@@ -32,8 +36,8 @@ def main() -> None:
         "precision": device.precision_name(how.on),
     }
 
-    scores = [evaluation.row_of(score) for score in evaluation.worst_first(findings.scores)]
-    tables.write(paths.SCORES, scores, [field.name for field in fields(evaluation.Score)])
+    scores = [scoring.row_of(score) for score in scoring.worst_first(findings.scores)]
+    tables.write(paths.SCORES, scores, [field.name for field in fields(scoring.Score)])
     tables.write(paths.CURVES, history.curves(histories), ["epoch", "fold", "curve", "loss", "dice"])
     tables.write(paths.THRESHOLDS, report.threshold_rows(findings), ["threshold", "dice"])
     pictures = draw(settings, roles, truth, findings)
@@ -48,11 +52,11 @@ def find(how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
     for members, wanted, role in [
-        *(([one], str(fold), evaluation.VALIDATION) for fold, one in trained.items()),
+        *(([one], str(fold), scoring.VALIDATION) for fold, one in trained.items()),
         (list(trained.values()), split.TEST, split.TEST),
     ]:
         cars = {car for car, found in roles.items() if found == wanted}
-        for scored in evaluation.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
+        for scored in scoring.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
             findings.add(scored)
     return findings
 

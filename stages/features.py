@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from carvana import checkpoint, cutout, features, page, params, paths, photo_files, photo_pixels, pictures
-from carvana.archive import Archive
+from carvana import params, paths
+from carvana.competition import HEIGHT, WIDTH
+from carvana.cutouts import cutout, photo_files, photo_pixels
+from carvana.data.archive import Archive
+from carvana.data.photos import decode_photo, resize_by_area
 from carvana.errors import UserError
-from carvana.photos import HEIGHT, WIDTH, decode_photo, resize_by_area
-from carvana.work import whole_file
+from carvana.files import whole_file
+from carvana.networks import checkpoint
+from carvana.results import features, page, pictures
 from stages.stage import command_line, run
 
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from carvana import cache, look, paths, split
-from carvana.archive import Archive, car_of
+from carvana import paths
+from carvana.competition import car_of
+from carvana.data import cache, split
+from carvana.data.archive import Archive
 from carvana.errors import UserError, some
-from carvana.work import whole_file
+from carvana.files import whole_file
+from carvana.results import look
 from stages.stage import command_line, run
 
 

@@ -4,12 +4,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from carvana import device, distributed, params, paths, resume
-from carvana.archive import Archive
+from carvana import files, params, paths, unfinished
+from carvana.data.archive import Archive
 from carvana.errors import UserError, some
-from carvana.predict import Damaged, Ensemble, Settings
-from carvana.sweep import DAMAGED, sweep
-from carvana.work import link_or_copy, whole_folder
+from carvana.files import link_or_copy, whole_folder
+from carvana.networks import device, distributed
+from carvana.prediction.inference import Damaged, Ensemble, Settings
+from carvana.prediction.sharded import DAMAGED, sweep
+from stages import definition
 from stages.stage import command_line, run
 
 
@@ -21,7 +23,7 @@ def main() -> None:
     with Archive(paths.TEST) as archive:
         name = fingerprint(archive, models, settings, how)
         if not distributed.launched():
-            resume.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
+            unfinished.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
         if distributed.wanted(settings.runtime.processes):
             distributed.launch(settings.runtime.processes, "stages.predict")
             return
@@ -34,24 +36,24 @@ def main() -> None:
             if first:
                 report(damaged, skip)
                 publish([folder, folder / DAMAGED])
-                resume.finish(folder, [paths.PREDICTIONS])
+                unfinished.finish(folder, [paths.PREDICTIONS])
 
 
 def fingerprint(archive: Archive, models: list[Path], settings: params.Params, how: Settings) -> str:
     """Returns a name for this prediction: what its runs depend on, and the machine's part in their rounding."""
     inputs = {
         "test": archive.digest(),
-        "models": str([resume.digest(path) for path in models]),
+        "models": str([files.digest(path) for path in models]),
         "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
-        "versions": resume.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
+        "versions": unfinished.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
     }
-    return resume.fingerprint(inputs, paths.CODE)
+    return unfinished.fingerprint(inputs, definition.read("predict").files)
 
 
 def begin(name: str) -> Path:
     """Returns the folder of this prediction. Shards with empty masks for unreadable photos are of one run only."""
-    folder = resume.subfolder(paths.PREDICTED, name, kept=1)
+    folder = unfinished.subfolder(paths.PREDICTED, name, kept=1)
     if (folder / DAMAGED).exists():
         shutil.rmtree(folder / DAMAGED)
     return folder

@@ -7,9 +7,10 @@ arguments it is the pipeline's last stage: data/submission.csv against the demo'
 from pathlib import Path
 from statistics import fmean
 
-from carvana import paths, submission
+from carvana import paths
 from carvana.errors import UserError
-from carvana.work import write_json
+from carvana.files import write_json
+from carvana.kaggle import submission
 from stages.stage import command_line, run
 
 

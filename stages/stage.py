@@ -11,7 +11,7 @@ from pathlib import Path
 
 from carvana import paths
 from carvana.errors import UserError
-from carvana.work import only_writer
+from carvana.files import only_writer
 from stages import under_dvc
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

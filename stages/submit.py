@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from carvana import kaggle, lineage, lockfile, paths, provenance, submission, submission_log
+from carvana import lockfile, paths
 from carvana.errors import UserError, first_line
-from carvana.provenance import Origin
+from carvana.kaggle import client, lineage, provenance, submission, submission_log
+from carvana.kaggle.provenance import Origin
 from stages.stage import command_line, run
 
 _ROLES = ("test", "validation")
@@ -127,7 +128,7 @@ def ask() -> None:
     """Raises UserError unless somebody at the terminal says yes."""
     if not sys.stdin.isatty():
         raise UserError("nobody is there to be asked: `make submit YES=1` submits without a question")
-    left = kaggle.submissions_left()
+    left = client.submissions_left()
     if input(f"Submit{'' if left is None else f' (of {left} that are left today)'}? [y/N] ").lower() not in (
         "y",
         "yes",
@@ -143,7 +144,7 @@ def send(packed: Path, message: str, content: dict[str, Any]) -> None:
     started = now()
     submission_log.append(paths.SUBMISSIONS, content | {"event": "sending", "id": started, "time": started})
     try:
-        answer = kaggle.submit(packed, message)
+        answer = client.submit(packed, message)
     except UserError as error:
         # What Kaggle says matters more than that the log cannot be written.
         with contextlib.suppress(UserError):
@@ -152,7 +153,7 @@ def send(packed: Path, message: str, content: dict[str, Any]) -> None:
             )
         raise
     # Said before it is logged, because a full disk must not hide that it was sent.
-    print(f"{answer}. The score will stand on {kaggle.PAGE}/submissions", flush=True)
+    print(f"{answer}. The score will stand on {client.PAGE}/submissions", flush=True)
     submission_log.append(paths.SUBMISSIONS, {"event": "answer", "id": started, "kaggle": answer, "time": now()})
 
 

@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from carvana import cache, checkpoint, device, distributed, history, models, params, paths, resume, split, training
-from carvana.archive import car_of
+from carvana import files, params, paths, unfinished
+from carvana.competition import car_of
+from carvana.data import cache, split
 from carvana.errors import UserError
+from carvana.networks import checkpoint, device, distributed, models
+from carvana.training import history, loop
+from stages import definition
 from stages.stage import command_line, run
 
 
@@ -17,24 +21,24 @@ def main(fold: int) -> None:
     examples = read_examples(fold, settings.train.height_and_width)
     on = device.pick(settings.runtime.device)
     name = fingerprint(examples, settings, on)
-    unfinished = paths.unfinished(fold)
+    folder_of_fold = paths.unfinished(fold)
     if not distributed.launched():
-        resume.discard_if_recorded(unfinished / name, paths.LOCK, f"train@{fold}")
+        unfinished.discard_if_recorded(folder_of_fold / name, paths.LOCK, f"train@{fold}")
     if distributed.wanted(settings.runtime.processes):
         distributed.launch(settings.runtime.processes, "stages.train", str(fold))
         return
     with distributed.joined(on) as on:
         first = distributed.rank() == 0
-        folder = resume.subfolder(unfinished, name) if first else None
+        folder = unfinished.subfolder(folder_of_fold, name) if first else None
         saved = folder / "epoch.pt" if folder else None
-        model, epochs = training.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
+        model, epochs = loop.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
         if folder:
             history.write(paths.history(fold), epochs)
             checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
-            resume.finish(folder, [paths.history(fold), paths.model(fold)])
+            unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
 
 
-def fingerprint(examples: training.Examples, settings: params.Params, on: torch.device) -> str:
+def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.device) -> str:
     """Returns a name for this training: what its weights depend on, and the machine's part in their rounding."""
     train = settings.train
     weights = Path(train.encoder_weights)
@@ -43,14 +47,14 @@ def fingerprint(examples: training.Examples, settings: params.Params, on: torch.
         "rows": str((examples.train.tolist(), examples.validation.tolist())),
         "train": train.model_dump_json(exclude={"folds"}),
         "augment": settings.augment.model_dump_json(),
-        "weights": resume.digest(weights) if weights.is_file() else train.encoder_weights,
-        "versions": resume.versions("torch", "timm", "segmentation-models-pytorch"),
+        "weights": files.digest(weights) if weights.is_file() else train.encoder_weights,
+        "versions": unfinished.versions("torch", "timm", "segmentation-models-pytorch"),
         "device": f"{on.type}, {device.precision_name(on, train.precision)}",
     }
-    return resume.fingerprint(inputs, paths.CODE)
+    return unfinished.fingerprint(inputs, definition.read("train").files)
 
 
-def read_examples(fold: int, size: tuple[int, int]) -> training.Examples:
+def read_examples(fold: int, size: tuple[int, int]) -> loop.Examples:
     roles = split.read(paths.SPLIT)
     examples = cache.read(paths.CACHE)
     if examples.size != size:
@@ -62,7 +66,7 @@ def read_examples(fold: int, size: tuple[int, int]) -> training.Examples:
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))
     if not len(validation) or not len(train):
         raise UserError(f"fold {fold} has {len(validation)} photos to validate and {len(train)} to train on")
-    return training.Examples.of(examples, train, validation)
+    return loop.Examples.of(examples, train, validation)
 
 
 def summarise() -> None:

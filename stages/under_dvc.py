@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
 from carvana import lockfile, paths, processes
-from carvana.errors import UserError, first_line, some
+from carvana.errors import UserError, some
+from stages import definition
 
 _PROCESS = "CARVANA_STAGE_PROCESS"  # in the environment: the process that DVC started, for those that it starts
-_CODE = ("src/", "stages/", str(paths.PARAMS))
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """A stage's inputs but for data: parameters by their dotted names, and the MD5 of every file or folder of code."""
+    """A stage's inputs but for data: parameters by their dotted names, and the MD5 of every file of code."""
 
     params: dict[str, Any]
     code: dict[str, str]
@@ -52,7 +50,7 @@ def require_unchanged() -> None:
     changed = [
         f"{key} ({then.params[key]} → {now.params[key]})" for key in then.params if then.params[key] != now.params[key]
     ]
-    changed += [path for path in then.code if then.code[path] != now.code[path]]
+    changed += sorted(path for path, _ in then.code.items() ^ now.code.items())
     if changed:
         raise UserError(
             f"{some(changed)} changed while {stage()} ran, and DVC would record the result under the new state; "
@@ -89,20 +87,12 @@ def stage() -> str:
 
 
 def _inputs() -> _Inputs:
-    definition = _read(paths.PIPELINE)["stages"][stage().split("@", 1)[0]]
-    params = _read(paths.PARAMS)
-    code = [path for path in definition.get("deps", []) if path.startswith(_CODE)]
+    mine = definition.read(stage())
+    params = definition.read_yaml(paths.PARAMS)
     return _Inputs(
-        {key: _value(params, key) for key in definition.get("params", [])},
-        {path: lockfile.md5_of(Path(path)) if Path(path).exists() else "missing" for path in code},
+        {key: _value(params, key) for key in mine.params},
+        {path.as_posix(): lockfile.md5_of(path) for path in mine.files},
     )
-
-
-def _read(path: Path) -> Any:
-    try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({first_line(error)})") from error
 
 
 def _value(params: Any, key: str) -> Any:

@@ -18,8 +18,9 @@ import torch
 import yaml
 from PIL import Image
 
-from carvana import device, params
-from carvana.photos import HEIGHT, WIDTH
+from carvana import params
+from carvana.competition import HEIGHT, WIDTH
+from carvana.networks import device
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT.parent / "shared" / "carvana"

@@ -1,13 +1,14 @@
 import pytest
 from conftest import pack
 
-from carvana import archive
-from carvana.archive import Archive
+from carvana.competition import car_of
+from carvana.data import archive
+from carvana.data.archive import Archive
 from carvana.errors import UserError
 
 
 def test_names_belong_together():
-    assert archive.car_of("502733994e02_16.jpg") == "502733994e02"
+    assert car_of("502733994e02_16.jpg") == "502733994e02"
     assert archive.mask_of("502733994e02_16.jpg") == "502733994e02_16_mask.gif"
     assert archive.photo_of("502733994e02_16_mask.gif") == "502733994e02_16.jpg"
 

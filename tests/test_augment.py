@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import read_params
 
-from carvana.augment import Augmentation
+from carvana.training.augment import Augmentation
 
 NOTHING = {"flip": 0.0, "rotation": 0.0, "shift": 0.0, "scale": 0.0}
 NOTHING |= {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}

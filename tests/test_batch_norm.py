@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from carvana import batch_norm, zoo
+from carvana.networks import batch_norm, zoo
 
 # Channels, width, whether channels are last: and as how many neighbours a place is then seen.
 SHAPES = [(8, 6, True, 2), (4, 8, True, 4), (5, 6, True, 3), (8, 7, True, 1), (8, 6, False, 1), (24, 6, True, 1)]

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import ROOT
 
-from carvana import charts, page
+from carvana.results import charts, page
 
 SCORES = [
     {

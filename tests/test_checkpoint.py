@@ -3,8 +3,8 @@ import torch
 from conftest import read_network
 from safetensors.torch import save_file
 
-from carvana import checkpoint, models
 from carvana.errors import UserError
+from carvana.networks import checkpoint, models
 
 NETWORK = read_network(dropout=0.1)
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from carvana import checkpoint, cutout, models
+from carvana.cutouts import cutout
 from carvana.errors import UserError
+from carvana.networks import checkpoint, models
 
 SIZE = (64, 96)
 

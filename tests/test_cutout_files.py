@@ -2,9 +2,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from carvana import cutout_files
+from carvana.cutouts import outputs
+from carvana.cutouts.photo_files import Photo
 from carvana.errors import UserError
-from carvana.photo_files import Photo
 
 OUT = Path("cut")
 
@@ -14,9 +14,9 @@ def photos(*names, source="own"):
 
 
 def planned(found, suffix=".png", masks=False):
-    jobs = cutout_files.plan(found, OUT, suffix, masks)
-    outputs = [path.relative_to(OUT).as_posix() for job in jobs for path in job.outputs]
-    assert len({path.casefold() for path in outputs}) == len(outputs)
+    jobs = outputs.plan(found, OUT, suffix, masks)
+    made = [path.relative_to(OUT).as_posix() for job in jobs for path in job.outputs]
+    assert len({path.casefold() for path in made}) == len(made)
     return outputs
 
 
@@ -48,36 +48,36 @@ def test_names_that_stay_the_same_are_refused():
 
 
 def job(tmp_path, name="car.png"):
-    return cutout_files.Job(photos("car.jpg")[0], tmp_path / "cut" / name, None)
+    return outputs.Job(photos("car.jpg")[0], tmp_path / "cut" / name, None)
 
 
 def test_an_output_is_never_a_source_whatever_leads_to_it(tmp_path):
     (tmp_path / "cut").mkdir()
     source = tmp_path / "photo.png"
     source.write_bytes(b"")
-    cutout_files.refuse_to_overwrite([job(tmp_path)], [source])
+    outputs.refuse_to_overwrite([job(tmp_path)], [source])
     with pytest.raises(UserError, match=r"cut/car\.png would overwrite .*CAR\.png, which is read"):
-        cutout_files.refuse_to_overwrite([job(tmp_path)], [tmp_path / "cut/CAR.png"])
+        outputs.refuse_to_overwrite([job(tmp_path)], [tmp_path / "cut/CAR.png"])
     with pytest.raises(UserError, match="would overwrite"):
-        cutout_files.refuse_to_overwrite([job(tmp_path)], [tmp_path / "other/../cut/car.png"])
+        outputs.refuse_to_overwrite([job(tmp_path)], [tmp_path / "other/../cut/car.png"])
     target = job(tmp_path).cutout
     for link in (target.symlink_to, target.hardlink_to):
         link(source)
         with pytest.raises(UserError, match=r"would overwrite .*photo\.png"):
-            cutout_files.refuse_to_overwrite([job(tmp_path)], [source])
+            outputs.refuse_to_overwrite([job(tmp_path)], [source])
         target.unlink()
 
 
 def test_what_was_not_made_here_is_not_overwritten(tmp_path):
     mine = job(tmp_path)
-    since = cutout_files.begin(tmp_path / "cut", {"kind": "png"}, [mine])
+    since = outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine])
     mine.cutout.write_bytes(b"")
-    assert cutout_files.is_done(mine, since)
-    assert cutout_files.begin(tmp_path / "cut", {"kind": "png"}, [mine]) == since
+    assert outputs.is_done(mine, since)
+    assert outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine]) == since
     (tmp_path / "cut/.cutout.json").write_text("damaged", encoding="utf-8")
-    cutout_files.begin(tmp_path / "cut", {"kind": "png"}, [mine])
+    outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine])
     (tmp_path / "cut/.cutout.json").unlink()
     with pytest.raises(UserError, match=r"car\.png would be overwritten; choose another folder"):
-        cutout_files.begin(tmp_path / "cut", {"kind": "png"}, [mine])
+        outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine])
     with pytest.raises(UserError, match=r"car\.png is a file; --out takes a folder"):
-        cutout_files.begin(mine.cutout, {"kind": "png"}, [mine])
+        outputs.begin(mine.cutout, {"kind": "png"}, [mine])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from conftest import read_network
 
-from carvana import engines, models
+from carvana.networks import models
+from carvana.prediction import engines
 
 SIZE = (64, 96)
 

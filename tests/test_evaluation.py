@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from carvana import evaluation, metrics, photos, rle
-from carvana.findings import Findings
-from carvana.fullsize import runs_of_logits
-from carvana.predict import Prediction
-from carvana.thresholds import THRESHOLDS
+from carvana.data import photos
+from carvana.masks import metrics, rle
+from carvana.masks.fullsize import runs_of_logits
+from carvana.prediction.inference import Prediction
+from carvana.results import scoring
+from carvana.results.thresholds import THRESHOLDS
+from carvana.results.totals import Findings
 
 
 def scored(seed=0, role="validation", view="03", threshold=0.5, sharp=8.0):
@@ -15,7 +17,7 @@ def scored(seed=0, role="validation", view="03", threshold=0.5, sharp=8.0):
     coverage = photos.soften(mask, (64, 96))
     logits = (coverage.astype(np.float32) / 255 - 0.4) * np.float32(sharp)
     prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", logits, runs_of_logits(logits, threshold))
-    return mask, prediction, evaluation.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role, threshold)
+    return mask, prediction, scoring.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role, threshold)
 
 
 def test_a_score_is_that_of_the_masks():
@@ -61,7 +63,7 @@ def test_findings_add_up():
 
 def test_the_share_near_the_outline_is_of_all_wrong_pixels():
     scores = [scored(seed)[2].score for seed in (0, 1)]
-    summary = evaluation.summarise(scores)
+    summary = scoring.summarise(scores)
     assert summary["wrong_within_2px"] == pytest.approx(
         sum(score.within_2 for score in scores) / sum(score.wrong for score in scores), abs=1e-6
     )

@@ -5,8 +5,9 @@ import pytest
 import torch
 from conftest import jpeg, make_project, picture, read_network, set_params, stage
 
-from carvana import checkpoint, features, models
 from carvana.errors import UserError
+from carvana.networks import checkpoint, models
+from carvana.results import features
 from stages import features as command
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)

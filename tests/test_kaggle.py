@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT, make_project, pack, repack, set_params, stage
 from kaggle_server import Server
 
-from carvana import kaggle
 from carvana.errors import UserError
+from carvana.kaggle import client
 
 NAME = "train.zip"
 
@@ -47,7 +47,7 @@ def content(paths):
 def test_a_download_is_whole_and_what_is_there_is_not_fetched_again(server, tmp_path):
     server.files["other.zip"] = server.files[NAME]
     for _ in range(2):
-        assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+        assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
     # What the client asks for before it finds the file to be there is cut off in the buffers.
     assert server.served[NAME] < 1.2 * len(server.files[NAME])
     assert not server.served["other.zip"]
@@ -57,7 +57,7 @@ def test_a_download_is_whole_and_what_is_there_is_not_fetched_again(server, tmp_
 def test_a_broken_connection_goes_on_where_it_broke(server, tmp_path, pauses, seed):
     size = len(server.files[NAME])
     server.cuts = [random.Random(seed).randrange(size // 4, size // 2), size // 4]
-    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
     assert not server.cuts
     # The client writes pieces of 1 MiB, and loses one at every break.
     assert server.served[NAME] < size + 2 * 2**20
@@ -69,53 +69,53 @@ def test_a_damaged_zip_is_removed_and_fetched_anew(server, tmp_path):
     for damaged in (whole[:1000] + b"?" + whole[1001:], whole[:-500]):
         server.files[NAME] = damaged
         with pytest.raises(UserError, match=r"train\.zip came damaged .* start again"):
-            kaggle.download([NAME], tmp_path / "to")
+            client.download([NAME], tmp_path / "to")
     server.files[NAME] = whole
-    assert content(kaggle.download([NAME], tmp_path / "to")) == [whole]
+    assert content(client.download([NAME], tmp_path / "to")) == [whole]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_newer_file_leaves_the_bytes_of_the_older_one_alone(server, tmp_path, pauses, seed):
     """What has come is linked to data/raw, which DVC links to its cache."""
     old = server.files[NAME]
-    os.link(*kaggle.download([NAME], tmp_path / "to"), tmp_path / "cached")
+    os.link(*client.download([NAME], tmp_path / "to"), tmp_path / "cached")
     # Newer ones of the same size, a smaller and a larger one, which arrives in two pieces.
     for day, size in enumerate((len(old), len(old) // 2, 2 * len(old)), start=1):
         pack(tmp_path / NAME, {"train/a.jpg": random.Random(10 * seed + day).randbytes(size - len(old) // 9)})
         server.files[NAME] = (tmp_path / NAME).read_bytes()
         server.modified = f"Fri, {day:02d} Jan 2100 00:00:00 GMT"
         server.cuts = [len(server.files[NAME]) // 2] * (day == 3)
-        assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+        assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
         assert (tmp_path / "cached").read_bytes() == old
         assert not list((tmp_path / "to" / NAME / "partial").iterdir())
 
 
 def test_a_damaged_newer_file_leaves_the_older_one_in_place(server, tmp_path):
     old = server.files[NAME]
-    kaggle.download([NAME], tmp_path / "to")
+    client.download([NAME], tmp_path / "to")
     server.files[NAME] = old[:1000] + b"?" + old[1001:]
     server.modified = "Fri, 01 Jan 2100 00:00:00 GMT"
     with pytest.raises(UserError, match=r"train\.zip came damaged"):
-        kaggle.download([NAME], tmp_path / "to")
+        client.download([NAME], tmp_path / "to")
     assert (tmp_path / "to" / NAME / NAME).read_bytes() == old
 
 
 def test_what_came_but_was_not_yet_checked_is_not_fetched_again(server, tmp_path):
-    (found,) = kaggle.download([NAME], tmp_path / "to")
+    (found,) = client.download([NAME], tmp_path / "to")
     # As a process leaves it that is killed while it checks.
     found.rename(found.parent / "partial" / NAME)
-    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
     assert server.served[NAME] < 1.2 * len(server.files[NAME])
 
 
 def test_what_was_damaged_since_is_removed_and_fetched_anew(server, tmp_path):
-    (found,) = kaggle.download([NAME], tmp_path / "to")
+    (found,) = client.download([NAME], tmp_path / "to")
     times = (found.stat().st_atime, found.stat().st_mtime)
     found.write_bytes(b"?" * len(server.files[NAME]))
     os.utime(found, times)
     with pytest.raises(UserError, match=r"train\.zip came damaged"):
-        kaggle.download([NAME], tmp_path / "to")
-    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+        client.download([NAME], tmp_path / "to")
+    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
 
 
 @pytest.mark.parametrize("call", ["ListDataFiles", "DownloadDataFile"])
@@ -123,50 +123,50 @@ def test_what_was_damaged_since_is_removed_and_fetched_anew(server, tmp_path):
     ("status", "headers", "complaint"),
     [
         (401, {}, "401; it does not take these credentials: make a new token on https"),
-        (403, {}, f"403; most likely the competition's rules are not accepted: do that on {kaggle.PAGE}/rules"),
-        (404, {}, f"404; it knows no such competition or file; compare with {kaggle.PAGE}/data"),
+        (403, {}, f"403; most likely the competition's rules are not accepted: do that on {client.PAGE}/rules"),
+        (404, {}, f"404; it knows no such competition or file; compare with {client.PAGE}/data"),
         (429, {"Retry-After": "3600"}, "429; too many requests: start again in 3600 seconds"),
     ],
 )
 def test_a_refusal_says_what_to_do(server, tmp_path, pauses, call, status, headers, complaint):
     server.refusals[call] = [(status, headers)]
     with pytest.raises(UserError) as error:
-        kaggle.download([NAME], tmp_path / "to")
+        client.download([NAME], tmp_path / "to")
     assert complaint in str(error.value)
     assert not pauses, "to try again would not help"
 
 
 def test_a_busy_server_is_asked_again_as_it_tells(server, tmp_path, pauses):
     server.refusals["DownloadDataFile"] = [(500, {}), (429, {"Retry-After": "7"}), (503, {})]
-    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
     assert pauses == [1, 7, 4]
     server.refusals["DownloadDataFile"] = [(500, {})] * 9
     with pytest.raises(UserError, match="answers 500; start again in a while"):
-        kaggle.download([NAME], tmp_path / "again")
+        client.download([NAME], tmp_path / "again")
 
 
 def test_a_slow_server_is_waited_for(server, tmp_path):
     server.bytes_a_second = 2 * 10**7
-    assert content(kaggle.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
 
 
 def test_no_connection_is_said(server, tmp_path, pauses):
     server.shutdown()
     server.server_close()
     with pytest.raises(UserError, match=r"the connection to Kaggle is lost .* start again when the network is back"):
-        kaggle.download([NAME], tmp_path / "to")
+        client.download([NAME], tmp_path / "to")
 
 
 def test_too_little_space_is_said_before_anything_is_fetched(server, tmp_path):
     server.sizes[NAME] = 10**16
     with pytest.raises(UserError, match=r"needs 10000000\.0 GB and .* make room"):
-        kaggle.download([NAME], tmp_path / "to")
+        client.download([NAME], tmp_path / "to")
     assert not server.served
 
 
 def test_an_unknown_file_is_named(server, tmp_path):
     with pytest.raises(UserError, match=r"has no test\.zip; it has train\.zip"):
-        kaggle.download(["test.zip"], tmp_path / "to")
+        client.download(["test.zip"], tmp_path / "to")
 
 
 def test_a_download_killed_five_times_ends_whole_and_cheap(server, tmp_path):
@@ -216,7 +216,7 @@ def test_credentials_are_found_where_the_client_looks(server, tmp_path, monkeypa
     message = stage(project, "download", status=1)
     if way in ("none", "bad token"):
         assert "no credentials for Kaggle. On https://www.kaggle.com/settings" in message
-        assert f"accept the rules on {kaggle.PAGE}/rules" in message
+        assert f"accept the rules on {client.PAGE}/rules" in message
     else:
         assert "the competition has no train_masks.zip" in message
         assert server.authorizations & {"Bearer good", "Basic c29tZWJvZHk6Z29vZA=="}
@@ -266,8 +266,8 @@ def test_experiments_share_their_workspaces_download(server, tmp_path, _competit
 
 def test_a_submission_arrives_with_its_message(server, tmp_path):
     (tmp_path / "submission.csv.gz").write_bytes(b"rows")
-    assert kaggle.submissions_left() == 4
-    assert kaggle.submit(tmp_path / "submission.csv.gz", "U-Net, Dice 0.99") == "Successfully submitted"
+    assert client.submissions_left() == 4
+    assert client.submit(tmp_path / "submission.csv.gz", "U-Net, Dice 0.99") == "Successfully submitted"
     assert server.uploads == [{"data": b"rows", "description": "U-Net, Dice 0.99"}]
 
 
@@ -285,5 +285,5 @@ def test_an_upload_that_failed_is_not_taken_for_one_that_did_not(server, tmp_pat
         setattr(server, name, value)
     (tmp_path / "submission.csv.gz").write_bytes(b"rows")
     with pytest.raises(UserError, match=complaint) as error:
-        kaggle.submit(tmp_path / "submission.csv.gz", "message")
+        client.submit(tmp_path / "submission.csv.gz", "message")
     assert "secret" not in str(error.value) + "".join(capfd.readouterr())

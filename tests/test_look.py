@@ -4,9 +4,10 @@ from conftest import CARS, gif, make_project, repack, set_params, stage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana import look, rle
+from carvana.competition import HEIGHT, WIDTH
 from carvana.errors import UserError
-from carvana.photos import HEIGHT, WIDTH
+from carvana.masks import rle
+from carvana.results import look
 from stages import look as command
 
 

@@ -4,8 +4,8 @@ import torch
 from conftest import read_network
 from torch.nn import functional
 
-from carvana import models, unet
 from carvana.errors import UserError
+from carvana.networks import models, unet
 
 SLIDES = {"width": 8, "batch_norm": False, "head": "slides", "dropout": 0.5}
 

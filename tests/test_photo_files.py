@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 from conftest import pack
 
-from carvana import photo_files
+from carvana.cutouts import photo_files
 from carvana.errors import UserError
 
 

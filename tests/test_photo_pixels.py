@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from carvana import photo_pixels
+from carvana.cutouts import photo_pixels
 from carvana.errors import UserError
 
 

@@ -23,7 +23,9 @@ from conftest import (
     stage,
 )
 
-from carvana import checkpoint, lockfile, models, shards
+from carvana import lockfile
+from carvana.masks import shards
+from carvana.networks import checkpoint, models
 
 CARS = 60
 

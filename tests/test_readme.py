@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from test_pipeline import Clone
 
-from carvana.archive import Archive
+from carvana.data.archive import Archive
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

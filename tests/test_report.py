@@ -3,9 +3,10 @@ import pytest
 from conftest import CARS, read_params
 from test_evaluation import scored
 
-from carvana import cache, report
-from carvana.archive import car_of
-from carvana.findings import Findings
+from carvana.competition import car_of
+from carvana.data import cache
+from carvana.results import report
+from carvana.results.totals import Findings
 
 STILL = dict.fromkeys(
     ("flip", "rotation", "shift", "scale", "brightness", "contrast", "saturation", "hue"),

@@ -5,7 +5,7 @@ from conftest import csv_text, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana import split
+from carvana.data import split
 from carvana.errors import UserError
 
 

@@ -25,8 +25,8 @@ from conftest import (
     wait_for_an_epoch,
 )
 
-from carvana import submission
-from carvana.archive import Archive
+from carvana.data.archive import Archive
+from carvana.kaggle import submission
 
 PHOTO = "331659860e11_02"
 

@@ -17,8 +17,9 @@ from conftest import ROOT, csv_text, make_project, pack, set_params, stage
 from kaggle_server import Server
 from ruamel.yaml import YAML
 
-from carvana import lockfile, provenance
+from carvana import lockfile
 from carvana.errors import UserError
+from carvana.kaggle import provenance
 from stages.submit import read_dice
 
 ROWS = [["img", "rle_mask"], ["011330127438_01.jpg", "1 5"], ["011330127438_02.jpg", "7 2 100 1"]]

@@ -5,23 +5,25 @@ import pytest
 import torch
 from conftest import read_network, read_params, repack
 
-from carvana import models, predict, shards, sweep
-from carvana.archive import Archive
-from carvana.checkpoint import Trained
+from carvana.data.archive import Archive
+from carvana.masks import shards
+from carvana.networks import models
+from carvana.networks.checkpoint import Trained
+from carvana.prediction import inference, sharded
 
 
 @pytest.fixture
 def ensemble():
     torch.manual_seed(0)
-    return predict.Ensemble([Trained(models.build(read_network(depth=2, width=2)).eval(), (64, 64))])
+    return inference.Ensemble([Trained(models.build(read_network(depth=2, width=2)).eval(), (64, 64))])
 
 
 def run(ensemble, kaggle, tmp_path, skip=False):
-    how = replace(predict.Settings.of(read_params()), on=torch.device("cpu"), engine="torch")
+    how = replace(inference.Settings.of(read_params()), on=torch.device("cpu"), engine="torch")
     folder = tmp_path / "work"
     folder.mkdir(exist_ok=True)
     with Archive(kaggle / "train.zip") as archive:
-        return folder, sweep.sweep(ensemble, archive, folder, how, skip, tmp_path / "report.json")
+        return folder, sharded.sweep(ensemble, archive, folder, how, skip, tmp_path / "report.json")
 
 
 def content(folder):

@@ -15,8 +15,10 @@ import torch
 import yaml
 from conftest import ROOT, copy_project, make_project, read_params, set_params, stage, wait_for_an_epoch
 
-from carvana import device, history, resume
-from carvana.checkpoint import load
+from carvana import unfinished
+from carvana.networks import device
+from carvana.networks.checkpoint import load
+from carvana.training import history
 
 COMMAND = [sys.executable, "-m", "stages.train", "0"]
 EVERYTHING = {"train_dropout": 0.2, "train_ema": 0.9, "train_optimizer": "adamw", "augment_rotation": 10.0}
@@ -144,7 +146,7 @@ def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects,
     names = [name(), name("mps")]
     Path("weights.pth").write_bytes(b"two")
     names.append(name())
-    monkeypatch.setattr(resume, "version", lambda package: f"{package} of tomorrow")
+    monkeypatch.setattr(unfinished, "version", lambda package: f"{package} of tomorrow")
     names.append(name())
     monkeypatch.setattr(device, "has_bfloat16", lambda _: True)
     names.append(name())

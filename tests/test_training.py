@@ -8,9 +8,13 @@ import pytest
 import torch
 from conftest import ROOT, both_precisions, read_params
 
-from carvana import cache, device, metrics, resume, training
+from carvana import unfinished
+from carvana.data import cache
 from carvana.errors import UserError
-from carvana.fullsize import runs_of_logits
+from carvana.masks import metrics
+from carvana.masks.fullsize import runs_of_logits
+from carvana.networks import device
+from carvana.training import loop, resume
 
 CPU = torch.device("cpu")
 TINY = {"size": 64, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
@@ -23,7 +27,7 @@ CHANGED = {"flip": 0.5, "rotation": 20.0, "brightness": 0.2}
 def examples(_competition, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache") / "cache"
     cache.write(_competition[0] / "train.zip", _competition[0] / "train_masks.zip", folder, (64, 64), 1)
-    return training.Examples.of(cache.read(folder), np.arange(8), np.arange(8, 10))
+    return loop.Examples.of(cache.read(folder), np.arange(8), np.arange(8, 10))
 
 
 def settings(**changes):
@@ -36,7 +40,7 @@ def limits(**changes):
 
 def fit(examples, saved, augment=None, **changes):
     runtime = read_params().runtime
-    return training.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)
+    return loop.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)
 
 
 def equal(one, other):
@@ -77,10 +81,10 @@ def test_the_same_seed_is_the_same_model_and_another_is_not(examples, tmp_path):
 def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
     model, history = fit(examples, tmp_path / "epoch.pt", epochs=6, learning_rate=0.03)
     highest = max(epoch.validation_dice_full_size for epoch in history)
-    scores = training.validate(model, examples, settings(), 2)
+    scores = loop.validate(model, examples, settings(), 2)
     assert scores[2] == pytest.approx(highest)
     with torch.inference_mode(), device.precision(CPU):
-        logits = model(training.read_batch(examples.cache, examples.validation, CPU)[0]).numpy()
+        logits = model(loop.read_batch(examples.cache, examples.validation, CPU)[0]).numpy()
     truth = examples.cache.read_truth(examples.validation)
     dice = [
         metrics.overlap_of_runs(runs_of_logits(one, 0.5), runs).dice for one, runs in zip(logits, truth, strict=True)
@@ -92,7 +96,7 @@ def test_the_average_of_the_weights_is_what_is_kept(examples, tmp_path):
     plain = fit(examples, tmp_path / "plain")[0].state_dict()
     averaged, history = fit(examples, tmp_path / "averaged", ema=0.99)
     assert not equal(plain, averaged.state_dict())
-    assert training.validate(averaged, examples, settings(), 1)[2] == pytest.approx(
+    assert loop.validate(averaged, examples, settings(), 1)[2] == pytest.approx(
         max(epoch.validation_dice_full_size for epoch in history)
     )
 
@@ -157,7 +161,7 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(examples, 
 
 def test_a_finished_training_is_not_done_again(examples, tmp_path, monkeypatch):
     model, history = fit(examples, tmp_path / "epoch.pt")
-    monkeypatch.setattr(training, "train_epoch", None)
+    monkeypatch.setattr(loop, "train_epoch", None)
     again, same_history = fit(examples, tmp_path / "epoch.pt")
     assert equal(model.state_dict(), again.state_dict())
     assert history == same_history
@@ -187,16 +191,16 @@ def test_a_resume_file_runs_no_code(tmp_path, capsys):
 
 def test_a_fingerprint_changes_with_parameters_and_code(tmp_path):
     (tmp_path / "code.py").write_text("a = 1", encoding="utf-8")
-    first = resume.fingerprint({"train": "1", "cache": "2"}, tmp_path)
-    assert first == resume.fingerprint({"cache": "2", "train": "1"}, tmp_path)
-    assert first != resume.fingerprint({"cache": "2", "train": "2"}, tmp_path)
+    first = unfinished.fingerprint({"train": "1", "cache": "2"}, [tmp_path / "code.py"])
+    assert first == unfinished.fingerprint({"cache": "2", "train": "1"}, [tmp_path / "code.py"])
+    assert first != unfinished.fingerprint({"cache": "2", "train": "2"}, [tmp_path / "code.py"])
     (tmp_path / "code.py").write_text("a = 2", encoding="utf-8")
-    assert first != resume.fingerprint({"train": "1", "cache": "2"}, tmp_path)
+    assert first != unfinished.fingerprint({"train": "1", "cache": "2"}, [tmp_path / "code.py"])
 
 
 def test_the_latest_three_trainings_are_kept(tmp_path):
     for number in range(5):
-        folder = resume.subfolder(tmp_path, str(number))
+        folder = unfinished.subfolder(tmp_path, str(number))
         os.utime(folder, (number, number))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["2", "3", "4"]
 
@@ -204,10 +208,10 @@ def test_the_latest_three_trainings_are_kept(tmp_path):
 def test_dice_per_photo():
     logits = torch.tensor([[[1.0, -1.0]], [[1.0, 1.0]], [[-1.0, -1.0]]])
     coverage = torch.tensor([[[0.6, 0.4]], [[1.0, 0.0]], [[0.0, 0.0]]])
-    assert training.dice_per_photo(logits, coverage).tolist() == pytest.approx([1, 2 / 3, 1])
+    assert loop.dice_per_photo(logits, coverage).tolist() == pytest.approx([1, 2 / 3, 1])
 
 
 def test_targets_are_soft_or_hard():
     masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
-    assert training.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
-    assert training.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]
+    assert loop.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
+    assert loop.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]

@@ -7,16 +7,16 @@ import threading
 import pytest
 from conftest import ROOT
 
-from carvana import work
+from carvana import files
 from carvana.errors import UserError
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "new" / "file"
-    with work.whole_file(target) as temporary:
+    with files.whole_file(target) as temporary:
         temporary.write_text("first", encoding="ascii")
         assert not target.exists()
-    with pytest.raises(RuntimeError), work.whole_file(target) as temporary:
+    with pytest.raises(RuntimeError), files.whole_file(target) as temporary:
         temporary.write_text("half", encoding="ascii")
         raise RuntimeError
     assert target.read_text(encoding="ascii") == "first"
@@ -26,9 +26,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "folder"
     for name in ("first", "second"):
-        with work.whole_folder(target) as temporary:
+        with files.whole_folder(target) as temporary:
             (temporary / name).touch()
-    with pytest.raises(RuntimeError), work.whole_folder(target) as temporary:
+    with pytest.raises(RuntimeError), files.whole_folder(target) as temporary:
         (temporary / "half").touch()
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["second"]
@@ -42,9 +42,9 @@ def test_what_a_killed_process_left_behind_is_replaced(tmp_path):
     os.link(elsewhere, tmp_path / ".file.tmp")
     (tmp_path / ".folder.tmp").mkdir()
     (tmp_path / ".folder.tmp" / "half").touch()
-    with work.whole_file(tmp_path / "file") as temporary:
+    with files.whole_file(tmp_path / "file") as temporary:
         temporary.write_text("new", encoding="ascii")
-    with work.whole_folder(tmp_path / "folder"):
+    with files.whole_folder(tmp_path / "folder"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "file", "folder"]
     assert elsewhere.read_text(encoding="ascii") == "kept"
@@ -72,9 +72,9 @@ def test_a_file_is_written_without_listing_its_folder(tmp_path):
 
 @pytest.mark.parametrize(("one", "other"), [("a[1].png", "a1.png"), ("a*.png", "ab.png"), ("a.png", "a.png.png")])
 def test_what_another_thread_is_writing_stays(tmp_path, one, other):
-    with work.whole_file(tmp_path / other) as temporary:
+    with files.whole_file(tmp_path / other) as temporary:
         temporary.touch()
-        with work.whole_file(tmp_path / one) as beside:
+        with files.whole_file(tmp_path / one) as beside:
             beside.touch()
     assert {path.name for path in tmp_path.iterdir()} == {one, other}
 
@@ -88,17 +88,17 @@ def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path
         assert first.stdout.readline() == b"held\n"
         with (
             pytest.raises(UserError, match=rf"another train \(process {first.pid}\)"),
-            work.only_writer(tmp_path, "train", patience=0.2),
+            files.only_writer(tmp_path, "train", patience=0.2),
         ):
             pass
-        with work.only_writer(tmp_path, "predict"):
+        with files.only_writer(tmp_path, "predict"):
             pass
         threading.Timer(0.5, first.kill).start()
-        with work.only_writer(tmp_path, "train"):
+        with files.only_writer(tmp_path, "train"):
             assert first.wait(1) == -signal.SIGKILL, "waited for the end of the first"
     assert capfd.readouterr().err.count(f"waiting for another train (process {first.pid})\n") == 2
 
 
 def test_json_is_sorted_so_that_the_same_content_is_the_same_bytes(tmp_path):
-    work.write_json(tmp_path / "a.json", {"b": 1, "a": 2})
+    files.write_json(tmp_path / "a.json", {"b": 1, "a": 2})
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "a": 2,\n  "b": 1\n}\n'

@@ -5,8 +5,8 @@ import torch
 from conftest import read_network
 from safetensors.torch import save_file
 
-from carvana import checkpoint, models, zoo
 from carvana.errors import UserError
+from carvana.networks import checkpoint, models, zoo
 
 ENCODER = "tu-mobilenetv3_small_050"
 

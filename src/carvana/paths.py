@@ -35,7 +35,6 @@ PREDICTED = WORK / "predict"
 UPLOAD = WORK / "submit"
 LOCK = Path("dvc.lock")
 DVC_LOCK = Path(".dvc/tmp/rwlock")
-CODE = Path(__file__).parent
 
 
 def download() -> Path:

@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from carvana import rle
 from carvana.demo.encoding import gif, jpeg
 from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
+from carvana.files import whole_file
+from carvana.masks import rle
 from carvana.processes import die_with_parent
-from carvana.work import whole_file
 
 KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
 CARS_AHEAD = 2

@@ -1,0 +1,184 @@
+"""submission.csv: written from shards, read again, and scored as Kaggle scores it."""
+
+import csv
+import gzip
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO
+
+from isal import igzip
+from tqdm import tqdm
+
+from carvana.competition import HEIGHT, SUBMISSION_HEADER, WIDTH, photo_of
+from carvana.data import photos
+from carvana.data.archive import Archive
+from carvana.errors import UserError, some
+from carvana.files import whole_file
+from carvana.masks import metrics, rle, shards
+
+_MOST_EMPTY = 0.5  # of a submission that somebody can mean
+
+# 4 million characters are 400,000 runs, five hundred times an ordinary mask.
+csv.field_size_limit(2**22)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, str]]:
+    """Image names and texts of a `.csv`, `.csv.gz` or `.csv.zip`, one row at a time.
+
+    Raises UserError where the file is missing, damaged, or not a submission, naming the row.
+    """
+    try:
+        with ExitStack() as stack:
+            rows = csv.reader(io.TextIOWrapper(_open(path, stack), encoding="utf-8", newline=""))
+            header = next(rows, [])
+            if header != SUBMISSION_HEADER:
+                raise UserError(f"{path}: the first line is {','.join(header)[:60]!r}, not 'img,rle_mask'")
+            for row in rows:
+                if len(row) != len(SUBMISSION_HEADER):
+                    raise UserError(f"{path}, line {rows.line_num}: {len(row)} values where there must be 2")
+                yield row[0], row[1]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+    except (OSError, EOFError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read to its end ({error})") from error
+
+
+def _open(path: Path, stack: ExitStack) -> io.BufferedIOBase:
+    if path.suffix == ".zip":
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        members = [name for name in archive.namelist() if name.endswith(".csv") and "__MACOSX" not in name]
+        if len(members) != 1:
+            raise UserError(f"{path} holds {len(members)} CSV files; there must be one")
+        return stack.enter_context(archive.open(members[0]))
+    if path.suffix == ".gz":
+        return stack.enter_context(gzip.open(path))
+    return stack.enter_context(path.open("rb"))
+
+
+def require_same_images(sample: Path, images: list[str], whose: str) -> list[str]:
+    """The sample submission's images in its order. Raises UserError unless they are `images`, each once."""
+    wanted = [image for image, _ in read_rows(sample)]
+    if len(set(wanted)) != len(wanted):
+        seen: set[str] = set()
+        twice = next(image for image in wanted if image in seen or seen.add(image))
+        raise UserError(f"{sample} names {twice} twice")
+    missing = sorted(set(wanted) - set(images))
+    if missing:
+        raise UserError(f"{sample} names images that {whose} lacks: {some(missing)}; fetch both again")
+    extra = sorted(set(images) - set(wanted))
+    if extra:
+        raise UserError(f"{whose} has images that {sample} does not name: {some(extra)}; fetch both again")
+    return wanted
+
+
+def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
+    """Writes `target`, and as gzip `packed`, from the shards in the sample's order; gives the number of rows.
+
+    Every image of the sample stands in it once and no other does; every run lies inside the picture, in order.
+    An empty mask is an empty value. One shard is in memory at a time where the sample is sorted, as Kaggle's is.
+    """
+    shard_of: dict[str, Path] = {}
+    for path in sorted(predictions.glob("*.parquet")):
+        for image in shards.read_names(path):
+            if image in shard_of:
+                raise UserError(f"{path} holds {image}, and {shard_of[image]} too; `dvc repro -f predict`")
+            shard_of[image] = path
+    wanted = require_same_images(sample, list(shard_of), str(predictions))
+    opened: Path | None = None
+    runs: dict[str, rle.Runs] = {}
+    with ExitStack() as stack:
+        paths = [stack.enter_context(whole_file(path)) for path in (target, packed)]
+        plain, raw = (stack.enter_context(path.open("wb")) for path in paths)
+        # Without a time or a name, so that the same rows are the same bytes.
+        gzipped = stack.enter_context(igzip.IGzipFile(filename="", fileobj=raw, mode="wb", mtime=0))
+        _put(",".join(SUBMISSION_HEADER).encode() + b"\n", plain, gzipped)
+        for image in tqdm(wanted, desc="encode", unit=" rows", disable=None):
+            if shard_of[image] != opened:
+                opened = shard_of[image]
+                runs = dict(shards.read(opened))
+            try:
+                rle.check(runs[image], HEIGHT, WIDTH)
+            except ValueError as error:
+                raise UserError(f"{opened}: {image}: {error}; `dvc repro -f predict` makes it again") from error
+            _put(image.encode() + b"," + rle.to_text(runs[image]) + b"\n", plain, gzipped)
+    return len(wanted)
+
+
+def _put(line: bytes, *files: IO[bytes]) -> None:
+    for file in files:
+        file.write(line)
+
+
+def check(path: Path, sample: Path) -> tuple[int, int]:
+    """The number of rows of a submission and how many of its masks are empty, if Kaggle will take it.
+
+    Raises UserError that names the first bad line: the header, an image that is not the sample's next one, runs that
+    leave the picture, overlap or are out of order; or that more than half of the masks are empty.
+    """
+    rows = empty = 0
+    wanted = (image for image, _ in read_rows(sample))
+    progress = tqdm(read_rows(path), desc="check", unit=" rows", disable=None)
+    for line, (row, image) in enumerate(zip_longest(progress, wanted), start=2):
+        if row is None:
+            raise UserError(f"{path} ends after line {line - 1}; {sample} goes on with {image}")
+        if row[0] != image:
+            raise UserError(f"{path}, line {line}: {row[0]} where {sample} has {image or 'no more images'}")
+        empty += not len(_runs(f"{path}, line {line}", *row))
+        rows += 1
+    if empty > rows * _MOST_EMPTY:
+        raise UserError(f"{path}: {empty} of {rows} masks are empty, and on every photo is a car; look at the model")
+    return rows, empty
+
+
+def score(submission: Path, truth: Path) -> dict[str, float]:
+    """Dice of every image that the truth has, against the submission; Kaggle's score is their mean.
+
+    `truth` is a CSV in the submission's form or a zip of mask GIFs. Rows of the submission that the truth
+    lacks are passed over, as Kaggle passes over its decoys. Where both have the same order, memory stays flat.
+    """
+    truths: dict[str, rle.Runs] = {}
+    texts: dict[str, str] = {}
+    seen: set[str] = set()
+    dice: dict[str, float] = {}
+    for true, row in zip_longest(_truth_rows(truth), read_rows(submission)):
+        if true is not None:
+            truths[true[0]] = true[1]
+        # Once the truth has ended, a row that it lacks will never be asked for.
+        if row is not None and (_once(submission, row[0], seen) in truths or true is not None):
+            texts[row[0]] = row[1]
+        for image, _ in filter(None, (true, row)):
+            if image in truths and image in texts:
+                given = _runs(submission, image, texts.pop(image))
+                dice[image] = metrics.overlap_of_runs(given, truths.pop(image)).dice
+    if truths:
+        raise UserError(f"{submission} has no row for {some(sorted(truths))}, which {truth} has")
+    return dict(sorted(dice.items()))
+
+
+def _truth_rows(truth: Path) -> Iterator[tuple[str, rle.Runs]]:
+    if truth.suffix == ".zip" and not truth.name.endswith(".csv.zip"):
+        with Archive(truth) as archive:
+            for mask in archive.masks:
+                yield photo_of(mask), rle.to_runs(photos.decode_mask(archive.read(mask), f"{truth}: {mask}"))
+        return
+    seen: set[str] = set()
+    for image, text in read_rows(truth):
+        yield _once(truth, image, seen), _runs(truth, image, text)
+
+
+def _once(path: Path, image: str, seen: set[str]) -> str:
+    if image in seen:
+        raise UserError(f"{path} has two rows for {image}")
+    seen.add(image)
+    return image
+
+
+def _runs(where: Path | str, image: str, text: str) -> rle.Runs:
+    try:
+        return rle.from_text(text, HEIGHT, WIDTH)
+    except ValueError as error:
+        raise UserError(f"{where}: {image}: {error}") from error

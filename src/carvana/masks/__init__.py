@@ -1,0 +1,1 @@
+"""Masks as run lists: text, files, from logits, and their overlap."""

@@ -1,0 +1,52 @@
+"""Models as safetensors: the weights, and in the header all that is needed to build and run the network."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+
+from carvana.errors import UserError
+from carvana.files import whole_file
+from carvana.networks import models
+from carvana.params import Network
+
+FORMAT = "carvana-1"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the size (height, width) that it was trained at."""
+
+    model: models.Model
+    size: tuple[int, int]
+
+
+def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
+    """Writes the weights of `model`, with the network's parameters and its size in the header."""
+    # One key: safetensors writes several in random order, and the same model would be other bytes.
+    header = {FORMAT: json.dumps({"network": network.model_dump(), "size": size})}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with whole_file(path) as temporary:
+        temporary.write_bytes(serialize(weights, metadata=header))
+
+
+def load(path: Path) -> Trained:
+    """The model of a file, in evaluation mode. Raises UserError where the file is not a whole model of ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if FORMAT not in header:
+                raise UserError(f"{path} is not a model of this pipeline; `dvc repro train` makes one")
+            description = json.loads(header[FORMAT])
+            network = Network.model_validate(description["network"])
+            height, width = description["size"]
+            model = models.build(network)
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no dict
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro train` makes it") from None
+    except (SafetensorError, KeyError, ValueError, RuntimeError, ValidationError) as error:
+        raise UserError(f"{path} is not a whole model ({error}); `dvc repro -f train` makes it again") from error
+    return Trained(model.eval(), (height, width))

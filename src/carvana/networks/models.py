@@ -1,0 +1,100 @@
+"""Networks by name. Photos in, one logit a pixel out."""
+
+import torch
+from torch import Tensor, nn
+
+from carvana.errors import UserError, first_line
+from carvana.networks.unet import UNet
+from carvana.params import Network
+
+NONE = "none"  # the name of "no encoder" and of "no weights"
+
+# ImageNet's channel means and deviations, the field's convention (and near what pretrained encoders expect).
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class Model(nn.Module):
+    """A network between photos and logits.
+
+    Input: photos [n, height, width, 3], RGB in 0–255, uint8 or float32.
+    Output: logits float32 [n, height, width].
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
+        self.network = network
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Logits float32 [n, height, width] of photos [n, height, width, 3]."""
+        # NHWC seen as NCHW is channels_last already: nothing is copied but the conversion.
+        features = (photos.permute(0, 3, 1, 2) - self.mean) / self.deviation
+        return self.network(features).squeeze(1).float()
+
+
+def build(network: Network, encoder_weights: str = NONE) -> Model:
+    """The network, freshly initialised from torch's seed, in channels_last memory format.
+
+    `arch` unet without an encoder is the slides' own; with one, and every other arch, it is one of
+    segmentation-models-pytorch. Raises UserError on a name that is not known, with the nearest ones.
+    """
+    if network.encoder != NONE:
+        from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports that the slides' U-Net does not need
+
+        return Model(zoo.build(network.arch, network.encoder, encoder_weights)).to(memory_format=torch.channels_last)
+    if network.arch != "unet":
+        raise UserError(f"params.yaml: train.arch: {network.arch} needs a train.encoder, resnet34 for one")
+    if encoder_weights != NONE:
+        raise UserError("params.yaml: train.encoder_weights: there are none without a train.encoder")
+    return Model(UNet(network)).to(memory_format=torch.channels_last)
+
+
+def require_size(network: Network, size: tuple[int, int]) -> None:
+    """Raises UserError where the network halves a side that is odd by then. `size` is (height, width) in pixels."""
+    if network.encoder == NONE:
+        multiple = network.patch * 2 ** (network.depth - 1)
+        if any(side % multiple for side in size):
+            raise UserError(
+                f"params.yaml: train.size: {size[0]}×{size[1]} is not a multiple of {multiple}, which train.patch: "
+                f"{network.patch} and train.depth: {network.depth} ask for"
+            )
+    else:
+        model = build(network).eval().to("meta")
+        try:
+            # Shapes alone, on a device that computes nothing.
+            model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"params.yaml: train.size: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
+                f"({first_line(error)}); some encoders have one size alone, others want a multiple of 64 or more"
+            ) from error
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def summary(model: nn.Module, size: tuple[int, int]) -> str:
+    """A table of the layers with parameters: name, kind, output shape for one photo, parameters; then the total."""
+    rows: list[tuple[str, str, str, str]] = []
+
+    def note(name: str, layer: nn.Module, output: Tensor) -> None:
+        rows.append((name, type(layer).__name__, "×".join(map(str, output.shape[1:])), f"{count_parameters(layer):,}"))
+
+    hooks = [
+        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
+        for name, layer in model.named_modules()
+        if not list(layer.children()) and list(layer.parameters())
+    ]
+    training = model.training
+    with torch.inference_mode():
+        model.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    longest = max(len(name) for name, *_ in rows) + 2
+    lines = [f"{name:<{longest}}{kind:<16}{shape:<16}{number:>12}" for name, kind, shape, number in rows]
+    return "\n".join([*lines, f"{'total':<{longest + 32}}{count_parameters(model):>12,}"])

@@ -1,0 +1,1 @@
+"""What an evaluation finds, as numbers, charts and pages."""

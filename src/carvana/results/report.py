@@ -1,0 +1,186 @@
+"""What evaluate shows: pictures for `dvc plots`, and all of it on one page."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from numpy.typing import NDArray
+
+from carvana.competition import VIEWS, car_of
+from carvana.data.archive import Archive
+from carvana.data.cache import Cache
+from carvana.params import Augment
+from carvana.results import charts, page, pictures
+from carvana.results.scoring import Score, row_of, worst_first
+from carvana.results.tables import Row
+from carvana.results.totals import Findings
+from carvana.training import history
+from carvana.training.augment import Augmentation
+from carvana.training.history import Epoch
+
+_ERROR_MAP, _SAMPLES = "error-map", "training-samples"
+_SAMPLE_COUNT = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos uint8 [n, height, width, 3] as training gives them to the network, masks [n, height, width], names."""
+
+    photos: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as JPEG, for `dvc plots`, and as WebP, for the page."""
+
+    jpeg: bytes
+    webp: bytes
+
+    @classmethod
+    def of(cls, pixels: pictures.Pixels) -> "Picture":
+        """RGB uint8 [height, width, 3], encoded."""
+        return cls(pictures.jpeg(pixels), pictures.webp(pixels))
+
+
+def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> Batch:
+    """Some photos of those cars and their masks, augmented."""
+    rows = np.array([row for row, name in enumerate(cache.names) if car_of(name) in cars])
+    chance = torch.Generator().manual_seed(seed)
+    picked = rows[torch.randperm(len(rows), generator=chance)[:_SAMPLE_COUNT].numpy()]
+    changes = Augmentation.draw(len(picked), cache.size, limits, chance)
+    pair = (torch.from_numpy(part) for part in (cache.read_photos(picked), cache.read_masks(picked)))
+    photos, masks = changes.apply(*pair)
+    return Batch(photos.to(torch.uint8).numpy(), masks.numpy(), [cache.names[row] for row in picked])
+
+
+def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
+    """The worst and the best photos of each role by the names of their pictures, alike in every experiment."""
+    found = {}
+    for role in findings.roles:
+        scores = worst_first(findings.of(role))
+        for kind, count, ordered in (("worst", worst, scores), ("best", best, scores[::-1])):
+            found |= {f"{role}-{kind}-{place:02d}": score for place, score in enumerate(ordered[:count], start=1)}
+    return found
+
+
+def draw(findings: Findings, batch: Batch, train: Path, shown: tuple[int, int], workers: int) -> dict[str, Picture]:
+    """The pictures by name; of the predictions `shown` = (worst, best) of each role, as `choose` has them."""
+    scores = choose(findings, *shown)
+    with Archive(train) as photos, ThreadPoolExecutor(max(workers, 1)) as pool:
+
+        def example(name: str) -> Picture:
+            score = scores[name]
+            photo = simplejpeg.decode_jpeg(photos.read(score.image), "RGB")
+            title = f"{name.replace('-', ' ')}: {score.image}, Dice {score.dice:.4f}"
+            return Picture.of(pictures.example(photo, *findings.runs[score.role, score.image], title))
+
+        drawn = dict(zip(scores, pool.map(example, scores), strict=True))
+    views = {view: found for view in VIEWS if (found := findings.shares(view))}
+    drawn[_ERROR_MAP] = Picture.of(pictures.error_map(views))
+    drawn[_SAMPLES] = Picture.of(pictures.training_samples(batch.photos, batch.masks, batch.names))
+    return drawn
+
+
+def write(
+    findings: Findings,
+    summaries: dict[str, dict[str, float | int]],
+    histories: dict[int, list[Epoch]],
+    model: str,
+    drawn: dict[str, Picture],
+) -> str:
+    """The page as HTML. `model` says in a line what was evaluated."""
+    return page.document(
+        "Evaluation",
+        page.paragraph(model),
+        page.table([{"cars": role} | _shown(summary) for role, summary in summaries.items()]),
+        page.section(
+            "Predictions",
+            page.paragraph(
+                "Car that the model has missed is dark blue, what it took for car and is none is yellow. The frame is "
+                "the place with the most wrong pixels, shown below at the photo's full resolution."
+            ),
+            *(_examples(drawn, role, kind) for role in findings.roles for kind in ("worst", "best")),
+        ),
+        page.section("Scores", page.grid(*_score_charts(findings.scores))),
+        page.section("Where it goes wrong", *_mistakes(findings, drawn[_ERROR_MAP])),
+        page.section("Training", *_training(histories, drawn[_SAMPLES])),
+    )
+
+
+def threshold_rows(findings: Findings) -> list[Row]:
+    """Mean Dice of the validation photos by threshold, as a table."""
+    return [{"threshold": f"{key:g}", "dice": f"{dice:.6f}"} for key, dice in findings.dice_by_threshold.items()]
+
+
+def _shown(summary: dict[str, float | int]) -> dict[str, str]:
+    names = {
+        "photos": "images",
+        "Dice": "dice",
+        "median": "dice_median",
+        "5th percentile": "dice_p05",
+        "worst": "dice_worst",
+        "at network size": "dice_network_size",
+        "IoU": "iou",
+    }
+    values = {name: summary[key] for name, key in names.items()}
+    return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in values.items()}
+
+
+def _examples(drawn: dict[str, Picture], role: str, kind: str) -> str:
+    figures = [
+        page.picture(picture.webp, f"{name}: photo, masks, and mistakes")
+        for name, picture in drawn.items()
+        if name.startswith(f"{role}-{kind}-")
+    ]
+    return page.section(f"The {kind} of the {role} cars", page.grid(*figures, kind="wide"), level=3) if figures else ""
+
+
+def _score_charts(scores: list[Score]) -> list[str]:
+    mean = "Line: mean; band: the middle half of the photos; triangle: the worst."
+    return [
+        page.chart(charts.draw("distribution", _rows(scores, "dice")), "Photos by Dice"),
+        page.chart(charts.draw("by_view", _rows(scores, "view", "dice")), "Dice by view", mean),
+        page.chart(
+            charts.draw("worst_cars", _rows(scores, "car", "dice")),
+            "The 15 worst cars",
+            "A point a photo; the bar is their mean.",
+        ),
+        page.chart(
+            charts.draw("by_make", _rows(scores, "make", "car", "dice")), "Dice by make", mean.replace("Line", "Bar")
+        ),
+    ]
+
+
+def _mistakes(findings: Findings, error_map: Picture) -> list[str]:
+    rows = _rows(findings.scores, "wrong", "within_1", "within_2", "within_5")
+    figures = [page.chart(charts.draw("outline", rows), "Distance of wrong pixels from the true outline")]
+    if rows := threshold_rows(findings):
+        caption = "Mean Dice of the validation photos, if predict.threshold were another."
+        figures.append(page.chart(charts.draw("thresholds", rows), "Dice by threshold", caption))
+    caption = (
+        "How often a pixel is wrong in the photos of each view: missed dark blue, added yellow, the stronger the more "
+        "often. The grey shape is where their cars are."
+    )
+    return [page.grid(*figures), page.grid(page.picture(error_map.webp, "wrong pixels by view", caption), kind="full")]
+
+
+def _rows(scores: list[Score], *columns: str) -> list[Row]:
+    """Some columns of the scores: a chart's data are parsed and copied more than once."""
+    return [{column: row[column] for column in ("role", *columns)} for row in map(row_of, scores)]
+
+
+def _training(histories: dict[int, list[Epoch]], samples: Picture) -> list[str]:
+    rows = history.curves(histories)
+    caption = "Training photos as the network is given them, augmented, and without what their masks call no car."
+    return [
+        page.grid(
+            page.chart(charts.draw("curves", rows, "dice"), "Dice by epoch"),
+            page.chart(charts.draw("curves", rows, "loss"), "Loss by epoch"),
+        ),
+        page.grid(page.picture(samples.webp, "augmented photos and masks", caption), kind="full"),
+    ]

@@ -1,0 +1,238 @@
+"""The training loop: plain functions over a model, a cache and rows of it."""
+
+import contextlib
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from carvana.data.cache import Cache
+from carvana.errors import UserError
+from carvana.masks import metrics
+from carvana.masks.fullsize import runs_of_logits
+from carvana.masks.rle import Runs
+from carvana.networks import device, distributed, models
+from carvana.params import Augment, Runtime, Train
+from carvana.training import losses, optimization, resume
+from carvana.training.augment import Augmentation
+from carvana.training.history import Epoch, best
+from carvana.training.state import Progress, begin, begin_epoch
+
+Rows = NDArray[np.integer]
+
+_LOOK_EVERY = 16  # steps between looks at the loss: each waits for the GPU
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of a cache to train on and rows to validate on, the latter with their true runs at 1918×1280."""
+
+    cache: Cache
+    train: Rows
+    validation: Rows
+    truth: list[Runs]
+
+    @classmethod
+    def of(cls, cache: Cache, train: Rows, validation: Rows) -> "Examples":
+        """Examples with the truth that the cache holds."""
+        return cls(cache, train, validation, cache.read_truth(validation))
+
+
+def fit(
+    examples: Examples, settings: Train, limits: Augment, runtime: Runtime, on: torch.device, saved: Path | None
+) -> tuple[models.Model, list[Epoch]]:
+    """A model trained on the examples, as it was after its best epoch, and the history of all.
+
+    The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch
+    everything is written to `saved`, and a training that finds that file goes on from it (None: neither; with
+    several processes, rank 0's counts). Every epoch draws from a seed of its own, so that on one device with one
+    number of threads the same examples and settings give the same weights, however often the training was
+    stopped. Raises UserError on a loss that is not finite, and where memory does not suffice.
+    """
+    device.prepare(on)
+    advice = "lower train.batch_size or train.size, or raise train.accumulate"
+    with device.enough_memory(advice), device.working_compiler(runtime.compile):
+        progress = begin(settings, on)
+        if state := distributed.from_first(resume.load(saved) if saved else None):
+            progress.load_state_dict(state)
+        forward = distributed.wrap(progress.model)
+        if runtime.compile:
+            forward = torch.compile(forward)
+        while not _ended(progress.history, settings):
+            train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits)
+            distributed.same_as_first(progress.judged)
+            scores = validate(progress.judged, examples, settings, runtime.workers)
+            progress.add(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
+            if saved:
+                resume.save(saved, progress.state_dict())
+    progress.model.load_state_dict(progress.best)
+    return progress.model, progress.history
+
+
+def train_epoch(
+    progress: Progress, forward: nn.Module, examples: Examples, settings: Train, limits: Augment
+) -> tuple[float, float, float]:
+    """One pass over the training rows: mean loss and mean Dice over the photos as they were met; the last rate.
+
+    `forward` computes what `progress.model` does, in whichever wrapping.
+    """
+    number = len(progress.history) + 1
+    chance = begin_epoch(number, settings, distributed.rank())
+    order = examples.train[torch.randperm(len(examples.train), generator=chance).numpy()]
+    steps = math.ceil(len(order) / settings.batch_size)
+    label = f"epoch {number}/{settings.epochs}"
+    watch = _Watch(label, examples.cache.names)
+    progress.model.train()
+    with tqdm(total=len(order), desc=label, unit=" photos", disable=None if distributed.rank() == 0 else True) as bar:
+        for step in range(steps):
+            rows = order[step * settings.batch_size : (step + 1) * settings.batch_size]
+            changes = Augmentation.draw(len(rows), examples.cache.size, limits, chance)
+            at = (number - 1) * steps + step
+            rate = optimization.schedule(progress.optimizer, settings, at, steps, progress.history)
+            sums = take_step(progress, forward, examples.cache, rows, changes, settings)
+            if progress.average is not None:
+                progress.average.update(progress.model, step=at)
+            watch.add(rows, sums)
+            bar.update(len(rows))
+            if step % _LOOK_EVERY == 0:
+                loss, dice = watch.look()
+                bar.set_postfix(loss=f"{loss:.4f}", dice=f"{dice:.4f}", refresh=False)
+    watch.look()
+    loss_sum, dice_sum = distributed.total(watch.sums).tolist()
+    return loss_sum / len(order), dice_sum / len(order), rate
+
+
+def take_step(
+    progress: Progress, forward: nn.Module, cache: Cache, rows: Rows, changes: Augmentation, settings: Train
+) -> Tensor:
+    """One step of the optimizer on the batch of those rows; sums [2] of loss and Dice over this process's photos.
+
+    Losses are summed over photos and divided by the whole batch's count, so that the pieces that it is computed in
+    (`accumulate`, and processes) change nothing but what batch norm sees at a time.
+    """
+    on = next(progress.model.parameters()).device
+    world, pieces = distributed.world(), settings.accumulate
+    loss_of = losses.by_name(settings)
+    sums = torch.zeros(2, device=on)
+    progress.optimizer.zero_grad()
+    for piece in range(pieces):
+        part = _part(len(rows), distributed.rank() * pieces + piece, world * pieces)
+        # Without photos of its own a process still has to take part in averaging the gradients.
+        mine, counts = (part, 1.0) if part.stop > part.start else (slice(0, 1), 0.0)
+        pair = read_batch(cache, rows[mine], on)
+        photos, masks = changes.part(mine).apply(*pair)
+        target = coverage_of(masks, settings.masks)
+        unsynchronised = piece < pieces - 1 and world > 1
+        with forward.no_sync() if unsynchronised else contextlib.nullcontext():
+            with device.precision(on, settings.precision):
+                logits = forward(photos)
+            loss = counts * loss_of(logits, target).sum()
+            progress.scaler.scale(loss * world / len(rows)).backward()
+        sums += torch.stack([loss.detach(), counts * dice_per_photo(logits.detach(), target).sum()])
+    if settings.clip:
+        progress.scaler.unscale_(progress.optimizer)
+        nn.utils.clip_grad_norm_(progress.model.parameters(), settings.clip)
+    progress.scaler.step(progress.optimizer)
+    progress.scaler.update()
+    return sums
+
+
+@torch.inference_mode()
+def validate(model: models.Model, examples: Examples, settings: Train, workers: int) -> tuple[float, float, float]:
+    """Mean loss, mean Dice at network size and mean Dice at 1918×1280 over the validation rows, unaugmented."""
+    model.eval()
+    on = next(model.parameters()).device
+    loss_of = losses.by_name(settings)
+    sums = torch.zeros(3, device=on)
+    mine = range(distributed.rank(), len(examples.validation), distributed.world())
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        for start in range(0, len(mine), settings.batch_size):
+            places = np.array(mine[start : start + settings.batch_size])
+            photos, masks = read_batch(examples.cache, examples.validation[places], on)
+            with device.precision(on, settings.precision):
+                logits = model(photos)
+            target = coverage_of(masks, settings.masks)
+            loss = loss_of(logits, target).sum()
+            names = [examples.cache.names[row] for row in examples.validation[places]]
+            _require_finite(loss.item(), "the validation after an epoch", names)
+            full = pool.map(_dice_at_full_size, logits.cpu().numpy(), [examples.truth[place] for place in places])
+            sums += torch.stack([loss, dice_per_photo(logits, target).sum(), torch.tensor(sum(full), device=on)])
+    loss, dice, full_dice = (distributed.total(sums) / len(examples.validation)).tolist()
+    return loss, dice, full_dice
+
+
+def read_batch(cache: Cache, rows: Rows, on: torch.device) -> tuple[Tensor, Tensor]:
+    """Photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] of some rows, on the device.
+
+    Read from the memory maps in this process: at 512² that is several times faster than through workers.
+    """
+    return torch.from_numpy(cache.read_photos(rows)).to(on), torch.from_numpy(cache.read_masks(rows)).to(on)
+
+
+def coverage_of(masks: Tensor, kind: str) -> Tensor:
+    """Targets float32 in 0–1 of masks uint8 in 0–255: coverage as it is (`soft`), or 0 and 1 (`hard`)."""
+    return (masks >= 128).float() if kind == "hard" else masks.float() / 255
+
+
+def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
+    """Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 where both are empty."""
+    predicted, true = logits > 0, coverage >= 0.5
+    total = predicted.sum(dim=(1, 2)) + true.sum(dim=(1, 2))
+    both = (predicted & true).sum(dim=(1, 2))
+    return torch.where(total > 0, 2 * both / total.clamp(min=1), torch.ones_like(total, dtype=torch.float32))
+
+
+class _Watch:
+    """Sums of an epoch's loss and Dice over this process's photos, on the device and looked at only now and then."""
+
+    def __init__(self, label: str, names: list[str]) -> None:
+        self.sums = torch.zeros(2)
+        self._label, self._names = label, names
+        self._seen, self._step = 0.0, 0
+        self._unseen: list[tuple[Rows, Tensor]] = []
+
+    def add(self, rows: Rows, sums: Tensor) -> None:
+        self.sums = self.sums.to(sums.device) + sums
+        self._unseen.append((rows, sums))
+
+    def look(self) -> tuple[float, float]:
+        """Mean loss and Dice so far, about. Raises UserError where a loss is not finite."""
+        values = torch.stack([sums[0] for _, sums in self._unseen]).tolist() if self._unseen else []
+        for (rows, _), value in zip(self._unseen, values, strict=True):
+            self._seen += len(rows) / distributed.world()
+            self._step += 1
+            _require_finite(value, f"{self._label}, step {self._step}", [self._names[row] for row in rows])
+        self._unseen.clear()
+        loss, dice = (self.sums / max(1.0, self._seen)).tolist()
+        return loss, dice
+
+
+def _require_finite(loss: float, where: str, names: list[str]) -> None:
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss is {loss} at {where}, on {', '.join(names)}; lower train.learning_rate, and look at these "
+            f"photos and masks"
+        )
+
+
+def _ended(history: list[Epoch], settings: Train) -> bool:
+    """Whether all epochs are done, or `patience` of them have passed without a better one."""
+    if not history:
+        return False
+    waited = len(history) - best(history).epoch
+    return len(history) >= settings.epochs or (settings.patience > 0 and waited >= settings.patience)
+
+
+def _part(count: int, number: int, parts: int) -> slice:
+    """The `number`-th of near equal parts of `count` things."""
+    return slice(count * number // parts, count * (number + 1) // parts)
+
+
+def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:
+    return metrics.overlap_of_runs(runs_of_logits(logits, 0.5), truth).dice

@@ -1,0 +1,28 @@
+"""What a killed training resumes from: the whole state after an epoch, in one file."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from carvana.errors import first_line
+from carvana.files import whole_file
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Writes a state of tensors and plain values, whole or not at all."""
+    with whole_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """The state of a file; None where there is none, and, with a word about it, where it cannot be read."""
+    try:
+        # weights_only: the unpickler makes tensors and plain containers, and runs no code of the file.
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        print(f"{path} cannot be read ({first_line(error)}); training starts over")
+        return None

@@ -1,0 +1,91 @@
+"""What a training has reached: all that its next epoch depends on, and where it draws its chance from."""
+
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from carvana.networks import batch_norm, models
+from carvana.params import Train
+from carvana.training import optimization
+from carvana.training.history import Epoch, best
+
+
+@dataclass
+class Progress:
+    """What a training has reached after an epoch."""
+
+    model: models.Model
+    average: Any | None  # timm's ModelEmaV3
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    history: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> models.Model:
+        """The model that is validated and kept: the average where there is one."""
+        return self.average.module if self.average is not None else self.model
+
+    def add(self, epoch: Epoch) -> None:
+        """Notes an epoch, and keeps the weights as they are now where it is the best so far."""
+        self.history.append(epoch)
+        if best(self.history) is epoch:
+            self.best = deepcopy(self.judged.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best = state["best"]
+
+
+def begin(settings: Train, on: torch.device) -> Progress:
+    """A training before its first epoch, on a device; its initial weights come from the seed of the settings."""
+    seed(settings.seed, 0, 0)
+    model = batch_norm.share(models.build(settings.network, settings.encoder_weights).to(on))
+    average = None
+    if settings.ema:
+        from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports
+
+        average = zoo.average(model, settings.ema)
+    scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
+    return Progress(model, average, optimization.build_optimizer(model, settings), scaler)
+
+
+def begin_epoch(number: int, settings: Train, rank: int) -> torch.Generator:
+    """Seeds what torch draws by itself in this process (dropout); returns the generator for order and augmentation.
+
+    Epochs are numbered from 1. The generator is the same in every process, the seed of each `rank` its own.
+    """
+    # From 1: numpy ignores zeros at the end of a seed, so rank 0 would draw what the generator draws.
+    seed(settings.seed, number, 1 + rank)
+    return generator(settings.seed, number)
+
+
+def generator(*seeds: int) -> torch.Generator:
+    """A generator on the CPU, the same on every device and in every process."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+
+
+def seed(*seeds: int) -> None:
+    """Seeds what torch draws by itself (initial weights, dropout)."""
+    torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))

@@ -1,0 +1,41 @@
+"""A stage as dvc.yaml defines it: the parameters and the code that DVC runs it again for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from carvana import paths
+from carvana.errors import UserError, first_line
+
+_CODE = ("src/", "stages/", str(paths.PARAMS))
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The dotted names of a stage's parameters, and the files and folders of its code."""
+
+    params: list[str]
+    code: list[Path]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of code, those in its folders included, but for byte code."""
+        inside = (path.rglob("*") if path.is_dir() else [path] for path in self.code)
+        return [file for files in inside for file in files if file.is_file() and "__pycache__" not in file.parts]
+
+
+def read(stage: str) -> Definition:
+    """Returns the definition of a stage, `train` or `train@0`. Raises UserError if dvc.yaml cannot be read."""
+    definition = read_yaml(paths.PIPELINE)["stages"][stage.split("@", 1)[0]]
+    code = [Path(path) for path in definition.get("deps", []) if path.startswith(_CODE)]
+    return Definition(definition.get("params", []), code)
+
+
+def read_yaml(path: Path) -> Any:
+    """Returns the content of a YAML file as DVC reads it. Raises UserError if it cannot be read."""
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{path} cannot be read ({first_line(error)})") from error
