@@ -98,7 +98,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
     """Every row of a cache is read, in batches: 40 times the rows, the same peak."""
     probe = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import numpy as np\n"
-        "from carvana import cache\n"
+        "from carvana.data import cache\n"
         "made = cache.read(Path(sys.argv[2]))\n"
         "for row in range(0, len(made.names), 2): made.read_photos(np.arange(row, row + 2)).sum()\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"

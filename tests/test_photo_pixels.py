@@ -108,7 +108,7 @@ def test_a_photo_beyond_the_limit_is_refused_before_it_is_decoded(size):
 
 def test_the_largest_cameras_photos_are_within_the_limit(tmp_path):
     (tmp_path / "phone.png").write_bytes(header(12000, 9000))
-    code = "from carvana import photo_pixels; print(photo_pixels.open_photo(open('phone.png', 'rb'), 'a').size)"
+    code = "from carvana.cutouts import photo_pixels; print(photo_pixels.open_photo(open('phone.png', 'rb'), 'a').size)"
     # A process of its own: pytest shows the warnings that Pillow's users would see.
     done = subprocess.run(
         [sys.executable, "-c", code],

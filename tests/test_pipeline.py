@@ -231,7 +231,7 @@ def test_the_advice_names_git_for_metrics_that_dvc_does_not_keep(clone):
 def test_parameters_and_code_changed_while_a_stage_runs_are_not_recorded_with_its_result(clone):
     before = clone.outputs()
     clone.change(train_epochs=20)
-    module = clone.folder / "src/carvana/losses.py"
+    module = clone.folder / "src/carvana/training/losses.py"
     text = module.read_text(encoding="utf-8")
     with clone.start("repro", "train@0") as process:
         wait_for_an_epoch(clone.folder, process, after=time.time())
@@ -240,7 +240,7 @@ def test_parameters_and_code_changed_while_a_stage_runs_are_not_recorded_with_it
         module.write_text(text + "\n", encoding="utf-8")
         output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "train.epochs (20 → 21), src/carvana/losses.py changed while train@0 ran" in output
+    assert "train.epochs (20 → 21), src/carvana/training/losses.py changed while train@0 ran" in output
     recorded = clone.yaml("dvc.lock")["stages"]["train@0"]["params"]["params.yaml"]["train.epochs"]
     assert recorded == TINY["train"]["epochs"]
     # As they were, what is finished is not done again.
@@ -268,7 +268,7 @@ def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
 @pytest.mark.slow
 def test_an_experiment_in_a_copy_runs_the_copys_code(clone):
     """The library tells where it lies: an editable install, say, would run the workspace's and not the copy's."""
-    module = clone.folder / "src/carvana/evaluation.py"
+    module = clone.folder / "src/carvana/results/scoring.py"
     text = module.read_text(encoding="utf-8")
     module.write_text(text.replace('"images": len(scores)', '"images": __file__'), encoding="utf-8")
     clone.dvc("exp", "run", "--temp", "--name", "copied", "-S", "train.epochs=1")

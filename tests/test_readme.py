@@ -19,7 +19,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = {
     "make test": "runs this test",
     "make submit": "sends to Kaggle; tests/test_submit.py runs it",
-    "dvc exp run -S data.source=kaggle": "fetches from Kaggle; tests/test_kaggle.py runs it",
+    "dvc exp run -S data.source=kaggle": "fetches from Kaggle; tests/test_client.py runs it",
     "PET_NNODES": "takes two machines; tests/test_train_stage.py runs it",
     "pip install": "changes the environment",
     "WEIGHTS=": "takes a package that is not required",

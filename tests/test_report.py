@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from conftest import CARS, read_params
-from test_evaluation import scored
+from test_scoring import scored
 
 from carvana.competition import car_of
 from carvana.data import cache

@@ -124,13 +124,14 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_names(examples, tmp_path)
 def test_too_little_memory_says_what_to_lower(examples, tmp_path):
     probe = (
         "import resource, sys; sys.path[:0] = ['tests', 'src']\n"
-        "from pathlib import Path\nimport numpy as np, torch\nfrom carvana import cache, training\n"
+        "from pathlib import Path\nimport numpy as np, torch\n"
+        "from carvana.data import cache\nfrom carvana.training import loop\n"
         "from conftest import read_params\nfrom carvana.errors import UserError\n"
-        "examples = training.Examples.of(cache.read(Path(sys.argv[1])), np.arange(8), np.arange(8, 10))\n"
+        "examples = loop.Examples.of(cache.read(Path(sys.argv[1])), np.arange(8), np.arange(8, 10))\n"
         "made = read_params(train_size=64, train_width=1024, train_batch_size=8, train_epochs=1)\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, -1))\n"
-        "try: training.fit(examples, made.train, made.augment, made.runtime, torch.device('cpu'), Path(sys.argv[2]))\n"
+        "try: loop.fit(examples, made.train, made.augment, made.runtime, torch.device('cpu'), Path(sys.argv[2]))\n"
         "except UserError as error: print(error)\n"
     )
     command = [sys.executable, "-c", probe, str(examples.cache.folder), str(tmp_path / "epoch.pt")]

@@ -174,9 +174,8 @@ def test_a_download_killed_five_times_ends_whole_and_cheap(server, tmp_path):
     pack(tmp_path / NAME, {"train/a.jpg": chance.randbytes(8 * 10**7)})
     data = server.files[NAME] = (tmp_path / NAME).read_bytes()
     server.bytes_a_second = 5 * 10**7
-    code = (
-        "import sys; from pathlib import Path; from carvana import kaggle; kaggle.download(sys.argv[1:2], Path('to'))"
-    )
+    code = "import sys; from pathlib import Path\nfrom carvana.kaggle import client\n"
+    code += "client.download(sys.argv[1:2], Path('to'))"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 
     def start():
