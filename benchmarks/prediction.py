@@ -39,7 +39,8 @@ from carvana.masks import rle, shards  # noqa: E402
 from carvana.masks.fullsize import runs_of_logits  # noqa: E402
 from carvana.networks import device  # noqa: E402
 from carvana.prediction import engines  # noqa: E402
-from carvana.prediction.inference import Ensemble, Settings, predict  # noqa: E402
+from carvana.prediction.inference import Ensemble, predict  # noqa: E402
+from carvana.prediction.settings import Settings, choose_engine  # noqa: E402
 
 ROUNDS, WARM = 3, 8
 STEPS = ("decode", "network", "runs", "text")
@@ -111,11 +112,10 @@ def plain_steps(ensemble: Ensemble, files: list[bytes]) -> dict[str, float]:
 
 def our_steps(ensemble: Ensemble, files: list[bytes], how: Settings) -> dict[str, float]:
     """Seconds a photo of every step of this project, where all threads do the same."""
-    threads = engines.threads(how.engine, how.workers)
+    engine = engines.build(ensemble.eval(), ensemble.size, how)
     with engines.one_core_a_thread():
-        compute = engines.on_cpu(ensemble, ensemble.size, how.engine, how.workers)
         decoded = each(lambda data: decode_photo(data, "photo", ensemble.size), files, how.workers)
-        logits = each(lambda photo: compute(photo[None])[0], decoded[1], threads)
+        logits = each(lambda photo: engine.compute(photo[None])[0], decoded[1], engine.threads)
         runs = each(lambda values: runs_of_logits(values, how.threshold), logits[1], how.workers)
         # One thread: the stage that does it has no other.
         text = each(rle.to_text, runs[1], 1)
@@ -178,7 +178,7 @@ def main() -> None:
     if arguments.only:
         measure(arguments.only[0], arguments.model, arguments.size, Path(arguments.only[1]))
         return
-    routes = ["plain", "torch"] + ["openvino"] * (engines.choose("auto") == "openvino")
+    routes = ["plain", "torch"] + ["openvino"] * (choose_engine("auto") == "openvino")
     rounds: dict[str, list[dict[str, float]]] = {route: [] for route in routes}
     with tempfile.TemporaryDirectory() as folder:
         write_zip(arguments.zip, Path(folder), arguments.photos)

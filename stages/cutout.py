@@ -19,7 +19,9 @@ from carvana.cutouts.photo_pixels import Pixels
 from carvana.cutouts.turns import Turns
 from carvana.errors import UserError, some
 from carvana.prediction import engines
-from carvana.prediction.inference import Ensemble, Settings
+from carvana.prediction.engines import Engine
+from carvana.prediction.inference import Ensemble
+from carvana.prediction.settings import Settings
 from stages.stage import command_line, run
 
 # Measured peaks: 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
@@ -52,14 +54,19 @@ def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool
         options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks}
         since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
         todo = [job for job in jobs if not outputs.is_done(job, since)]
-        outcomes = in_threads(worker(ensemble, how, behind, BYTES_A_PIXEL[kind]), todo, len(jobs), how) if todo else []
+        outcomes = []
+        if todo:
+            engine = engines.build(ensemble.flipping(how.flip), ensemble.size, how)
+            work = worker(engine, ensemble.size, behind, BYTES_A_PIXEL[kind])
+            outcomes = in_threads(work, todo, len(jobs), engine.threads)
     report(out, len(jobs) - len(todo), outcomes, found.skipped)
 
 
-def worker(ensemble: Ensemble, how: Settings, behind: Pixels | None, bytes_a_pixel: int) -> Callable[[Job], Outcome]:
-    """What cuts out one photo, for threads to call."""
-    compute = engines.on_device(ensemble.flipping(how.flip), ensemble.size, how.engine, how.workers, how.on)
-    turns = Turns(BYTES_A_THREAD * engines.threads(how.engine, how.workers))
+def worker(
+    engine: Engine, size: tuple[int, int], behind: Pixels | None, bytes_a_pixel: int
+) -> Callable[[Job], Outcome]:
+    """Returns what cuts out one photo, for threads to call; `size` is the network's (height, width)."""
+    turns = Turns(BYTES_A_THREAD * engine.threads)
 
     def work(job: Job) -> Outcome:
         where = job.photo.where
@@ -70,7 +77,7 @@ def worker(ensemble: Ensemble, how: Settings, behind: Pixels | None, bytes_a_pix
                     photo = photo_pixels.decode(image, where)
                     # Or libwebp's decoder, which it owns, would keep its memory.
                     del image
-                    alpha = cutout.cut(photo, ensemble.size, compute)
+                    alpha = cutout.cut(photo, size, engine.compute)
                     if job.mask:
                         cutout.save(job.mask, alpha)
                     # By the same name, or the photo would take memory while the cut-out is written.
@@ -84,9 +91,9 @@ def worker(ensemble: Ensemble, how: Settings, behind: Pixels | None, bytes_a_pix
     return work
 
 
-def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, how: Settings) -> list[Outcome]:
+def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, threads: int) -> list[Outcome]:
     """The outcomes of all that is to do, in order; a bar shows how far it is."""
-    pool = ThreadPoolExecutor(engines.threads(how.engine, how.workers))
+    pool = ThreadPoolExecutor(threads)
     try:
         results = pool.map(work, todo)
         done = total - len(todo)

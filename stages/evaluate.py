@@ -9,7 +9,8 @@ from carvana.errors import UserError, some
 from carvana.files import whole_file, whole_folder, write_json
 from carvana.networks import checkpoint, device, models
 from carvana.params import Params
-from carvana.prediction.inference import Ensemble, Settings
+from carvana.prediction.inference import Ensemble
+from carvana.prediction.settings import Settings
 from carvana.results import report, scoring, tables
 from carvana.results.totals import Findings
 from carvana.training import history

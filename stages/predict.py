@@ -9,7 +9,8 @@ from carvana.data.archive import Archive
 from carvana.errors import UserError, some
 from carvana.files import link_or_copy, whole_folder
 from carvana.networks import device, distributed
-from carvana.prediction.inference import Damaged, Ensemble, Settings
+from carvana.prediction.inference import Damaged, Ensemble
+from carvana.prediction.settings import Settings
 from carvana.prediction.sharded import DAMAGED, sweep
 from stages import definition
 from stages.stage import command_line, run

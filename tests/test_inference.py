@@ -13,6 +13,7 @@ from carvana.masks import fullsize
 from carvana.networks import device, models
 from carvana.networks.checkpoint import Trained
 from carvana.prediction import inference
+from carvana.prediction.settings import Settings
 
 CPU = torch.device("cpu")
 NETWORK = read_network(depth=2, width=2)
@@ -30,11 +31,11 @@ def logits_of(ensemble, photo):
 
 
 def settings(**changes):
-    return replace(inference.Settings.of(read_params()), on=CPU, engine="torch", **changes)
+    return replace(Settings.of(read_params()), on=CPU, engine="torch", **changes)
 
 
 @both_precisions
-@pytest.mark.parametrize(("workers", "batch_size"), [(1, 1), (2, 3), (4, 100)])
+@pytest.mark.parametrize(("workers", "batch_size"), [(0, 1), (1, 4), (2, 3), (4, 100)])
 def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(kaggle, workers, batch_size):
     ensemble = inference.Ensemble([trained(0)])
     with Archive(kaggle / "train.zip") as archive:
@@ -58,10 +59,8 @@ def test_an_ensemble_averages_logits_and_refuses_two_sizes():
         inference.Ensemble([trained(0), trained(1, (32, 32))])
 
 
-@pytest.mark.parametrize("batches", [False, True])
-def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, monkeypatch, batches):
-    if batches:
-        monkeypatch.setattr(inference, "_photo_by_photo", inference._by_batches)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, workers):
     name = "a1b2c3d4e5f6_01.jpg"
     repack(kaggle / "train.zip", lambda members: members.update({f"train/{name}": members[f"train/{name}"][:5000]}))
     with Archive(kaggle / "train.zip") as archive:
@@ -72,21 +71,6 @@ def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, m
     damaged = [each for each in found if isinstance(each, inference.Damaged)]
     assert [each.photo for each in damaged] == [name]
     assert re.search(rf"train\.zip: {name}", str(damaged[0].reason))
-
-
-@both_precisions
-def test_batches_give_what_photos_alone_give(kaggle, monkeypatch, bfloat16):
-    """The way of a GPU, on the CPU."""
-    ensemble = inference.Ensemble([trained(0)])
-    with Archive(kaggle / "train.zip") as archive:
-        alone = list(inference.predict(ensemble, archive, archive.photos, settings()))
-        monkeypatch.setattr(inference, "_photo_by_photo", inference._by_batches)
-        batched = list(inference.predict(ensemble, archive, archive.photos, settings(batch_size=3)))
-    for one, other in zip(alone, batched, strict=True):
-        assert one.photo == other.photo
-        # bfloat16 has 8 bits: each layer rounds to 1/256 of its values.
-        tolerance = 0.05 * np.abs(one.logits).max() if bfloat16 else 1e-4
-        assert np.allclose(one.logits, other.logits, atol=tolerance)
 
 
 def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(kaggle, monkeypatch):

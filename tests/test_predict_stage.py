@@ -195,7 +195,7 @@ runpy.run_module("stages.predict", run_name="__main__")
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
 def test_openvino_reports_nothing_to_anyone(_ready, tmp_path):
     """Imported as it is, it sends events to an analytics service, except in CI and for who has opted out."""
-    project = copy_project(_ready, tmp_path / "project", runtime_engine="openvino")
+    project = copy_project(_ready, tmp_path / "project", runtime_engine="openvino", runtime_workers=0)
     (tmp_path / "home").mkdir()
     kept = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
     environment = kept | {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}

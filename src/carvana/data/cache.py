@@ -28,7 +28,7 @@ from carvana.data.archive import Archive
 from carvana.errors import UserError
 from carvana.files import whole_folder
 from carvana.masks import rle, shards
-from carvana.processes import die_with_parent
+from carvana.processes import die_with_parent, end_if_orphaned
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _CHUNK = 16  # photos a task: a car's worth
@@ -170,6 +170,7 @@ _worker: _Worker | None = None
 def _open(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], offsets: dict[str, int]) -> None:
     global _worker  # noqa: PLW0603 - how a pool's initializer hands over what its tasks need
     die_with_parent()
+    end_if_orphaned()
     files = [os.open(folder / f"{kind}.npy", os.O_WRONLY) for kind in ("photos", "masks")]
     _worker = _Worker(Archive(train), Archive(train_masks), *files, size, offsets)
 

@@ -21,7 +21,7 @@ from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
 from carvana.files import whole_file
 from carvana.masks import rle
-from carvana.processes import die_with_parent
+from carvana.processes import die_with_parent, end_if_orphaned
 
 KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
 CARS_AHEAD = 2
@@ -63,6 +63,7 @@ def photograph(task: Task) -> list[Shot]:
 def _start_worker() -> None:
     """Keeps a worker process to one core, and lets Ctrl-C end it at once and without a traceback."""
     die_with_parent()
+    end_if_orphaned()
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

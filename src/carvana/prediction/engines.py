@@ -1,56 +1,45 @@
 """What computes logits of photos: torch, on a GPU or a CPU, or OpenVINO on a CPU."""
 
 import contextlib
-import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from carvana.networks import device
+from carvana.prediction.settings import Settings
 
 # Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at a time.
 Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def choose(name: str) -> str:
-    """`torch` or `openvino`, as `runtime.engine` names it for a CPU: `auto` is OpenVINO where it is installed."""
-    if name == "torch" or importlib.util.find_spec("openvino"):
-        return "torch" if name == "torch" else "openvino"
-    if name == "openvino":
-        print("openvino is not installed (`pip install openvino`); torch computes instead", file=sys.stderr)
-    return "torch"
+@dataclass(frozen=True)
+class Engine:
+    """What computes logits, how many photos it takes at a call, and how many threads keep it busy."""
+
+    compute: Compute
+    photos_a_call: int
+    threads: int
 
 
-def on_cpu(network: nn.Module, size: tuple[int, int], engine: str, cores: int) -> Compute:
-    """An engine of `choose` on so many cores, each of which computes a photo of its own."""
-    return _openvino(network, size, cores) if engine == "openvino" else _torch(network)
+def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
+    """Returns the engine for networks of `size` = (height, width).
 
-
-def on_device(network: nn.Module, size: tuple[int, int], engine: str, cores: int, on: torch.device) -> Compute:
-    """An engine for photos that threads bring one by one: as `on_cpu`, or a GPU, which takes them in turn."""
-    if on.type == "cpu":
-        return on_cpu(network, size, engine, cores)
-    network, turn = network.to(on).eval(), threading.Lock()
-
-    def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with turn, torch.inference_mode(), device.precision(on):
-            return network(torch.from_numpy(photos).to(on)).float().cpu().numpy()
-
-    return compute
-
-
-def threads(engine: str, cores: int) -> int:
-    """How many threads, each with a photo of its own, keep so many cores busy.
-
-    OpenVINO computes in threads of its own: while some of ours wait for those, as many others decode.
+    A CPU computes a photo on each core: photos side by side are faster than cores side by side. OpenVINO has threads
+    of its own, for which as many others wait. A GPU takes batches in turn, while other threads take runs.
     """
-    return 2 * cores if engine == "openvino" else cores
+    if how.on.type != "cpu":
+        return Engine(_torch(network, how.on, how.compile), how.batch_size, max(how.workers, 2))
+    cores = max(how.workers, 1)
+    if how.engine == "openvino":
+        return Engine(_openvino(network, size, cores), 1, 2 * cores)
+    return Engine(_torch(network, how.on, compiled=False), 1, cores)
 
 
 @contextlib.contextmanager
@@ -64,12 +53,21 @@ def one_core_a_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _torch(network: nn.Module) -> Compute:
-    network = network.cpu().eval()
+def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
+    network = network.to(on).eval()
+    forward = torch.compile(network) if compiled else network
+    turn = contextlib.nullcontext() if on.type == "cpu" else threading.Lock()
+    host: Tensor | None = None
 
     def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode(), device.precision(torch.device("cpu")):
-            return network(torch.from_numpy(photos)).float().numpy()
+        nonlocal host
+        with turn, torch.inference_mode(), device.precision(on):
+            logits = forward(torch.from_numpy(photos).to(on, non_blocking=True)).float()
+            if on.type != "cuda":
+                return logits.cpu().numpy()
+            if host is None or len(host) < len(logits):
+                host = torch.empty(logits.shape, pin_memory=True)
+            return host[: len(logits)].copy_(logits).numpy().copy()
 
     return compute
 

@@ -15,7 +15,8 @@ from carvana.files import write_json
 from carvana.masks import shards
 from carvana.masks.rle import Runs
 from carvana.networks import distributed
-from carvana.prediction.inference import Clock, Damaged, Ensemble, Outcome, Settings, predict
+from carvana.prediction.inference import Clock, Damaged, Ensemble, Outcome, predict
+from carvana.prediction.settings import Settings
 
 DAMAGED = "damaged"
 _NO_CAR: Runs = np.empty((0, 2), np.int32)

@@ -16,7 +16,8 @@ from carvana.data.cache import Cache
 from carvana.errors import UserError
 from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
-from carvana.prediction.inference import Damaged, Ensemble, Outcome, Prediction, Settings, in_order, predict
+from carvana.prediction.inference import Damaged, Ensemble, Outcome, Prediction, in_order, predict
+from carvana.prediction.settings import Settings
 from carvana.results import thresholds, wrong_pixels
 from carvana.results.tables import Row
 

@@ -1,0 +1,129 @@
+"""Photos of a zip, read and decoded in batches by the workers of a torch DataLoader."""
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from carvana.data.archive import Archive
+from carvana.data.photos import decode_photo
+from carvana.errors import UserError
+from carvana.processes import die_with_parent, end_if_orphaned
+
+_BATCHES_AHEAD = 2  # decoded by each worker before they are asked for
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps it, not a temporary file
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Names, photos uint8 [n, height, width, 3], and why a photo cannot be read; such a photo is black.
+
+    `seconds` is the time that one worker took for it.
+    """
+
+    names: list[str]
+    photos: Tensor
+    reasons: dict[str, UserError]
+    seconds: float
+
+    def pin_memory(self) -> Self:
+        """Returns the batch in memory that a GPU can copy from; the DataLoader calls it."""
+        return replace(self, photos=self.photos.pin_memory())
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """Yields the batch in parts of at most `size` photos."""
+        for start in range(0, len(self.names), size):
+            part = slice(start, start + size)
+            names = self.names[part]
+            yield Batch(names, self.photos[part], self.reasons, self.seconds * len(names) / len(self.names))
+
+
+class _Photos(Dataset[Batch]):
+    """Photos of a zip by their places in `names`. Every process that reads from it opens the zip itself."""
+
+    def __init__(self, path: Path, names: list[str], size: tuple[int, int]) -> None:
+        self._path, self._names, self._size = path, names, size
+        self._archive: Archive | None = None
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitems__(self, places: list[int]) -> Batch:
+        started = time.perf_counter()
+        self._archive = self._archive or Archive(self._path)
+        names = [self._names[place] for place in places]
+        photos = torch.zeros(len(names), *self._size, 3, dtype=torch.uint8)
+        if get_worker_info():
+            # Before it is filled: a batch is sent by shared memory, and would be copied there.
+            photos.share_memory_()
+        reasons = {}
+        for photo, name in zip(photos.numpy(), names, strict=True):
+            try:
+                photo[...] = decode_photo(self._archive.read(name), f"{self._path}: {name}", self._size)
+            except UserError as error:
+                reasons[name] = error
+        return Batch(names, photos, reasons, time.perf_counter() - started)
+
+
+def load(
+    path: Path, names: list[str], size: tuple[int, int], batch_size: int, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """Yields those photos of a zip in batches, in their order, each at `size` = (height, width).
+
+    `workers` processes decode ahead of what is asked for; with 0 this process does it. Raises UserError if a worker
+    is killed.
+    """
+    if not names:
+        return
+    workers = _workers_that_fit(workers, min(batch_size, len(names)) * size[0] * size[1] * 3)
+    loader = DataLoader(
+        _Photos(path, names, size),
+        batch_size,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+        prefetch_factor=_BATCHES_AHEAD if workers else None,
+        worker_init_fn=_begin,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a worker that decodes photos was killed, most likely for memory; lower runtime.workers or "
+            "runtime.batch_size"
+        ) from error
+
+
+def _workers_that_fit(workers: int, batch_bytes: int) -> int:
+    """Returns the number of workers, or 0 if the system's shared memory cannot hold their batches."""
+    needed = batch_bytes * (workers * _BATCHES_AHEAD + 2)
+    if not workers or not _SHARED_MEMORY.is_dir() or shutil.disk_usage(_SHARED_MEMORY).free > needed:
+        return workers
+    print(
+        f"{_SHARED_MEMORY} is too small for {workers} workers ({needed / 2**20:.0f} MiB), so that photos are decoded "
+        "by one process; lower runtime.batch_size, or start the container with --shm-size=1g",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _begin(_: int) -> None:
+    """Sets a worker up: it ends with the process that started it, and leaves Ctrl-C to that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
+    end_if_orphaned()

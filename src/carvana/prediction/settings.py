@@ -1,0 +1,45 @@
+"""How to predict: what decides the masks, and what decides the speed."""
+
+import importlib.util
+import sys
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+
+from carvana.networks import device
+from carvana.params import Params
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Threshold and flips, which change masks; the device and the engine, which change rounding; and speed alone."""
+
+    threshold: float
+    flip: bool
+    on: torch.device
+    engine: str
+    workers: int
+    batch_size: int
+    compile: bool
+
+    def at(self, on: torch.device) -> Self:
+        """Returns the same on another device."""
+        return replace(self, on=on)
+
+    @classmethod
+    def of(cls, params: Params) -> Self:
+        """Returns the settings that the parameters name. Raises UserError if the device is not available."""
+        how, runtime = params.predict, params.runtime
+        on = device.pick(runtime.device)
+        engine = choose_engine(runtime.engine) if on.type == "cpu" else "torch"
+        return cls(how.threshold, how.flip, on, engine, runtime.workers, runtime.batch_size, runtime.compile)
+
+
+def choose_engine(name: str) -> str:
+    """Returns `torch` or `openvino` for a name of `runtime.engine`: `auto` is OpenVINO if it is installed."""
+    if name == "torch" or importlib.util.find_spec("openvino"):
+        return "torch" if name == "torch" else "openvino"
+    if name == "openvino":
+        print("openvino is not installed (`pip install openvino`); torch computes instead", file=sys.stderr)
+    return "torch"
