@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import yaml
 from conftest import ROOT, read_params
@@ -87,3 +89,10 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path, data):
     (tmp_path / "params.yaml").write_bytes(data)
     with pytest.raises(UserError, match=r"params\.yaml is not YAML"):
         params.load(tmp_path / "params.yaml")
+
+
+def test_workers_are_as_many_as_there_are_cores(tmp_path):
+    assert load(tmp_path, "runtime.workers", "auto").runtime.workers == len(os.sched_getaffinity(0))
+    assert load(tmp_path, "runtime.workers", 0).runtime.workers == 0
+    with pytest.raises(UserError, match=r"runtime\.workers"):
+        load(tmp_path, "runtime.workers", "all")

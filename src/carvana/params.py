@@ -1,13 +1,21 @@
 """params.yaml, typed and frozen. An unknown key, a wrong type or a bad range is an error that names the key."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from carvana.errors import UserError
+
+
+def _all_cores(workers: Any) -> Any:
+    """Returns the number of cores that this process may use for `auto`, and anything else as it is."""
+    if workers != "auto":
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unique(folds: tuple[int, ...]) -> tuple[int, ...]:
@@ -146,7 +154,7 @@ class Runtime(_Frozen):
     """Speed only: no stage depends on these, and a change of them runs nothing again."""
 
     device: str
-    workers: Annotated[int, Field(ge=0, le=1024)]
+    workers: Annotated[int, BeforeValidator(_all_cores), Field(ge=0, le=1024)]
     batch_size: Annotated[int, Field(ge=1)]
     engine: Literal["auto", "torch", "openvino"]
     processes: Annotated[int, Field(ge=1, le=1024)]

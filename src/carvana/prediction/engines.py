@@ -44,7 +44,7 @@ def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
 
 @contextlib.contextmanager
 def one_core_a_thread() -> Iterator[None]:
-    """Torch computes on the core of the thread that calls it: photos side by side beat cores side by side."""
+    """Makes torch compute on one core for each thread that calls it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -91,7 +91,7 @@ def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
         "INFERENCE_PRECISION_HINT": precision,
         "NUM_STREAMS": str(cores),
         "INFERENCE_NUM_THREADS": str(cores),
-        # Its own tests of a machine's load would fight with the threads that decode.
+        # Pinned threads would compete with the decoding workers for one core while another is idle.
         "ENABLE_CPU_PINNING": "NO",
     }
     compiled = openvino.Core().compile_model(converted, "CPU", settings)

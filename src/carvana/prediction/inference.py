@@ -61,7 +61,7 @@ class Clock:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, decode: float = 0.0, compute: float = 0.0, runs: float = 0.0) -> None:
-        """Adds the seconds of some work."""
+        """Adds the seconds of a piece of work."""
         with self._lock:
             self.decode += decode
             self.compute += compute
@@ -82,16 +82,16 @@ class Ensemble(nn.Module):
 
     @classmethod
     def load(cls, paths: Iterable[Path]) -> Self:
-        """The models of those files. Raises UserError where one cannot be used."""
+        """Returns the ensemble of the models in those files. Raises UserError if one cannot be used."""
         return cls([checkpoint.load(path) for path in paths])
 
     def flipping(self, flip: bool) -> Self:
-        """The same; with `flip`, logits are those of both sides."""
+        """Sets whether logits are averaged with those of the mirrored photo, and returns the ensemble in eval mode."""
         self.flip = flip
         return self.eval()
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3]; with `flip`, of both sides."""
+        """Returns mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3], and of their mirror images."""
         logits = torch.stack([model(photos) for model in self.models]).mean(dim=0)
         if not self.flip:
             return logits
@@ -149,7 +149,7 @@ def _errors_of(how: Settings) -> Iterator[None]:
 
 
 def in_order(futures: Iterable[Future[Result]], count: int) -> Iterator[Result]:
-    """Results in order, of futures that are made at most `count` ahead of the one that is waited for."""
+    """Yields the results of futures in order, starting at most `count` futures ahead of the one that it waits for."""
     waiting: deque[Future[Result]] = deque()
     for future in futures:
         waiting.append(future)

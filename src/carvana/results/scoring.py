@@ -31,7 +31,7 @@ _own = threading.local()
 class Score:
     """One photo's scores. `role` is 'test', or 'validation' for a photo of its model's validation fold.
 
-    `make` is empty where it is not known. `wrong` are pixels at 1918×1280, `missed` those of them that are car,
+    `make` is empty if it is not known. `wrong` are pixels at 1918×1280, `missed` those of them that are car,
     `within_1` those at most a pixel from the true outline, and so on; see `mistakes`.
     """
 
@@ -70,10 +70,10 @@ class Scored:
 def score_photos(
     ensemble: Ensemble, train: Path, truth: Cache, cars: set[str], makes: dict[str, str], role: str, settings: Settings
 ) -> Iterator[Scored]:
-    """Scores of every photo of those cars, from the run lists that would be submitted against those of Kaggle's masks.
+    """Yields the scores of every photo of those cars: the runs that would be submitted against Kaggle's masks.
 
-    Photos are read from the zip, as prediction does it, and their masks' runs from the cache. Raises UserError where
-    that was made for another size.
+    Photos are read from the zip, as prediction reads them, and their masks' runs from the cache. Raises UserError if
+    the cache was made for another size, or if a photo cannot be read.
     """
     if truth.size != ensemble.size:
         raise UserError(f"{truth.folder} is for {truth.size}, the models for {ensemble.size}; `dvc repro` makes both")
@@ -90,16 +90,16 @@ def score_photos(
 
     with Archive(train) as archive, ThreadPoolExecutor(max(settings.workers, 1)) as pool:
         futures = (pool.submit(one, outcome) for outcome in predict(ensemble, archive, row_of_name, settings))
-        scored = in_order(futures, _PHOTOS_AHEAD * settings.workers)
+        scored = in_order(futures, _PHOTOS_AHEAD * max(settings.workers, 1))
         yield from tqdm(scored, total=len(rows), desc=f"evaluate {role}", unit=" photos", disable=None)
 
 
 def score_one(
     prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8], make: str, role: str, threshold: float
 ) -> Scored:
-    """Scores of one prediction, made with that threshold, against the runs of its mask at 1918×1280.
+    """Returns the scores of one prediction, made with that threshold, against the runs of its mask at 1918×1280.
 
-    `coverage` uint8 in 0–255 is the mask at network size, as the logits are.
+    `coverage` uint8 [height, width] in 0–255 is the mask at network size.
     """
     mask = _to_mask(true)
     full = metrics.overlap_of_runs(prediction.runs, true)
@@ -129,9 +129,9 @@ def score_one(
 
 
 def summarise(scores: list[Score]) -> dict[str, float | int]:
-    """Mean, median, 5th percentile and worst Dice at full size; mean IoU; mean Dice at network size; the count.
+    """Returns mean, median, 5th percentile and worst Dice at full size, mean IoU, mean Dice at network size, and count.
 
-    And the share of all wrong pixels that lie within 2 pixels of the outline.
+    `wrong_within_2px` is the share of all wrong pixels that lie within 2 pixels of the outline.
     """
     dice = np.array([score.dice for score in scores])
     wrong = sum(score.wrong for score in scores)
@@ -148,19 +148,20 @@ def summarise(scores: list[Score]) -> dict[str, float | int]:
 
 
 def worst_first(scores: list[Score]) -> list[Score]:
-    """The scores by Dice, from the lowest up."""
+    """Returns the scores sorted by Dice, the lowest first."""
     return sorted(scores, key=lambda score: (score.dice, score.image))
 
 
 def row_of(score: Score) -> Row:
-    """A score's row in a table."""
+    """Returns the row of a score in a table."""
     return {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in asdict(score).items()}
 
 
 def _to_mask(runs: rle.Runs) -> NDArray[np.uint8]:
-    """As `rle.to_mask`, in memory of the thread's own, until it asks again: new memory costs more than to fill it.
+    """Returns what `rle.to_mask` does, in a buffer of this thread that the next call overwrites.
 
-    A true mask has some thousand runs, and so many slices are quicker than a pass over all pixels.
+    To allocate 2.5 MB anew takes longer than to fill them. A true mask has about a thousand runs; to set a thousand
+    slices is faster than a pass over all pixels.
     """
     if not hasattr(_own, "pixels"):
         _own.pixels = np.empty(HEIGHT * WIDTH, np.uint8)
