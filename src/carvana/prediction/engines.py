@@ -75,7 +75,7 @@ def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
 def _import_openvino() -> ModuleType:
     # OpenVINO's import and its conversion report to an analytics service through this package, unasked. Without the
     # package they report nothing; None is how Python is told that it is not there.
-    sys.modules["openvino_telemetry"] = None
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino  # noqa: PLC0415 - optional
 
     return openvino

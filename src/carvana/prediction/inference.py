@@ -91,7 +91,7 @@ class Ensemble(nn.Module):
         return self.eval()
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Returns mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3], and of their mirror images."""
+        """Returns mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3]."""
         logits = torch.stack([model(photos) for model in self.models]).mean(dim=0)
         if not self.flip:
             return logits

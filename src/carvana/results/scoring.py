@@ -171,5 +171,5 @@ def _to_mask(runs: rle.Runs) -> NDArray[np.uint8]:
     return _own.pixels.reshape(HEIGHT, WIDTH)
 
 
-def _rounded(value: float) -> float:
+def _rounded(value: float | np.floating) -> float:
     return round(float(value), 6)
