@@ -103,11 +103,13 @@ def read_dice(path: Path) -> dict[str, float]:
     scores = {role: content[role] for role in _ROLES if role in content} if isinstance(content, dict) else {}
     if not scores:
         raise UserError(f"{path} has no scores of {' or '.join(_ROLES)} cars; {_EVALUATE}")
-    dice = {role: each.get("dice") if isinstance(each, dict) else None for role, each in scores.items()}
-    for role, value in dice.items():
+    dice = {}
+    for role, each in scores.items():
+        value = each.get("dice") if isinstance(each, dict) else None
         # Python takes JSON's true for an int, and reads NaN as a float.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise UserError(f"{path}: {role}.dice must be a number from 0 to 1 (got {value!r}); {_EVALUATE}")
+        dice[role] = float(value)
     return dice
 
 

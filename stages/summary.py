@@ -29,7 +29,8 @@ def main() -> None:
 
 def has_uncommitted_results() -> bool:
     """Returns whether git has yet to learn of what DVC has recorded, or of the parameters."""
-    command = ["git", "status", "--porcelain", "--", paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD]
+    files = (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)
+    command = ["git", "status", "--porcelain", "--", *map(str, files)]
     return bool(subprocess.run(command, capture_output=True, check=False).stdout)  # noqa: S603
 
 
