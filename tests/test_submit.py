@@ -366,7 +366,7 @@ def test_a_change_of_speed_alone_is_accepted_and_not_recorded(project):
     with Server() as server:
         stage(project, "submit", "--yes")
     assert len(server.uploads) == 1
-    assert log_of(project)[0]["params"]["runtime"]["workers"] == 2
+    assert log_of(project)[0]["params"]["runtime"]["workers"] == "auto"
 
 
 def test_parameters_are_read_as_dvc_reads_them(project):
