@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import CARS, gif, make_project, repack, set_params, stage
 from hypothesis import given
@@ -22,18 +23,23 @@ def test_a_mask_touches_the_borders_where_its_outermost_pixels_are_car(places, c
     assert set(look.borders(rle.to_runs(mask))) == {name for name, edge in edges.items() if edge.any()}
 
 
-def seen(car, view, covered=0.2, borders=(), make="Kia"):
-    return look.Seen(f"{car}_{view:02d}.jpg", car, view, "0", make, covered, borders)
+def seen(car, make="Kia", views=range(1, 17)):
+    rows = [(f"{car}_{view:02d}.jpg", car, view, 0.2, "", "0", make) for view in views]
+    return pd.DataFrame(rows, columns=["image", "car", "view", "covered", "borders", "role", "make"])
+
+
+def odd(table):
+    return list(look.odd(table).itertuples(index=False, name=None))
 
 
 def test_odd_cars_are_found_and_others_are_not():
-    whole = [seen("a", view) for view in range(1, 17)]
-    assert look.odd(whole) == []
-    assert look.odd(whole[:14]) == [("a", "lacks the views 15, 16")]
-    whole[2] = seen("a", 3, borders=("left", "top"))
-    whole[4] = seen("a", 5, covered=0.0)
-    assert look.odd(whole) == [("a", "touches the border in view 3 (left, top)"), ("a", "has an empty mask in view 5")]
-    assert look.odd([seen("b", view, make="") for view in range(1, 17)]) == [("b", "is of unknown make")]
+    whole = seen("a")
+    assert odd(whole) == []
+    assert odd(whole[:14]) == [("a", "lacks the views 15, 16")]
+    whole.loc[2, "borders"] = "left, top"
+    whole.loc[4, "covered"] = 0.0
+    assert odd(whole) == [("a", "touches the border in view 3 (left, top)"), ("a", "has an empty mask in view 5")]
+    assert odd(seen("b", make="")) == [("b", "is of unknown make")]
 
 
 def test_a_strip_has_a_place_for_every_view():

@@ -4,9 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import vl_convert
-
-from carvana.results.tables import Row
 
 _FOLDER = Path(__file__).parent / "charts"
 _VEGA_LITE = "5.8"  # the oldest that there is: `dvc plots` draws with 5.2
@@ -32,7 +31,7 @@ _THEME = {
 }
 
 
-def draw(name: str, rows: list[Row], y: str = "dice") -> str:
+def draw(name: str, rows: pd.DataFrame, y: str = "dice") -> str:
     """The chart of the template `charts/<name>.json` with those rows, as an <svg> for an HTML page.
 
     It has the colour of the text around it on no background. `y` is the column to show where the template leaves that
@@ -41,7 +40,8 @@ def draw(name: str, rows: list[Row], y: str = "dice") -> str:
     template = (_FOLDER / f"{name}.json").read_text(encoding="utf-8").replace("<DVC_METRIC_Y>", y)
     chart = json.loads(template)
     del chart["title"]
-    chart["data"]["values"] = rows
+    # As in the CSVs that `dvc plots` reads: a missing value is an empty text.
+    chart["data"]["values"] = rows.round(6).astype(object).fillna("").to_dict("records")
     chart["width"] = _WIDTH
     chart["autosize"] = {"type": "fit-x", "contains": "padding"}
     svg = vl_convert.vegalite_to_svg(chart, vl_version=_VEGA_LITE, config=_THEME)

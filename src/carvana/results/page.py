@@ -5,6 +5,8 @@ import html
 from pathlib import Path
 from string import Template
 
+import pandas as pd
+
 _TEMPLATE = Path(__file__).with_suffix(".html")
 
 
@@ -25,10 +27,11 @@ def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def table(rows: list[dict[str, str]]) -> str:
-    """A table with the rows' keys for a header; on a narrow screen it scrolls by itself."""
-    head = "".join(f"<th>{html.escape(key)}</th>" for key in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(value)}</td>' for value in row.values())}</tr>" for row in rows)
+def table(rows: pd.DataFrame) -> str:
+    """A table; on a narrow screen it scrolls by itself."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows.columns)
+    cells = ([f"<td>{html.escape(str(value))}</td>" for value in row] for row in rows.itertuples(index=False))
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     return f'<div class="table"><table><tr>{head}</tr>{body}</table></div>'
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import simplejpeg
 import torch
 from numpy.typing import NDArray
@@ -14,8 +15,7 @@ from carvana.data.archive import Archive
 from carvana.data.cache import Cache
 from carvana.params import Augment
 from carvana.results import charts, page, pictures
-from carvana.results.scoring import Score, row_of, worst_first
-from carvana.results.tables import Row
+from carvana.results.scoring import Score, worst_first
 from carvana.results.totals import Findings
 from carvana.training import history
 from carvana.training.augment import Augmentation
@@ -97,7 +97,7 @@ def write(
     return page.document(
         "Evaluation",
         page.paragraph(model),
-        page.table([{"cars": role} | _shown(summary) for role, summary in summaries.items()]),
+        page.table(_shown(summaries)),
         page.section(
             "Predictions",
             page.paragraph(
@@ -106,29 +106,31 @@ def write(
             ),
             *(_examples(drawn, role, kind) for role in findings.roles for kind in ("worst", "best")),
         ),
-        page.section("Scores", page.grid(*_score_charts(findings.scores))),
+        page.section("Scores", page.grid(*_score_charts(pd.DataFrame(findings.scores)))),
         page.section("Where it goes wrong", *_mistakes(findings, drawn[_ERROR_MAP])),
         page.section("Training", *_training(histories, drawn[_SAMPLES])),
     )
 
 
-def threshold_rows(findings: Findings) -> list[Row]:
+def thresholds(findings: Findings) -> pd.DataFrame:
     """Mean Dice of the validation photos by threshold, as a table."""
-    return [{"threshold": f"{key:g}", "dice": f"{dice:.6f}"} for key, dice in findings.dice_by_threshold.items()]
+    dice = findings.dice_by_threshold
+    return pd.DataFrame({"threshold": [f"{threshold:g}" for threshold in dice], "dice": dice.values()})
 
 
-def _shown(summary: dict[str, float | int]) -> dict[str, str]:
+def _shown(summaries: dict[str, dict[str, float | int]]) -> pd.DataFrame:
     names = {
-        "photos": "images",
-        "Dice": "dice",
-        "median": "dice_median",
-        "5th percentile": "dice_p05",
-        "worst": "dice_worst",
-        "at network size": "dice_network_size",
-        "IoU": "iou",
+        "role": "cars",
+        "images": "photos",
+        "dice": "Dice",
+        "dice_median": "median",
+        "dice_p05": "5th percentile",
+        "dice_worst": "worst",
+        "dice_network_size": "at network size",
+        "iou": "IoU",
     }
-    values = {name: summary[key] for name, key in names.items()}
-    return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in values.items()}
+    table = pd.DataFrame([{"role": role} | summary for role, summary in summaries.items()])
+    return table[list(names)].rename(columns=names).map(lambda x: f"{x:.4f}" if isinstance(x, float) else x)
 
 
 def _examples(drawn: dict[str, Picture], role: str, kind: str) -> str:
@@ -140,38 +142,33 @@ def _examples(drawn: dict[str, Picture], role: str, kind: str) -> str:
     return page.section(f"The {kind} of the {role} cars", page.grid(*figures, kind="wide"), level=3) if figures else ""
 
 
-def _score_charts(scores: list[Score]) -> list[str]:
+def _score_charts(scores: pd.DataFrame) -> list[str]:
     mean = "Line: mean; band: the middle half of the photos; triangle: the worst."
     return [
-        page.chart(charts.draw("distribution", _rows(scores, "dice")), "Photos by Dice"),
-        page.chart(charts.draw("by_view", _rows(scores, "view", "dice")), "Dice by view", mean),
+        page.chart(charts.draw("distribution", scores[["role", "dice"]]), "Photos by Dice"),
+        page.chart(charts.draw("by_view", scores[["role", "view", "dice"]]), "Dice by view", mean),
         page.chart(
-            charts.draw("worst_cars", _rows(scores, "car", "dice")),
+            charts.draw("worst_cars", scores[["role", "car", "dice"]]),
             "The 15 worst cars",
             "A point a photo; the bar is their mean.",
         ),
         page.chart(
-            charts.draw("by_make", _rows(scores, "make", "car", "dice")), "Dice by make", mean.replace("Line", "Bar")
+            charts.draw("by_make", scores[["role", "make", "car", "dice"]]), "Dice by make", mean.replace("Line", "Bar")
         ),
     ]
 
 
 def _mistakes(findings: Findings, error_map: Picture) -> list[str]:
-    rows = _rows(findings.scores, "wrong", "within_1", "within_2", "within_5")
+    rows = pd.DataFrame(findings.scores)[["role", "wrong", "within_1", "within_2", "within_5"]]
     figures = [page.chart(charts.draw("outline", rows), "Distance of wrong pixels from the true outline")]
-    if rows := threshold_rows(findings):
+    if findings.dice_by_threshold:
         caption = "Mean Dice of the validation photos, if predict.threshold were another."
-        figures.append(page.chart(charts.draw("thresholds", rows), "Dice by threshold", caption))
+        figures.append(page.chart(charts.draw("thresholds", thresholds(findings)), "Dice by threshold", caption))
     caption = (
         "How often a pixel is wrong in the photos of each view: missed dark blue, added yellow, the stronger the more "
         "often. The grey shape is where their cars are."
     )
     return [page.grid(*figures), page.grid(page.picture(error_map.webp, "wrong pixels by view", caption), kind="full")]
-
-
-def _rows(scores: list[Score], *columns: str) -> list[Row]:
-    """Some columns of the scores: a chart's data are parsed and copied more than once."""
-    return [{column: row[column] for column in ("role", *columns)} for row in map(row_of, scores)]
 
 
 def _training(histories: dict[int, list[Epoch]], samples: Picture) -> list[str]:
