@@ -46,7 +46,7 @@ def main() -> None:
     pictures = draw(settings, roles, truth, findings)
     title = describe(settings, parameters, how)
     with whole_file(paths.REPORT) as temporary:
-        temporary.write_text(report.write(findings, summaries, histories, title, pictures), encoding="utf-8")
+        temporary.write_text(report.render(findings, summaries, histories, title, pictures), encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 

@@ -21,7 +21,7 @@ def main(out: Path) -> None:
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos
     with whole_file(out) as temporary:
-        temporary.write_text(look.write(seen, truth, to_predict), encoding="utf-8")
+        temporary.write_text(look.render(seen, truth, to_predict), encoding="utf-8")
     print(f"{len(seen)} photos and {len(look.odd(seen))} odd ones on {out}")
 
 

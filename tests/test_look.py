@@ -60,6 +60,10 @@ def test_the_page_of_a_small_competition(tmp_path, kaggle, monkeypatch):
     repack(
         kaggle / "train_masks.zip", lambda members: members.update({f"train_masks/{CARS[0]}_01_mask.gif": gif(mask)})
     )
+    repack(
+        kaggle / "metadata.csv.zip",
+        lambda members: members.update({"metadata.csv": members["metadata.csv"].replace(b"BMW", b"<script>")}),
+    )
     project = make_project(tmp_path / "project")
     set_params(project, data_source="local", data_local_dir=str(kaggle))
     for name in ("download", "resize", "split"):
@@ -69,6 +73,8 @@ def test_the_page_of_a_small_competition(tmp_path, kaggle, monkeypatch):
     page = (project / "data/look.html").read_text(encoding="utf-8")
     assert "touches the border in view 1 (bottom)" in page
     assert "is of unknown make" in page
+    assert "<script" not in page
+    assert ": &lt;script&gt;, fold" in page
     assert page.count("<img") == 5
     assert page.count("<svg") == 2
     assert "<tr><td>all</td><td>5</td><td>10</td>" in page

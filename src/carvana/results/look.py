@@ -67,29 +67,15 @@ def odd(seen: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["car", "what"])
 
 
-def write(seen: pd.DataFrame, truth: Cache, to_predict: list[str]) -> str:
-    """A page of HTML. `to_predict` are the names of the photos without masks."""
-    strange = odd(seen)
-    return page.document(
-        "The training data",
-        page.table(_counts(seen, to_predict)),
-        page.section(
-            "Charts",
-            page.grid(
-                page.chart(
-                    charts.draw("areas", seen),
-                    "Cars' size by view",
-                    "Of all photos of a view: the least and the most, the middle half, and the median.",
-                ),
-                page.chart(charts.draw("makes", seen), "Cars by make"),
-            ),
-        ),
-        page.section("Odd ones out", page.table(strange) if len(strange) else page.paragraph("There are none.")),
-        page.section(
-            "Every car",
-            page.paragraph("Views 1 to 8 and 9 to 16, each with the outline of its mask."),
-            page.grid(*_cars(seen, truth), kind="wide"),
-        ),
+def render(seen: pd.DataFrame, truth: Cache, to_predict: list[str]) -> str:
+    """The page as HTML. `to_predict` are the names of the photos without masks."""
+    return page.render(
+        "look.html",
+        counts=_counts(seen, to_predict),
+        areas=charts.draw("areas", seen),
+        makes=charts.draw("makes", seen),
+        odd=odd(seen),
+        cars=_cars(seen, truth),
     )
 
 
@@ -107,13 +93,14 @@ def _spoken(role: str) -> str:
     return f"fold {role}" if role.isdigit() else role
 
 
-def _cars(seen: pd.DataFrame, truth: Cache) -> Iterator[str]:
+def _cars(seen: pd.DataFrame, truth: Cache) -> Iterator[tuple[bytes, str, str]]:
+    """Every car's picture, its alt text and its caption."""
     row_of = {name: row for row, name in enumerate(truth.names)}
     for (role, car), photos in seen.groupby(["role", "car"]):
         rows = photos["image"].map(row_of).to_numpy()
         sheet = strip(truth.read_photos(rows), truth.read_masks(rows), list(photos["view"]))
         title = f"{car}: {photos['make'].iloc[0] or 'unknown make'}, {_spoken(role)}"
-        yield page.picture(pictures.webp(sheet), f"{car} from {len(photos)} sides", title)
+        yield pictures.webp(sheet), f"{car} from {len(photos)} sides", title
 
 
 def strip(photos: NDArray[np.uint8], masks: NDArray[np.uint8], views: list[int]) -> NDArray[np.uint8]:

@@ -86,7 +86,7 @@ def draw(findings: Findings, batch: Batch, train: Path, shown: tuple[int, int], 
     return drawn
 
 
-def write(
+def render(
     findings: Findings,
     summaries: dict[str, dict[str, float | int]],
     histories: dict[int, list[Epoch]],
@@ -94,21 +94,21 @@ def write(
     drawn: dict[str, Picture],
 ) -> str:
     """The page as HTML. `model` says in a line what was evaluated."""
-    return page.document(
-        "Evaluation",
-        page.paragraph(model),
-        page.table(_shown(summaries)),
-        page.section(
-            "Predictions",
-            page.paragraph(
-                "Car that the model has missed is dark blue, what it took for car and is none is yellow. The frame is "
-                "the place with the most wrong pixels, shown below at the photo's full resolution."
-            ),
-            *(_examples(drawn, role, kind) for role in findings.roles for kind in ("worst", "best")),
-        ),
-        page.section("Scores", page.grid(*_score_charts(pd.DataFrame(findings.scores)))),
-        page.section("Where it goes wrong", *_mistakes(findings, drawn[_ERROR_MAP])),
-        page.section("Training", *_training(histories, drawn[_SAMPLES])),
+    predictions = {
+        f"The {kind} of the {role} cars": {
+            name: picture.webp for name, picture in drawn.items() if name.startswith(f"{role}-{kind}-")
+        }
+        for role in findings.roles
+        for kind in ("worst", "best")
+    }
+    return page.render(
+        "report.html",
+        model=model,
+        summaries=_shown(summaries),
+        predictions=predictions,
+        charts=_charts(findings, history.curves(histories)),
+        error_map=drawn[_ERROR_MAP].webp,
+        samples=drawn[_SAMPLES].webp,
     )
 
 
@@ -133,51 +133,20 @@ def _shown(summaries: dict[str, dict[str, float | int]]) -> pd.DataFrame:
     return table[list(names)].rename(columns=names).map(lambda x: f"{x:.4f}" if isinstance(x, float) else x)
 
 
-def _examples(drawn: dict[str, Picture], role: str, kind: str) -> str:
-    figures = [
-        page.picture(picture.webp, f"{name}: photo, masks, and mistakes")
-        for name, picture in drawn.items()
-        if name.startswith(f"{role}-{kind}-")
-    ]
-    return page.section(f"The {kind} of the {role} cars", page.grid(*figures, kind="wide"), level=3) if figures else ""
-
-
-def _score_charts(scores: pd.DataFrame) -> list[str]:
-    mean = "Line: mean; band: the middle half of the photos; triangle: the worst."
-    return [
-        page.chart(charts.draw("distribution", scores[["role", "dice"]]), "Photos by Dice"),
-        page.chart(charts.draw("by_view", scores[["role", "view", "dice"]]), "Dice by view", mean),
-        page.chart(
-            charts.draw("worst_cars", scores[["role", "car", "dice"]]),
-            "The 15 worst cars",
-            "A point a photo; the bar is their mean.",
-        ),
-        page.chart(
-            charts.draw("by_make", scores[["role", "make", "car", "dice"]]), "Dice by make", mean.replace("Line", "Bar")
-        ),
-    ]
-
-
-def _mistakes(findings: Findings, error_map: Picture) -> list[str]:
-    rows = pd.DataFrame(findings.scores)[["role", "wrong", "within_1", "within_2", "within_5"]]
-    figures = [page.chart(charts.draw("outline", rows), "Distance of wrong pixels from the true outline")]
-    if findings.dice_by_threshold:
-        caption = "Mean Dice of the validation photos, if predict.threshold were another."
-        figures.append(page.chart(charts.draw("thresholds", thresholds(findings)), "Dice by threshold", caption))
-    caption = (
-        "How often a pixel is wrong in the photos of each view: missed dark blue, added yellow, the stronger the more "
-        "often. The grey shape is where their cars are."
-    )
-    return [page.grid(*figures), page.grid(page.picture(error_map.webp, "wrong pixels by view", caption), kind="full")]
-
-
-def _training(histories: dict[int, list[Epoch]], samples: Picture) -> list[str]:
-    rows = history.curves(histories)
-    caption = "Training photos as the network is given them, augmented, and without what their masks call no car."
-    return [
-        page.grid(
-            page.chart(charts.draw("curves", rows, "dice"), "Dice by epoch"),
-            page.chart(charts.draw("curves", rows, "loss"), "Loss by epoch"),
-        ),
-        page.grid(page.picture(samples.webp, "augmented photos and masks", caption), kind="full"),
-    ]
+def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, str]:
+    scores = pd.DataFrame(findings.scores)
+    columns = {
+        "distribution": ["dice"],
+        "by_view": ["view", "dice"],
+        "worst_cars": ["car", "dice"],
+        "by_make": ["make", "car", "dice"],
+        "outline": ["wrong", "within_1", "within_2", "within_5"],
+    }
+    # Without the other columns: a chart's data are parsed and copied more than once.
+    drawn = {name: charts.draw(name, scores[["role", *wanted]]) for name, wanted in columns.items()}
+    by_threshold = thresholds(findings)
+    return drawn | {
+        "thresholds": "" if by_threshold.empty else charts.draw("thresholds", by_threshold),
+        "dice_by_epoch": charts.draw("curves", curves, "dice"),
+        "loss_by_epoch": charts.draw("curves", curves, "loss"),
+    }
