@@ -74,7 +74,7 @@ def read(path: Path) -> dict[str, str]:
         # Nothing is skipped or converted, so that whatever is wrong is refused with its line.
         table = pd.read_csv(
             path,
-            names=[*_HEADER, "rest"],
+            names=[*_HEADER, "third field"],
             index_col=False,
             dtype=str,
             keep_default_na=False,
@@ -91,12 +91,12 @@ def read(path: Path) -> dict[str, str]:
     if header.to_numpy().tolist() != [[*_HEADER, ""]]:
         raise UserError(f"{path}, line 1 must be {','.join(_HEADER)}; {_AGAIN}")
     for column, wrong, complaint in (
-        ("car", ~cars["car"].map(is_car).astype(bool), "is not a car's 12 hexadecimal digits"),
+        ("car", ~cars["car"].map(is_car).astype(bool), "is not 12 hexadecimal digits"),
         ("car", cars["car"].duplicated(), "is listed twice"),
         ("role", ~cars["role"].str.fullmatch(_ROLE), f"is neither {TEST} nor a fold's number"),
-        ("rest", cars["rest"] != "", "must not follow the role"),
+        ("third field", cars["third field"] != "", "is one too many"),
     ):
         if wrong.any():
             row = wrong.idxmax()
-            raise UserError(f"{path}, line {row + 1}: {cars[column][row]!r:.100} {complaint}; {_AGAIN}")
+            raise UserError(f"{path}, line {row + 1}: the {column} {cars[column][row]!r:.100} {complaint}; {_AGAIN}")
     return dict(zip(cars["car"], cars["role"], strict=True))
