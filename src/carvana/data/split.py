@@ -53,7 +53,7 @@ def read_makes(metadata: Path) -> dict[str, str]:
     try:
         with zipfile.ZipFile(metadata) as archive, archive.open(archive.namelist()[0]) as file:
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        return table[table["make"] != ""].set_index("id")["make"].to_dict()
+        return {car: make for car, make in zip(table["id"], table["make"], strict=True) if make}
     except (OSError, zipfile.BadZipFile, IndexError, KeyError, ValueError) as error:
         raise UserError(f"{metadata} is not Kaggle's metadata.csv in a zip ({error!r}); fetch it again") from error
 

@@ -88,11 +88,13 @@ def _watch(
 
     def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _given: object, output: object) -> None:
-            many = isinstance(output, list | tuple)
-            for number, each in enumerate(output if many else [output]):
+            outputs = {name: output}
+            if isinstance(output, list | tuple):
+                outputs = {f"{name}[{number}]": each for number, each in enumerate(output)}
+            for key, each in outputs.items():
                 if isinstance(each, Tensor) and each.ndim == 4:
                     # A copy: a ReLU behind may work in place.
-                    note(f"{name}[{number}]" if many else name, each[0].float().cpu().numpy().copy())
+                    note(key, each[0].float().cpu().numpy().copy())
 
         return hook
 

@@ -34,7 +34,7 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> P
     guess, mask = (rle.to_mask(runs, HEIGHT, WIDTH) for runs in (predicted, true))
     spot = worst_spot(wrong_pixels.find(predicted, true, mask).places)
     box = (slice(spot[1], spot[1] + _TILE[1]), slice(spot[0], spot[0] + _TILE[0]))
-    small = cv2.resize(photo, _TILE, interpolation=cv2.INTER_AREA)
+    small = _resize(photo, _TILE)
     overlay = show_mistakes(small, guess, mask)
     corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
     cv2.rectangle(overlay, corner, far, (255, 255, 255), 2)
@@ -69,7 +69,7 @@ def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
     height, width, _ = photo.shape
     picture = np.repeat((cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) * 0.45 + 75)[..., None], 3, axis=2)
     for colour, wrong in ((MISSED, true > predicted), (ADDED, predicted > true)):
-        share = cv2.resize(wrong.view(np.uint8) * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA)
+        share = _resize(wrong.view(np.uint8) * np.uint8(255), (width, height))
         alpha = np.minimum(share * (true.shape[1] / width / 255), 1)[..., None]
         picture += alpha * (np.array(colour) - picture)
     return picture.astype(np.uint8)
@@ -106,7 +106,7 @@ def training_samples(photos: Pixels, masks: Pixels, names: list[str]) -> Pixels:
         for picture, text in ((photo, name), (cut, "with its mask")):
             # Small photos by whole pixels, as the network has them.
             method = cv2.INTER_NEAREST if width <= _SAMPLE else cv2.INTER_AREA
-            tiles.append(label(cv2.resize(picture, size, interpolation=method), text))
+            tiles.append(label(_resize(picture, size, method), text))
     return mosaic(tiles, 4)
 
 
@@ -138,7 +138,8 @@ def mosaic(tiles: list[Pixels], columns: int, title: str = "") -> Pixels:
 
 def jpeg(picture: Pixels) -> bytes:
     """RGB uint8 [height, width, 3] as JPEG, which is all that `dvc plots` takes of photos."""
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=80, colorsubsampling="420")
+    encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=80, colorsubsampling="420")
+    return encoded
 
 
 def webp(picture: Pixels) -> bytes:
@@ -149,10 +150,14 @@ def webp(picture: Pixels) -> bytes:
 
 
 def _as_picture(mask: Pixels) -> Pixels:
-    small = cv2.resize(mask * np.uint8(255), _TILE, interpolation=cv2.INTER_AREA)
-    return np.repeat(small[..., None], 3, axis=2)
+    return np.repeat(_resize(mask * np.uint8(255), _TILE)[..., None], 3, axis=2)
+
+
+def _resize(picture: Pixels, size: tuple[int, int], method: int = cv2.INTER_AREA) -> Pixels:
+    """The picture at `size`, (width, height)."""
+    return cv2.resize(picture, size, interpolation=method).astype(np.uint8, copy=False)
 
 
 @functools.cache
-def _font() -> ImageFont.FreeTypeFont:
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(_FONT_SIZE)

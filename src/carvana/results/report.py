@@ -60,7 +60,7 @@ def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> 
 
 def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
     """The worst and the best photos of each role by the names of their pictures, alike in every experiment."""
-    found = {}
+    found: dict[str, Score] = {}
     for role in findings.roles:
         scores = worst_first(findings.of(role))
         for kind, count, ordered in (("worst", worst, scores), ("best", best, scores[::-1])):

@@ -26,7 +26,9 @@ class Findings:
         self.scores.append(score)
         # Copies: either may be a part of a much larger array.
         self.runs[score.role, score.image] = (scored.runs.copy(), scored.true.copy())
-        self._views.setdefault(score.view, _View()).add(scored)
+        if score.view not in self._views:
+            self._views[score.view] = _View(scored)
+        self._views[score.view].add(scored)
         if scored.by_threshold:
             self._dice_sums += [overlap.dice for overlap in scored.by_threshold]
             self._thresholds_of += 1
@@ -64,20 +66,18 @@ class Findings:
 class _View:
     """Sums over the photos of one view."""
 
-    def __init__(self) -> None:
+    def __init__(self, like: Scored) -> None:
         self._count = 0
-        self._places: NDArray[np.int32] | None = None
-        self._coverage: NDArray[np.uint32] | None = None
+        self._places = np.zeros_like(like.mistakes.places)
+        self._coverage = np.zeros(like.coverage.shape, np.uint32)
 
     def add(self, scored: Scored) -> None:
         self._count += 1
-        if self._places is None:
-            self._places = np.zeros_like(scored.mistakes.places)
-            self._coverage = np.zeros(scored.coverage.shape, np.uint32)
         self._places += scored.mistakes.places
         self._coverage += scored.coverage
 
     def shares(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         places = (self._places / (self._count * CELL**2)).astype(np.float32)
         coverage = (self._coverage / (255 * self._count)).astype(np.float32)
-        return places, cv2.resize(coverage, places.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(coverage, places.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+        return places, resized.astype(np.float32, copy=False)
