@@ -1,4 +1,4 @@
-"""The training data on a page, before any training: `python -m stages.look`. Wants `dvc repro resize split`."""
+"""The training data on a page, before any training: `python -m stages.look`. Needs `dvc repro resize split`."""
 
 from pathlib import Path
 
@@ -27,6 +27,6 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     parser = command_line("look", __doc__)
-    parser.add_argument("--out", type=Path, default=paths.LOOK, help=f"the page, {paths.LOOK} unless said otherwise")
+    parser.add_argument("--out", type=Path, default=paths.LOOK, help=f"the page, {paths.LOOK} by default")
     arguments = parser.parse_args()
     run(lambda: main(arguments.out), "look")

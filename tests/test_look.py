@@ -35,7 +35,7 @@ def odd(table):
 def test_odd_cars_are_found_and_others_are_not():
     whole = seen("a")
     assert odd(whole) == []
-    assert odd(whole[:14]) == [("a", "lacks the views 15, 16")]
+    assert odd(whole[:14]) == [("a", "is missing the views 15, 16")]
     whole.loc[2, "borders"] = "left, top"
     whole.loc[4, "covered"] = 0.0
     assert odd(whole) == [("a", "touches the border in view 3 (left, top)"), ("a", "has an empty mask in view 5")]

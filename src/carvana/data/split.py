@@ -25,11 +25,11 @@ _AGAIN = "`dvc repro -f split` writes it again"
 
 
 def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: int, seed: int) -> dict[str, str]:
-    """Role of every car: 'test', or the number of its fold as a string ('0' … ).
+    """Returns the role of every car: 'test', or the number of its fold as a string ('0' … ).
 
-    `makes` gives a car's make where it is known; test cars and folds each get their share of every make,
-    to rounding. Fold sizes differ by one car at most. 318 cars, 0.2 and 4 folds: 64 test cars and folds
-    of 64, 64, 63 and 63, the slides' 190 / 64 / 64 for fold 0. Raises UserError with fewer cars than folds.
+    `makes` holds the known makes of cars; test cars and folds each get their share of every make, to rounding. Fold
+    sizes differ by at most one car. 318 cars, 0.2 and 4 folds: 64 test cars and folds of 64, 64, 63 and 63, the slides'
+    190 / 64 / 64 for fold 0. Raises UserError if fewer cars than folds are left.
     """
     shuffled = [sorted(cars)[i] for i in np.random.default_rng(seed).permutation(len(cars))]
     sizes = Counter(makes.get(car, "") for car in cars)
@@ -41,7 +41,7 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
             f"{len(ordered)} cars, {tests} of them held out (split.test_fraction: {test_fraction}), leave "
             f"{len(ordered) - tests} for split.folds: {folds}; use fewer folds or more cars"
         )
-    # Evenly spaced places in that order take from every make its share.
+    # Evenly spaced places in that order take a fair share of every make.
     held_out = {ordered[(2 * i + 1) * len(ordered) // (2 * tests)] for i in range(tests)}
     rest = [car for car in ordered if car not in held_out]
     roles = dict.fromkeys(held_out, TEST) | {car: str(i % folds) for i, car in enumerate(rest)}
@@ -49,7 +49,7 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
 
 
 def read_makes(metadata: Path) -> dict[str, str]:
-    """Make of every car in metadata.csv.zip that has one."""
+    """Returns the make of every car in metadata.csv.zip that has one."""
     try:
         with zipfile.ZipFile(metadata) as archive, archive.open(archive.namelist()[0]) as file:
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
@@ -65,13 +65,13 @@ def write(path: Path, roles: dict[str, str]) -> None:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Role of every car, as `write` wrote it.
+    """Returns the role of every car, as `write` wrote it.
 
     Raises UserError, naming the line, unless every row has a car, each once, and `test` or the number of a fold: a car
     whose role is misspelt would be trained on.
     """
     try:
-        # Nothing is skipped or converted, so that whatever is wrong is refused with its line.
+        # Nothing is skipped or converted, so that the checks below see every line as it is.
         table = pd.read_csv(
             path,
             names=[*_HEADER, "third field"],

@@ -1,4 +1,4 @@
-"""The training data before any training: what there is, how it is split, what is odd, and every car from every side."""
+"""The training data on a page, before any training: counts, split, odd cars, and every car from every side."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ _OUTLINE = (255, 0, 255)
 
 
 def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.DataFrame:
-    """A row a photo, in the cache's order.
+    """Returns a table with a row for each photo, in the cache's order.
 
     `image`, its `car`, `view` and `role` in the split; `make`, '' if unknown; `covered`, the share of the picture that
     is car; `borders`, those that the car touches.
@@ -33,9 +33,9 @@ def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.Dat
 
 
 def borders(runs: Runs) -> tuple[str, ...]:
-    """Which borders of the picture a mask's runs at 1918×1280 touch."""
+    """Returns the borders of the picture that a mask touches, from its runs at 1918×1280."""
     first, last = runs[:, 0].astype(np.int64) - 1, runs.sum(axis=1).astype(np.int64) - 2
-    # A run that goes on in the next row touches both sides.
+    # A run that continues in the next row touches both sides.
     over = first // WIDTH != last // WIDTH
     touched = {
         "left": (first % WIDTH == 0) | over,
@@ -47,14 +47,14 @@ def borders(runs: Runs) -> tuple[str, ...]:
 
 
 def odd(seen: pd.DataFrame) -> pd.DataFrame:
-    """The cars that a person should look at, and why, in columns `car` and `what`."""
+    """Returns the cars that need a look, and why, in columns `car` and `what`."""
     found = []
     for car, photos in seen.groupby("car", sort=False):
         missing = [str(view) for view in VIEWS if view not in set(photos["view"])]
         touching = photos[photos["borders"] != ""]
         empty = photos.loc[photos["covered"] == 0, "view"].astype(str)
         if missing:
-            found.append((car, f"lacks the views {', '.join(missing)}"))
+            found.append((car, f"is missing the views {', '.join(missing)}"))
         if len(touching):
             where = ", ".join(
                 f"{view} ({names})" for view, names in zip(touching["view"], touching["borders"], strict=True)
@@ -68,7 +68,7 @@ def odd(seen: pd.DataFrame) -> pd.DataFrame:
 
 
 def render(seen: pd.DataFrame, truth: Cache, to_predict: list[str]) -> str:
-    """The page as HTML. `to_predict` are the names of the photos without masks."""
+    """Returns the page as HTML. `to_predict` are the names of the photos without masks."""
     return page.render(
         "look.html",
         counts=_counts(seen, to_predict),
@@ -94,7 +94,7 @@ def _spoken(role: str) -> str:
 
 
 def _cars(seen: pd.DataFrame, truth: Cache) -> Iterator[tuple[bytes, str, str]]:
-    """Every car's picture, its alt text and its caption."""
+    """Yields every car's picture, its alt text and its caption."""
     row_of = {name: row for row, name in enumerate(truth.names)}
     for (role, car), photos in seen.groupby(["role", "car"]):
         rows = photos["image"].map(row_of).to_numpy()
@@ -104,9 +104,9 @@ def _cars(seen: pd.DataFrame, truth: Cache) -> Iterator[tuple[bytes, str, str]]:
 
 
 def strip(photos: NDArray[np.uint8], masks: NDArray[np.uint8], views: list[int]) -> NDArray[np.uint8]:
-    """A car from all sides in two rows, RGB uint8; a view that is missing is white.
+    """Returns a car from all sides in two rows, RGB uint8; a missing view is white.
 
-    `photos` uint8 [n, height, width, 3] and `masks` uint8 [n, height, width] in 0–255 are of those views.
+    `photos` uint8 [n, height, width, 3] and `masks` uint8 [n, height, width] in 0–255 show the views in `views`.
     """
     tiles = {view: np.full((*_THUMBNAIL, 3), 255, np.uint8) for view in VIEWS}
     for photo, mask, view in zip(photos, masks, views, strict=True):

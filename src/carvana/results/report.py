@@ -1,4 +1,4 @@
-"""What evaluate shows: pictures for `dvc plots`, and all of it on one page."""
+"""What an evaluation shows: pictures for `dvc plots`, and a page with everything."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _SAMPLE_COUNT = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos uint8 [n, height, width, 3] as training gives them to the network, masks [n, height, width], names."""
+    """Photos uint8 [n, height, width, 3] as the network receives them, masks [n, height, width], and names."""
 
     photos: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -43,12 +43,12 @@ class Picture:
 
     @classmethod
     def of(cls, pixels: pictures.Pixels) -> "Picture":
-        """RGB uint8 [height, width, 3], encoded."""
+        """Encodes RGB uint8 [height, width, 3]."""
         return cls(pictures.jpeg(pixels), pictures.webp(pixels))
 
 
 def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> Batch:
-    """Some photos of those cars and their masks, augmented."""
+    """Returns some photos of those cars and their masks, augmented."""
     rows = np.array([row for row, name in enumerate(cache.names) if car_of(name) in cars])
     chance = torch.Generator().manual_seed(seed)
     picked = rows[torch.randperm(len(rows), generator=chance)[:_SAMPLE_COUNT].numpy()]
@@ -59,7 +59,7 @@ def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> 
 
 
 def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
-    """The worst and the best photos of each role by the names of their pictures, alike in every experiment."""
+    """Returns the worst and the best photos of each role by picture name; names are the same in every experiment."""
     found: dict[str, Score] = {}
     for role in findings.roles:
         scores = worst_first(findings.of(role))
@@ -69,7 +69,7 @@ def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
 
 
 def draw(findings: Findings, batch: Batch, train: Path, shown: tuple[int, int], workers: int) -> dict[str, Picture]:
-    """The pictures by name; of the predictions `shown` = (worst, best) of each role, as `choose` has them."""
+    """Returns the pictures by name; `shown` is how many of the (worst, best) predictions of each role to draw."""
     scores = choose(findings, *shown)
     with Archive(train) as photos, ThreadPoolExecutor(max(workers, 1)) as pool:
 
@@ -93,7 +93,7 @@ def render(
     model: str,
     drawn: dict[str, Picture],
 ) -> str:
-    """The page as HTML. `model` says in a line what was evaluated."""
+    """Returns the page as HTML. `model` describes in a line what was evaluated."""
     predictions = {
         f"The {kind} of the {role} cars": {
             name: picture.webp for name, picture in drawn.items() if name.startswith(f"{role}-{kind}-")
@@ -113,7 +113,7 @@ def render(
 
 
 def thresholds(findings: Findings) -> pd.DataFrame:
-    """Mean Dice of the validation photos by threshold, as a table."""
+    """Returns the mean Dice of the validation photos by threshold, as a table."""
     dice = findings.dice_by_threshold
     return pd.DataFrame({"threshold": [f"{threshold:g}" for threshold in dice], "dice": dice.values()})
 

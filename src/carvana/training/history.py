@@ -1,4 +1,4 @@
-"""A training's history: a row an epoch, for the user and for `dvc plots`."""
+"""A training's history: a row for each epoch, for the user and for `dvc plots`."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,9 +12,9 @@ from carvana.files import whole_file
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: the learning rate at its end, mean loss per photo, and mean Dice over photos.
+    """One epoch: its final learning rate, mean loss per photo, and mean Dice over photos.
 
-    `train_*` are as the photos were met, augmented; Dice is at network size but for the last, at 1918×1280.
+    `train_*` are of augmented photos. Dice is at network size, except for the last, which is at 1918×1280.
     """
 
     epoch: int
@@ -27,12 +27,12 @@ class Epoch:
 
 
 def best(history: list[Epoch]) -> Epoch:
-    """The first epoch of the highest validation Dice at full size: the one whose weights are kept."""
+    """Returns the first epoch with the highest validation Dice at full size: the one whose weights are kept."""
     return max(history, key=lambda epoch: epoch.validation_dice_full_size)
 
 
 def write(path: Path, history: list[Epoch]) -> None:
-    """Writes a row an epoch."""
+    """Writes a row for each epoch."""
     table = pd.DataFrame(history)
     table["learning_rate"] = table["learning_rate"].map("{:.4g}".format)
     with whole_file(path) as temporary:
@@ -40,7 +40,7 @@ def write(path: Path, history: list[Epoch]) -> None:
 
 
 def read(path: Path) -> list[Epoch]:
-    """The rows that `write` wrote. Raises UserError if the file is not a history."""
+    """Returns the epochs that `write` wrote. Raises UserError if the file is not a history."""
     refused, again = f"{path} is not a training's history", "`dvc repro -f train` makes it"
     try:
         table = pd.read_csv(path, dtype={field.name: field.type for field in fields(Epoch)}, index_col=False)
@@ -53,7 +53,7 @@ def read(path: Path) -> list[Epoch]:
 
 
 def curves(histories: dict[int, list[Epoch]]) -> pd.DataFrame:
-    """The histories of several folds as one table for plotting: a row an epoch and curve."""
+    """Returns the histories of several folds as one table for plotting: a row for each epoch and curve."""
     rows = [
         (epoch.epoch, fold, curve, loss, dice)
         for fold, history in histories.items()
