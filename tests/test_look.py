@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carvana.competition import HEIGHT, WIDTH
+from carvana.data import cache
 from carvana.errors import UserError
 from carvana.masks import rle
 from carvana.results import look
@@ -24,8 +25,17 @@ def test_a_mask_touches_the_borders_where_its_outermost_pixels_are_car(places, c
 
 
 def seen(car, make="Kia", views=range(1, 17)):
-    rows = [(f"{car}_{view:02d}.jpg", car, view, 0.2, "", "0", make) for view in views]
-    return pd.DataFrame(rows, columns=["image", "car", "view", "covered", "borders", "role", "make"])
+    rows = [(f"{car}_{view:02d}.jpg", car, view, "0", make, 0.2, "") for view in views]
+    return pd.DataFrame(rows, columns=["image", "car", "view", "role", "make", "covered", "borders"])
+
+
+def test_a_survey_needs_no_makes(tmp_path, kaggle):
+    cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 96), 1)
+    table = look.survey(cache.read(tmp_path / "cache"), dict.fromkeys(CARS, "test"), {})
+    assert list(table["car"].unique()) == sorted(CARS[:5])
+    assert set(table["view"]) == {1, 2}
+    assert set(table["make"]) == {""}
+    assert table["covered"].between(0.05, 0.4).all()
 
 
 def odd(table):

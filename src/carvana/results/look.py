@@ -21,15 +21,15 @@ _OUTLINE = (255, 0, 255)
 def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.DataFrame:
     """Returns a table with a row for each photo, in the cache's order.
 
-    `image`, its `car`, `view` and `role` in the split; `make`, '' if unknown; `covered`, the share of the picture that
+    `image`, its `car`, `view`, `role` in the split and `make`, '' if unknown; `covered`, the share of the picture that
     is car; `borders`, those that the car touches.
     """
-    rows = [
-        (name, car_of(name), view_of(name), float(runs[:, 1].sum()) / (HEIGHT * WIDTH), ", ".join(borders(runs)))
-        for name, runs in truth.each_truth()
-    ]
-    seen = pd.DataFrame(rows, columns=["image", "car", "view", "covered", "borders"])
-    return seen.assign(role=seen["car"].map(roles), make=seen["car"].map(makes).fillna(""))
+    rows = []
+    for name, runs in truth.each_truth():
+        car = car_of(name)
+        covered = float(runs[:, 1].sum()) / (HEIGHT * WIDTH)
+        rows.append((name, car, view_of(name), roles[car], makes.get(car, ""), covered, ", ".join(borders(runs))))
+    return pd.DataFrame(rows, columns=["image", "car", "view", "role", "make", "covered", "borders"])
 
 
 def borders(runs: Runs) -> tuple[str, ...]:
