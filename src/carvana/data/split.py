@@ -52,7 +52,7 @@ def read_makes(metadata: Path) -> dict[str, str]:
     """Returns the make of every car in metadata.csv.zip that has one."""
     try:
         with zipfile.ZipFile(metadata) as archive, archive.open(archive.namelist()[0]) as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            table = pd.read_csv(file, index_col=False, dtype=str, keep_default_na=False)
         return {car: make for car, make in zip(table["id"], table["make"], strict=True) if make}
     except (OSError, zipfile.BadZipFile, IndexError, KeyError, ValueError) as error:
         raise UserError(f"{metadata} is not Kaggle's metadata.csv in a zip ({error!r}); fetch it again") from error
