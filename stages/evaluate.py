@@ -1,6 +1,6 @@
 """Scores on unseen cars, and pictures of them, into metrics/: `python -m stages.evaluate`."""
 
-from dataclasses import fields
+import pandas as pd
 
 from carvana import params, paths
 from carvana.competition import car_of
@@ -11,7 +11,7 @@ from carvana.networks import checkpoint, device, models
 from carvana.params import Params
 from carvana.prediction.inference import Ensemble
 from carvana.prediction.settings import Settings
-from carvana.results import report, scoring, tables
+from carvana.results import report, scoring
 from carvana.results.totals import Findings
 from carvana.training import history
 from stages.stage import command_line, run
@@ -37,14 +37,17 @@ def main() -> None:
         "precision": device.precision_name(how.on),
     }
 
-    scores = [scoring.row_of(score) for score in scoring.worst_first(findings.scores)]
-    tables.write(paths.SCORES, scores, [field.name for field in fields(scoring.Score)])
-    tables.write(paths.CURVES, history.curves(histories), ["epoch", "fold", "curve", "loss", "dice"])
-    tables.write(paths.THRESHOLDS, report.threshold_rows(findings), ["threshold", "dice"])
+    for path, table in (
+        (paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))),
+        (paths.CURVES, history.curves(histories)),
+        (paths.THRESHOLDS, report.thresholds(findings)),
+    ):
+        with whole_file(path) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6f")
     pictures = draw(settings, roles, truth, findings)
     title = describe(settings, parameters, how)
     with whole_file(paths.REPORT) as temporary:
-        temporary.write_text(report.write(findings, summaries, histories, title, pictures), encoding="utf-8")
+        temporary.write_text(report.render(findings, summaries, histories, title, pictures), encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 

@@ -25,14 +25,14 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
     trained = checkpoint.load(paths.model(settings.train.folds[0] if fold is None else fold))
     pixels, shape = read(photo, trained.size)
     found = features.of_modules(trained.model, pixels, modules) if modules else features.levels(trained.model, pixels)
-    figures = []
+    levels = {}
     for number, (name, maps) in enumerate(found.items(), start=1):
         sheet = features.sheet(maps, shape)
         cutout.save(out / f"{number:02d}-{name}.png", sheet)
         title = f"{name}: {len(maps)} × {maps.shape[1]}×{maps.shape[2]}"
-        figures.append(page.section(title, page.grid(page.picture(pictures.webp(sheet), title), kind="full")))
+        levels[title] = pictures.webp(sheet)
     with whole_file(out / "index.html") as temporary:
-        temporary.write_text(page.document(f"Feature maps of {Path(photo).name}", *figures), encoding="utf-8")
+        temporary.write_text(page.render("features.html", photo=Path(photo).name, levels=levels), encoding="utf-8")
     print(f"{len(found)} levels in {out}, all of them on {out / 'index.html'}")
 
 

@@ -1,4 +1,4 @@
-"""The training data on a page, before any training: `python -m stages.look`. Wants `dvc repro resize split`."""
+"""The training data on a page, before any training: `python -m stages.look`. Needs `dvc repro resize split`."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ def main(out: Path) -> None:
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos
     with whole_file(out) as temporary:
-        temporary.write_text(look.write(seen, truth, to_predict), encoding="utf-8")
+        temporary.write_text(look.render(seen, truth, to_predict), encoding="utf-8")
     print(f"{len(seen)} photos and {len(look.odd(seen))} odd ones on {out}")
 
 
 if __name__ == "__main__":
     parser = command_line("look", __doc__)
-    parser.add_argument("--out", type=Path, default=paths.LOOK, help=f"the page, {paths.LOOK} unless said otherwise")
+    parser.add_argument("--out", type=Path, default=paths.LOOK, help=f"the page, {paths.LOOK} by default")
     arguments = parser.parse_args()
     run(lambda: main(arguments.out), "look")

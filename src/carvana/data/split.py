@@ -5,17 +5,16 @@ validation would flatter the score (the slides' "data leakage alert").
 """
 
 import csv
-import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from carvana.competition import is_car
-from carvana.errors import UserError
+from carvana.errors import UserError, first_line
 from carvana.files import whole_file
 
 TEST = "test"
@@ -26,11 +25,11 @@ _AGAIN = "`dvc repro -f split` writes it again"
 
 
 def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: int, seed: int) -> dict[str, str]:
-    """Role of every car: 'test', or the number of its fold as a string ('0' … ).
+    """Returns the role of every car: 'test', or the number of its fold as a string ('0' … ).
 
-    `makes` gives a car's make where it is known; test cars and folds each get their share of every make,
-    to rounding. Fold sizes differ by one car at most. 318 cars, 0.2 and 4 folds: 64 test cars and folds
-    of 64, 64, 63 and 63, the slides' 190 / 64 / 64 for fold 0. Raises UserError with fewer cars than folds.
+    `makes` holds the known makes of cars; test cars and folds each get their share of every make, to rounding. Fold
+    sizes differ by at most one car. 318 cars, 0.2 and 4 folds: 64 test cars and folds of 64, 64, 63 and 63, the slides'
+    190 / 64 / 64 for fold 0. Raises UserError if fewer cars than folds are left.
     """
     shuffled = [sorted(cars)[i] for i in np.random.default_rng(seed).permutation(len(cars))]
     sizes = Counter(makes.get(car, "") for car in cars)
@@ -42,7 +41,7 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
             f"{len(ordered)} cars, {tests} of them held out (split.test_fraction: {test_fraction}), leave "
             f"{len(ordered) - tests} for split.folds: {folds}; use fewer folds or more cars"
         )
-    # Evenly spaced places in that order take from every make its share.
+    # Evenly spaced places in that order take a fair share of every make.
     held_out = {ordered[(2 * i + 1) * len(ordered) // (2 * tests)] for i in range(tests)}
     rest = [car for car in ordered if car not in held_out]
     roles = dict.fromkeys(held_out, TEST) | {car: str(i % folds) for i, car in enumerate(rest)}
@@ -50,58 +49,54 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
 
 
 def read_makes(metadata: Path) -> dict[str, str]:
-    """Make of every car in metadata.csv.zip that has one; ids stay strings, though some look like numbers."""
+    """Returns the make of every car in metadata.csv.zip that has one."""
     try:
         with zipfile.ZipFile(metadata) as archive, archive.open(archive.namelist()[0]) as file:
-            rows = list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")))
-        return {row["id"]: row["make"] for row in rows if row["make"]}
-    except (OSError, zipfile.BadZipFile, IndexError, KeyError, UnicodeDecodeError) as error:
+            table = pd.read_csv(file, index_col=False, dtype=str, keep_default_na=False)
+        return {car: make for car, make in zip(table["id"], table["make"], strict=True) if make}
+    except (OSError, zipfile.BadZipFile, IndexError, KeyError, ValueError) as error:
         raise UserError(f"{metadata} is not Kaggle's metadata.csv in a zip ({error!r}); fetch it again") from error
 
 
 def write(path: Path, roles: dict[str, str]) -> None:
     """Writes `car,role` rows."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="ascii", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_HEADER)
-        writer.writerows(roles.items())
+    with whole_file(path) as temporary:
+        pd.DataFrame(roles.items(), columns=_HEADER).to_csv(temporary, index=False)
 
 
 def read(path: Path) -> dict[str, str]:
-    """Role of every car, as `write` wrote it.
+    """Returns the role of every car, as `write` wrote it.
 
     Raises UserError, naming the line, unless every row has a car, each once, and `test` or the number of a fold: a car
     whose role is misspelt would be trained on.
     """
     try:
-        # Bytes that are not ASCII stay visible as \xff, and are refused with the line that has them.
-        with path.open(encoding="ascii", errors="backslashreplace", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            return _roles_of(rows, path)
+        # Nothing is skipped or converted, so that the checks below see every line as it is.
+        table = pd.read_csv(
+            path,
+            names=[*_HEADER, "third field"],
+            index_col=False,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            quoting=csv.QUOTE_NONE,
+            encoding="ascii",
+            encoding_errors="backslashreplace",
+        )
     except FileNotFoundError:
         raise UserError(f"{path} is missing; `dvc repro split` makes it") from None
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: {error}; {_AGAIN}") from error
-
-
-def _roles_of(rows: Iterator[list[str]], path: Path) -> dict[str, str]:
-    roles: dict[str, str] = {}
-    if (header := next(rows, [])) != _HEADER:
-        raise UserError(f"{path}, line 1 is {_shown(header)} and must be {_shown(_HEADER)}; {_AGAIN}")
-    for number, row in enumerate(rows, start=2):
-        where = f"{path}, line {number}"
-        if len(row) != len(_HEADER):
-            raise UserError(f"{where}: {_shown(row)} is not a car and its role; {_AGAIN}")
-        car, role = row
-        if not is_car(car):
-            raise UserError(f"{where}: {_shown(car)} is not a car's 12 hexadecimal digits; {_AGAIN}")
-        if not _ROLE.fullmatch(role):
-            raise UserError(f"{where}: the role {_shown(role)} is neither {TEST} nor a fold's number; {_AGAIN}")
-        if car in roles:
-            raise UserError(f"{where}: {car} is listed twice; {_AGAIN}")
-        roles[car] = role
-    return roles
-
-
-def _shown(value: str | list[str]) -> str:
-    return f"{value!r:.100}"
+    except pd.errors.ParserError as error:
+        raise UserError(f"{path}: {first_line(error)}; {_AGAIN}") from error
+    header, cars = table[:1], table[1:]
+    if header.to_numpy().tolist() != [[*_HEADER, ""]]:
+        raise UserError(f"{path}, line 1 must be {','.join(_HEADER)}; {_AGAIN}")
+    for column, wrong, complaint in (
+        ("car", ~cars["car"].map(is_car).astype(bool), "is not 12 hexadecimal digits"),
+        ("car", cars["car"].duplicated(), "is listed twice"),
+        ("role", ~cars["role"].str.fullmatch(_ROLE), f"is neither {TEST} nor a fold's number"),
+        ("third field", cars["third field"] != "", "is one too many"),
+    ):
+        if wrong.any():
+            row = wrong.idxmax()
+            raise UserError(f"{path}, line {row + 1}: the {column} {cars[column][row]!r:.100} {complaint}; {_AGAIN}")
+    return dict(zip(cars["car"], cars["role"], strict=True))

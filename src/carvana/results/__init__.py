@@ -1,1 +1,1 @@
-"""What an evaluation finds, as numbers, charts and pages."""
+"""The results of an evaluation: numbers, charts and pages."""

@@ -1,19 +1,18 @@
-"""Charts as SVG. They are drawn by Vega-Lite from the same templates that `dvc plots` fills."""
+"""Charts as SVG, drawn by Vega-Lite from the same templates that `dvc plots` uses."""
 
 import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import vl_convert
 
-from carvana.results.tables import Row
-
 _FOLDER = Path(__file__).parent / "charts"
-_VEGA_LITE = "5.8"  # the oldest that there is: `dvc plots` draws with 5.2
+_VEGA_LITE = "5.8"  # the oldest available: `dvc plots` draws with 5.2
 _WIDTH = 340
 
-# Blue and orange, which differ in lightness, too; then more of the like (Okabe and Ito, https://jfly.uni-koeln.de/color).
-# All are seen on white and on black.
+# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color); blue and orange differ in lightness as well.
+# All are visible on white and on black.
 _COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#999999"]
 _TEXT = {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12, "titleFontSize": 12}
 _LINES = {"domainColor": "currentColor", "tickColor": "currentColor", "gridColor": "#8885"}
@@ -32,18 +31,19 @@ _THEME = {
 }
 
 
-def draw(name: str, rows: list[Row], y: str = "dice") -> str:
-    """The chart of the template `charts/<name>.json` with those rows, as an <svg> for an HTML page.
+def draw(name: str, rows: pd.DataFrame, y: str = "dice") -> str:
+    """Returns the chart of the template `charts/<name>.json` with those rows, as an <svg> for an HTML page.
 
-    It has the colour of the text around it on no background. `y` is the column to show where the template leaves that
-    open.
+    It takes the colour of the text around it and has no background. `y` is the column to show if the template leaves
+    that open.
     """
     template = (_FOLDER / f"{name}.json").read_text(encoding="utf-8").replace("<DVC_METRIC_Y>", y)
     chart = json.loads(template)
     del chart["title"]
-    chart["data"]["values"] = rows
+    # As in the CSVs that `dvc plots` reads, a missing value is an empty string.
+    chart["data"]["values"] = rows.round(6).astype(object).fillna("").to_dict("records")
     chart["width"] = _WIDTH
     chart["autosize"] = {"type": "fit-x", "contains": "padding"}
     svg = vl_convert.vegalite_to_svg(chart, vl_version=_VEGA_LITE, config=_THEME)
-    # Names within an <svg> are names of the page.
+    # An id within an <svg> must be unique on the whole page.
     return re.sub(r'(\bid="|url\(#)', rf"\1{name}-{y}-", svg)

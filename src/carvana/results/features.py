@@ -1,4 +1,4 @@
-"""Feature maps: what every level of a network makes of one photo."""
+"""Feature maps: the output of every level of a network for one photo."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -19,16 +19,16 @@ _SHEET = 1200  # pixels across
 
 
 def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
-    """Every level of encoder and decoder, and the logits, as float32 [channels, height, width], by module name.
+    """Returns every level of encoder and decoder, and the logits, as float32 [channels, height, width], by module name.
 
-    `photo` is uint8 [height, width, 3] at the network's size. A level is the last output at its resolution: that holds
-    for the slides' U-Net and for the networks of segmentation-models-pytorch, whose encoders give a list of theirs.
+    `photo` is uint8 [height, width, 3] at the network's size. A level is the last output at its resolution: this holds
+    for the slides' U-Net and for the networks of segmentation-models-pytorch, whose encoders return a list of levels.
     """
     found: dict[tuple[str, tuple[int, ...]], tuple[str, Maps]] = {}
 
     def keep(name: str, maps: Maps) -> None:
         part = name.partition("[")[0].split(".")[:2][-1]
-        # At its place in running order, not at that of what it replaces.
+        # Removed first, because an entry that is replaced would keep its place and break the running order.
         found.pop((part, maps.shape[1:]), None)
         found[part, maps.shape[1:]] = (name, maps)
 
@@ -37,9 +37,10 @@ def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
 
 
 def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> dict[str, Maps]:
-    """The outputs of some modules, named as `torch.nn.Module.named_modules` does; of a list of outputs `name[0]`, ….
+    """Returns the outputs of some modules, by their names in `torch.nn.Module.named_modules`.
 
-    Raises UserError where there is no such module, or where its output is no picture.
+    The outputs of a module that returns a list are called `name[0]`, `name[1]`, …. Raises UserError if there is no such
+    module, or if it returns no feature maps.
     """
     modules = dict(model.named_modules())
     for name in names:
@@ -50,21 +51,21 @@ def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> 
     _watch(model, photo, {name: modules[name] for name in names}, found.__setitem__)
     for name in names:
         if not any(key.split("[")[0] == name for key in found):
-            raise UserError(f"the module {name} gives no feature maps [channels, height, width]")
+            raise UserError(f"the module {name} returns no feature maps [channels, height, width]")
     return found
 
 
 def sheet(maps: Maps, shape: tuple[int, int]) -> Pixels:
-    """A grid of all channels, RGB uint8; each from its darkest to its brightest value.
+    """Returns a grid of all channels, RGB uint8, each scaled from its darkest to its brightest value.
 
-    `shape` is the photo's (height, width), whose proportions the tiles have. A channel of one value is dark all over.
+    `shape` is the photo's (height, width); the tiles have its proportions. A constant channel is dark all over.
     """
     columns = next(count for count in (1, 2, 4, 8, 16) if count == 16 or len(maps) <= count**2)
     width = _SHEET // columns
     size = (width, max(round(width * shape[0] / shape[1]), 1))
     tiles = []
     for number, channel in enumerate(maps):
-        # Not the extremes: one pixel at the border would make all others grey.
+        # Percentiles, not extremes: one pixel at the border would make all others grey.
         low, high = np.percentile(channel, (0.5, 99.5))
         scaled = np.clip((channel - low) / max(high - low, 1e-6), 0, 1)
         pixels = cv2.resize(np.rint(scaled * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
@@ -74,7 +75,7 @@ def sheet(maps: Maps, shape: tuple[int, int]) -> Pixels:
 
 
 def _parts(model: Model) -> dict[str, nn.Module]:
-    """The modules of encoder and decoder, and the whole network."""
+    """Returns the modules of encoder and decoder, and the whole network."""
     parts = ("network.encoder", "network.decoder")
     inside = {name: module for name, module in model.named_modules() if name.startswith(parts)}
     computing = {name: module for name, module in inside.items() if not isinstance(module, nn.Identity)}
@@ -84,15 +85,17 @@ def _parts(model: Model) -> dict[str, nn.Module]:
 def _watch(
     model: Model, photo: NDArray[np.uint8], modules: dict[str, nn.Module], note: Callable[[str, Maps], None]
 ) -> None:
-    """Runs the model, and notes every output of those modules that is a picture, as it comes."""
+    """Runs the model, and calls `note` with the feature maps that those modules return, in running order."""
 
     def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _given: object, output: object) -> None:
-            many = isinstance(output, list | tuple)
-            for number, each in enumerate(output if many else [output]):
+            outputs = {name: output}
+            if isinstance(output, list | tuple):
+                outputs = {f"{name}[{number}]": each for number, each in enumerate(output)}
+            for key, each in outputs.items():
                 if isinstance(each, Tensor) and each.ndim == 4:
-                    # A copy: a ReLU behind may work in place.
-                    note(f"{name}[{number}]" if many else name, each[0].float().cpu().numpy().copy())
+                    # A copy: the next module may be a ReLU that works in place.
+                    note(key, each[0].float().cpu().numpy().copy())
 
         return hook
 

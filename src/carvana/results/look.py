@@ -1,10 +1,10 @@
-"""The training data before any training: what there is, how it is split, what is odd, and every car from every side."""
+"""The training data on a page, before any training: counts, split, odd cars, and every car from every side."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from carvana.competition import HEIGHT, VIEWS, WIDTH, car_of, view_of
@@ -12,49 +12,30 @@ from carvana.data.cache import Cache
 from carvana.data.photos import resize_by_area
 from carvana.masks.rle import Runs
 from carvana.results import charts, page, pictures
-from carvana.results.tables import Row
 
 _THUMBNAIL = (64, 96)  # height and width
 _VIEWS_A_ROW = 8
 _OUTLINE = (255, 0, 255)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A photo's car, view and role in the split, its car's make ('' where unknown), and of its mask:
+def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.DataFrame:
+    """Returns a table with a row for each photo, in the cache's order.
 
-    the share of the picture that is car, and the borders that it touches.
+    `image`, its `car`, `view`, `role` in the split and `make`, '' if unknown; `covered`, the share of the picture that
+    is car; `borders`, those that the car touches.
     """
-
-    image: str
-    car: str
-    view: int
-    role: str
-    make: str
-    covered: float
-    borders: tuple[str, ...]
-
-
-def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> list[Seen]:
-    """What there is to say of every photo, in the cache's order."""
-    return [
-        Seen(
-            name,
-            car_of(name),
-            view_of(name),
-            roles[car_of(name)],
-            makes.get(car_of(name), ""),
-            float(runs[:, 1].sum()) / (HEIGHT * WIDTH),
-            borders(runs),
-        )
-        for name, runs in truth.each_truth()
-    ]
+    rows = []
+    for name, runs in truth.each_truth():
+        car = car_of(name)
+        covered = float(runs[:, 1].sum()) / (HEIGHT * WIDTH)
+        rows.append((name, car, view_of(name), roles[car], makes.get(car, ""), covered, ", ".join(borders(runs))))
+    return pd.DataFrame(rows, columns=["image", "car", "view", "role", "make", "covered", "borders"])
 
 
 def borders(runs: Runs) -> tuple[str, ...]:
-    """Which borders of the picture a mask's runs at 1918×1280 touch."""
+    """Returns the borders of the picture that a mask touches, from its runs at 1918×1280."""
     first, last = runs[:, 0].astype(np.int64) - 1, runs.sum(axis=1).astype(np.int64) - 2
-    # A run that goes on in the next row touches both sides.
+    # A run that continues in the next row touches both sides.
     over = first // WIDTH != last // WIDTH
     touched = {
         "left": (first % WIDTH == 0) | over,
@@ -65,89 +46,67 @@ def borders(runs: Runs) -> tuple[str, ...]:
     return tuple(border for border, where in touched.items() if where.any())
 
 
-def odd(seen: list[Seen]) -> list[tuple[str, str]]:
-    """The cars that a person should look at, and why."""
+def odd(seen: pd.DataFrame) -> pd.DataFrame:
+    """Returns the cars that need a look, and why, in columns `car` and `what`."""
     found = []
-    for car, photos in _by_car(seen).items():
-        there = {each.view for each in photos}
-        touching = [f"{each.view} ({', '.join(each.borders)})" for each in photos if each.borders]
-        empty = [str(each.view) for each in photos if not each.covered]
-        if len(there) < len(VIEWS):
-            found.append((car, f"lacks the views {', '.join(str(view) for view in VIEWS if view not in there)}"))
-        if touching:
-            found.append((car, f"touches the border in view {', '.join(touching)}"))
-        if empty:
+    for car, photos in seen.groupby("car", sort=False):
+        missing = [str(view) for view in VIEWS if view not in set(photos["view"])]
+        touching = photos[photos["borders"] != ""]
+        empty = photos.loc[photos["covered"] == 0, "view"].astype(str)
+        if missing:
+            found.append((car, f"is missing the views {', '.join(missing)}"))
+        if len(touching):
+            where = ", ".join(
+                f"{view} ({names})" for view, names in zip(touching["view"], touching["borders"], strict=True)
+            )
+            found.append((car, f"touches the border in view {where}"))
+        if len(empty):
             found.append((car, f"has an empty mask in view {', '.join(empty)}"))
-        if not photos[0].make:
+        if "" in set(photos["make"]):
             found.append((car, "is of unknown make"))
-    return found
+    return pd.DataFrame(found, columns=["car", "what"])
 
 
-def write(seen: list[Seen], truth: Cache, to_predict: list[str]) -> str:
-    """A page of HTML. `to_predict` are the names of the photos without masks."""
-    rows: list[Row] = [
-        {"car": each.car, "view": each.view, "role": each.role, "make": each.make, "covered": f"{each.covered:.6f}"}
-        for each in seen
-    ]
-    strange = [{"car": car, "what": what} for car, what in odd(seen)]
-    return page.document(
-        "The training data",
-        page.table(_counts(seen, to_predict)),
-        page.section(
-            "Charts",
-            page.grid(
-                page.chart(
-                    charts.draw("areas", rows),
-                    "Cars' size by view",
-                    "Of all photos of a view: the least and the most, the middle half, and the median.",
-                ),
-                page.chart(charts.draw("makes", rows), "Cars by make"),
-            ),
-        ),
-        page.section("Odd ones out", page.table(strange) if strange else page.paragraph("There are none.")),
-        page.section(
-            "Every car",
-            page.paragraph("Views 1 to 8 and 9 to 16, each with the outline of its mask."),
-            page.grid(*_cars(seen, truth), kind="wide"),
-        ),
+def render(seen: pd.DataFrame, truth: Cache, to_predict: list[str]) -> str:
+    """Returns the page as HTML. `to_predict` are the names of the photos without masks."""
+    return page.render(
+        "look.html",
+        counts=_counts(seen, to_predict),
+        areas=charts.draw("areas", seen),
+        makes=charts.draw("makes", seen),
+        odd=odd(seen),
+        cars=_cars(seen, truth),
     )
 
 
-def _counts(seen: list[Seen], to_predict: list[str]) -> list[dict[str, str]]:
-    parts = {role: [each for each in seen if each.role == role] for role in sorted({each.role for each in seen})}
-    rows = [
-        (_spoken(role), len(_by_car(photos)), len(photos), f"{np.mean([each.covered for each in photos]):.1%}")
-        for role, photos in (parts | {"all": seen}).items()
+def _counts(seen: pd.DataFrame, to_predict: list[str]) -> pd.DataFrame:
+    parts = {_spoken(role): photos for role, photos in seen.groupby("role")} | {"all": seen}
+    rows: list[tuple[str, int, int, str]] = [
+        (part, photos["car"].nunique(), len(photos), f"{photos['covered'].mean():.1%}")
+        for part, photos in parts.items()
     ]
-    rows.append(("to predict", len({car_of(name) for name in to_predict}), len(to_predict), "unknown"))
-    columns = ("split", "cars", "photos", "of the picture, car")
-    return [dict(zip(columns, map(str, row), strict=True)) for row in rows]
-
-
-def _by_car(seen: list[Seen]) -> dict[str, list[Seen]]:
-    cars: dict[str, list[Seen]] = {}
-    for each in seen:
-        cars.setdefault(each.car, []).append(each)
-    return cars
+    rows.append(("to predict", len(set(map(car_of, to_predict))), len(to_predict), "unknown"))
+    return pd.DataFrame(rows, columns=["split", "cars", "photos", "of the picture, car"])
 
 
 def _spoken(role: str) -> str:
     return f"fold {role}" if role.isdigit() else role
 
 
-def _cars(seen: list[Seen], truth: Cache) -> Iterator[str]:
+def _cars(seen: pd.DataFrame, truth: Cache) -> Iterator[tuple[bytes, str, str]]:
+    """Yields every car's picture, its alt text and its caption."""
     row_of = {name: row for row, name in enumerate(truth.names)}
-    for car, photos in sorted(_by_car(seen).items(), key=lambda item: (item[1][0].role, item[0])):
-        rows = np.array([row_of[each.image] for each in photos])
-        sheet = strip(truth.read_photos(rows), truth.read_masks(rows), [each.view for each in photos])
-        title = f"{car}: {photos[0].make or 'unknown make'}, {_spoken(photos[0].role)}"
-        yield page.picture(pictures.webp(sheet), f"{car} from {len(photos)} sides", title)
+    for (role, car), photos in seen.groupby(["role", "car"]):
+        rows = photos["image"].map(row_of).to_numpy()
+        sheet = strip(truth.read_photos(rows), truth.read_masks(rows), list(photos["view"]))
+        title = f"{car}: {photos['make'].iloc[0] or 'unknown make'}, {_spoken(role)}"
+        yield pictures.webp(sheet), f"{car} from {len(photos)} sides", title
 
 
 def strip(photos: NDArray[np.uint8], masks: NDArray[np.uint8], views: list[int]) -> NDArray[np.uint8]:
-    """A car from all sides in two rows, RGB uint8; a view that is missing is white.
+    """Returns a car from all sides in two rows, RGB uint8; a missing view is white.
 
-    `photos` uint8 [n, height, width, 3] and `masks` uint8 [n, height, width] in 0–255 are of those views.
+    `photos` uint8 [n, height, width, 3] and `masks` uint8 [n, height, width] in 0–255 show the views in `views`.
     """
     tiles = {view: np.full((*_THUMBNAIL, 3), 255, np.uint8) for view in VIEWS}
     for photo, mask, view in zip(photos, masks, views, strict=True):

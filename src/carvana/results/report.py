@@ -1,10 +1,11 @@
-"""What evaluate shows: pictures for `dvc plots`, and all of it on one page."""
+"""What an evaluation shows: pictures for `dvc plots`, and a page with everything."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import simplejpeg
 import torch
 from numpy.typing import NDArray
@@ -14,8 +15,7 @@ from carvana.data.archive import Archive
 from carvana.data.cache import Cache
 from carvana.params import Augment
 from carvana.results import charts, page, pictures
-from carvana.results.scoring import Score, row_of, worst_first
-from carvana.results.tables import Row
+from carvana.results.scoring import Score, worst_first
 from carvana.results.totals import Findings
 from carvana.training import history
 from carvana.training.augment import Augmentation
@@ -27,7 +27,7 @@ _SAMPLE_COUNT = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos uint8 [n, height, width, 3] as training gives them to the network, masks [n, height, width], names."""
+    """Photos uint8 [n, height, width, 3] as the network receives them, masks [n, height, width], and names."""
 
     photos: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -43,12 +43,12 @@ class Picture:
 
     @classmethod
     def of(cls, pixels: pictures.Pixels) -> "Picture":
-        """RGB uint8 [height, width, 3], encoded."""
+        """Encodes RGB uint8 [height, width, 3]."""
         return cls(pictures.jpeg(pixels), pictures.webp(pixels))
 
 
 def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> Batch:
-    """Some photos of those cars and their masks, augmented."""
+    """Returns some photos of those cars and their masks, augmented."""
     rows = np.array([row for row, name in enumerate(cache.names) if car_of(name) in cars])
     chance = torch.Generator().manual_seed(seed)
     picked = rows[torch.randperm(len(rows), generator=chance)[:_SAMPLE_COUNT].numpy()]
@@ -59,8 +59,8 @@ def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> 
 
 
 def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
-    """The worst and the best photos of each role by the names of their pictures, alike in every experiment."""
-    found = {}
+    """Returns the worst and the best photos of each role by picture name; names are the same in every experiment."""
+    found: dict[str, Score] = {}
     for role in findings.roles:
         scores = worst_first(findings.of(role))
         for kind, count, ordered in (("worst", worst, scores), ("best", best, scores[::-1])):
@@ -69,7 +69,7 @@ def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
 
 
 def draw(findings: Findings, batch: Batch, train: Path, shown: tuple[int, int], workers: int) -> dict[str, Picture]:
-    """The pictures by name; of the predictions `shown` = (worst, best) of each role, as `choose` has them."""
+    """Returns the pictures by name; `shown` is how many of the (worst, best) predictions of each role to draw."""
     scores = choose(findings, *shown)
     with Archive(train) as photos, ThreadPoolExecutor(max(workers, 1)) as pool:
 
@@ -86,101 +86,67 @@ def draw(findings: Findings, batch: Batch, train: Path, shown: tuple[int, int], 
     return drawn
 
 
-def write(
+def render(
     findings: Findings,
     summaries: dict[str, dict[str, float | int]],
     histories: dict[int, list[Epoch]],
     model: str,
     drawn: dict[str, Picture],
 ) -> str:
-    """The page as HTML. `model` says in a line what was evaluated."""
-    return page.document(
-        "Evaluation",
-        page.paragraph(model),
-        page.table([{"cars": role} | _shown(summary) for role, summary in summaries.items()]),
-        page.section(
-            "Predictions",
-            page.paragraph(
-                "Car that the model has missed is dark blue, what it took for car and is none is yellow. The frame is "
-                "the place with the most wrong pixels, shown below at the photo's full resolution."
-            ),
-            *(_examples(drawn, role, kind) for role in findings.roles for kind in ("worst", "best")),
-        ),
-        page.section("Scores", page.grid(*_score_charts(findings.scores))),
-        page.section("Where it goes wrong", *_mistakes(findings, drawn[_ERROR_MAP])),
-        page.section("Training", *_training(histories, drawn[_SAMPLES])),
-    )
-
-
-def threshold_rows(findings: Findings) -> list[Row]:
-    """Mean Dice of the validation photos by threshold, as a table."""
-    return [{"threshold": f"{key:g}", "dice": f"{dice:.6f}"} for key, dice in findings.dice_by_threshold.items()]
-
-
-def _shown(summary: dict[str, float | int]) -> dict[str, str]:
-    names = {
-        "photos": "images",
-        "Dice": "dice",
-        "median": "dice_median",
-        "5th percentile": "dice_p05",
-        "worst": "dice_worst",
-        "at network size": "dice_network_size",
-        "IoU": "iou",
+    """Returns the page as HTML. `model` describes in a line what was evaluated."""
+    predictions = {
+        f"The {kind} of the {role} cars": {
+            name: picture.webp for name, picture in drawn.items() if name.startswith(f"{role}-{kind}-")
+        }
+        for role in findings.roles
+        for kind in ("worst", "best")
     }
-    values = {name: summary[key] for name, key in names.items()}
-    return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in values.items()}
-
-
-def _examples(drawn: dict[str, Picture], role: str, kind: str) -> str:
-    figures = [
-        page.picture(picture.webp, f"{name}: photo, masks, and mistakes")
-        for name, picture in drawn.items()
-        if name.startswith(f"{role}-{kind}-")
-    ]
-    return page.section(f"The {kind} of the {role} cars", page.grid(*figures, kind="wide"), level=3) if figures else ""
-
-
-def _score_charts(scores: list[Score]) -> list[str]:
-    mean = "Line: mean; band: the middle half of the photos; triangle: the worst."
-    return [
-        page.chart(charts.draw("distribution", _rows(scores, "dice")), "Photos by Dice"),
-        page.chart(charts.draw("by_view", _rows(scores, "view", "dice")), "Dice by view", mean),
-        page.chart(
-            charts.draw("worst_cars", _rows(scores, "car", "dice")),
-            "The 15 worst cars",
-            "A point a photo; the bar is their mean.",
-        ),
-        page.chart(
-            charts.draw("by_make", _rows(scores, "make", "car", "dice")), "Dice by make", mean.replace("Line", "Bar")
-        ),
-    ]
-
-
-def _mistakes(findings: Findings, error_map: Picture) -> list[str]:
-    rows = _rows(findings.scores, "wrong", "within_1", "within_2", "within_5")
-    figures = [page.chart(charts.draw("outline", rows), "Distance of wrong pixels from the true outline")]
-    if rows := threshold_rows(findings):
-        caption = "Mean Dice of the validation photos, if predict.threshold were another."
-        figures.append(page.chart(charts.draw("thresholds", rows), "Dice by threshold", caption))
-    caption = (
-        "How often a pixel is wrong in the photos of each view: missed dark blue, added yellow, the stronger the more "
-        "often. The grey shape is where their cars are."
+    return page.render(
+        "report.html",
+        model=model,
+        summaries=_shown(summaries),
+        predictions=predictions,
+        charts=_charts(findings, history.curves(histories)),
+        error_map=drawn[_ERROR_MAP].webp,
+        samples=drawn[_SAMPLES].webp,
     )
-    return [page.grid(*figures), page.grid(page.picture(error_map.webp, "wrong pixels by view", caption), kind="full")]
 
 
-def _rows(scores: list[Score], *columns: str) -> list[Row]:
-    """Some columns of the scores: a chart's data are parsed and copied more than once."""
-    return [{column: row[column] for column in ("role", *columns)} for row in map(row_of, scores)]
+def thresholds(findings: Findings) -> pd.DataFrame:
+    """Returns the mean Dice of the validation photos by threshold, as a table."""
+    dice = findings.dice_by_threshold
+    return pd.DataFrame({"threshold": [f"{threshold:g}" for threshold in dice], "dice": dice.values()})
 
 
-def _training(histories: dict[int, list[Epoch]], samples: Picture) -> list[str]:
-    rows = history.curves(histories)
-    caption = "Training photos as the network is given them, augmented, and without what their masks call no car."
-    return [
-        page.grid(
-            page.chart(charts.draw("curves", rows, "dice"), "Dice by epoch"),
-            page.chart(charts.draw("curves", rows, "loss"), "Loss by epoch"),
-        ),
-        page.grid(page.picture(samples.webp, "augmented photos and masks", caption), kind="full"),
-    ]
+def _shown(summaries: dict[str, dict[str, float | int]]) -> pd.DataFrame:
+    names = {
+        "role": "cars",
+        "images": "photos",
+        "dice": "Dice",
+        "dice_median": "median",
+        "dice_p05": "5th percentile",
+        "dice_worst": "worst",
+        "dice_network_size": "at network size",
+        "iou": "IoU",
+    }
+    table = pd.DataFrame([{"role": role} | summary for role, summary in summaries.items()])
+    return table[list(names)].rename(columns=names).map(lambda x: f"{x:.4f}" if isinstance(x, float) else x)
+
+
+def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, str]:
+    scores = pd.DataFrame(findings.scores)
+    columns = {
+        "distribution": ["dice"],
+        "by_view": ["view", "dice"],
+        "worst_cars": ["car", "dice"],
+        "by_make": ["make", "car", "dice"],
+        "outline": ["wrong", "within_1", "within_2", "within_5"],
+    }
+    # Without the other columns: a chart's data are parsed and copied more than once.
+    drawn = {name: charts.draw(name, scores[["role", *wanted]]) for name, wanted in columns.items()}
+    by_threshold = thresholds(findings)
+    return drawn | {
+        "thresholds": "" if by_threshold.empty else charts.draw("thresholds", by_threshold),
+        "dice_by_epoch": charts.draw("curves", curves, "dice"),
+        "loss_by_epoch": charts.draw("curves", curves, "loss"),
+    }

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from carvana.masks.fullsize import runs_of_logits
 from carvana.prediction.inference import Damaged, Ensemble, Outcome, Prediction, in_order, predict
 from carvana.prediction.settings import Settings
 from carvana.results import thresholds, wrong_pixels
-from carvana.results.tables import Row
 
 VALIDATION = "validation"
 
@@ -150,11 +149,6 @@ def summarise(scores: list[Score]) -> dict[str, float | int]:
 def worst_first(scores: list[Score]) -> list[Score]:
     """Returns the scores sorted by Dice, the lowest first."""
     return sorted(scores, key=lambda score: (score.dice, score.image))
-
-
-def row_of(score: Score) -> Row:
-    """Returns the row of a score in a table."""
-    return {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in asdict(score).items()}
 
 
 def _to_mask(runs: rle.Runs) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Dice by threshold: what each of several would have given, in one pass over the logits."""
+"""Dice for each of several thresholds, in one pass over the logits."""
 
 import numpy as np
 from numba import njit
@@ -12,11 +12,11 @@ HALF = THRESHOLDS.index(0.5)
 
 
 def overlaps(logits: Floats, mask: NDArray[np.uint8], at_half: Overlap) -> list[Overlap]:
-    """The overlap at full size for each of THRESHOLDS.
+    """Returns the overlap at full size for each of THRESHOLDS.
 
-    Logits [height, width] are interpolated as `fullsize.runs_of_logits` does, `mask` uint8 [1280, 1918] of {0, 1} is
-    the truth, and `at_half` the overlap for the threshold 0.5: only pixels about which the thresholds disagree are
-    looked at, and the others are known from it.
+    Logits [height, width] are interpolated as in `fullsize.runs_of_logits`, `mask` uint8 [1280, 1918] of {0, 1} is the
+    truth, and `at_half` is the overlap for the threshold 0.5. Only pixels on which the thresholds may disagree are
+    counted: all others are in `at_half`.
     """
     share = np.array(THRESHOLDS)
     levels = np.log(share / (1 - share)).astype(np.float32)
@@ -35,7 +35,7 @@ def overlaps(logits: Floats, mask: NDArray[np.uint8], at_half: Overlap) -> list[
 def _tally(
     values: Floats, mask: NDArray[np.uint8], rows: Axis, columns: Axis, levels: Floats, tally: NDArray[np.int64]
 ) -> None:
-    """Adds to `tally` [levels exceeded, truth] the pixels of cells whose corners do not all lie beyond all levels."""
+    """Adds to `tally` [levels exceeded, truth] the pixels of all cells on which the levels may disagree."""
     height, width = values.shape
     first_row, _, row_weight = rows
     first_column, _, column_weight = columns
@@ -53,9 +53,9 @@ def _tally(
                 for x in range(first_column[cell], first_column[cell + 1]):
                     across = column_weight[x]
                     back = np.float32(1) - across
-                    # In the order of `fullsize`.
+                    # The operations of `fullsize`, in its order: rounding must be the same.
                     value = rest * (back * a + across * b) + weight * (back * c + across * d)
-                    # From where its neighbour was: that is near.
+                    # The search starts at the neighbour's level, which is near.
                     while exceeded < len(levels) and value > levels[exceeded]:
                         exceeded += 1
                     while exceeded and value <= levels[exceeded - 1]:
@@ -65,7 +65,7 @@ def _tally(
 
 @njit(nogil=True, cache=True)
 def _find_unsure(above: Floats, below: Floats, lowest: float, highest: float, cells: NDArray[np.int32]) -> int:
-    """Writes the cells between two rows of logits that some level may divide to `cells`, and gives their number."""
+    """Writes to `cells` the cells between two rows of logits that some level may divide; returns their number."""
     width = len(above)
     found = 0
     for cell in range(width):

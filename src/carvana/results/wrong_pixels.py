@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from carvana.masks.rle import Runs
 
-REACH = 5  # pixels up to which distances are told apart
-CELL = 8  # pixels a side of what `Mistakes.places` counts in
+REACH = 5  # the largest distance that is counted by itself, in pixels
+CELL = 8  # side of the squares of `Mistakes.places`, in pixels
 
-# All steps of at most REACH pixels, the shortest first, and their lengths rounded up.
+# All steps of at most REACH pixels, shortest first, and their lengths rounded up.
 _STEPS = np.array(
     sorted(
         ((y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1) if 0 < y * y + x * x <= REACH**2),
@@ -26,9 +26,9 @@ class Mistakes:
     """The wrong pixels of one prediction.
 
     `by_distance` int64 [REACH + 1]: wrong pixels at most 1, 2, … REACH pixels from the true outline, each counted once,
-    and those beyond. The distance is that of pixel centres, to the nearest one on the outline's other side.
-    `places` int32 [2, height / CELL, width / CELL]: wrong pixels in squares of the picture; missed ones (car that was
-    not found) and added ones (no car).
+    and those beyond. The distance is between pixel centres, to the nearest one on the other side of the outline.
+    `places` int32 [2, height / CELL, width / CELL]: wrong pixels by square of the picture; missed ones (car that was
+    not found) and added ones (background taken for car).
     """
 
     by_distance: NDArray[np.int64]
@@ -45,12 +45,12 @@ class Mistakes:
         return int(self.by_distance.sum())
 
     def within(self, pixels: int) -> int:
-        """Wrong pixels at most so far from the true outline, up to REACH."""
+        """Returns how many wrong pixels are at most so many pixels from the true outline, up to REACH."""
         return int(self.by_distance[:pixels].sum())
 
 
 def find(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> Mistakes:
-    """The mistakes of a prediction; `mask` uint8 [height, width] of {0, 1} is `true` as pixels."""
+    """Returns the mistakes of a prediction; `mask` uint8 [height, width] of {0, 1} is `true` as pixels."""
     height, width = mask.shape
     by_distance = np.zeros(REACH + 1, np.int64)
     places = np.zeros((2, -(-height // CELL), -(-width // CELL)), np.int32)
@@ -59,7 +59,7 @@ def find(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> Mistakes:
 
 
 def difference(one: Runs, other: Runs) -> Runs:
-    """Runs of the pixels that are in one of two run lists and not in the other."""
+    """Returns runs of the pixels that are in exactly one of two run lists."""
     edges = np.concatenate([one[:, 0], one.sum(axis=1), other[:, 0], other.sum(axis=1)])
     # Where two edges meet, nothing changes.
     places, counts = np.unique(edges, return_counts=True)

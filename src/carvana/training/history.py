@@ -1,8 +1,10 @@
-"""A training's history: a row an epoch, for people and for `dvc plots`."""
+"""A training's history: a row for each epoch, for the user and for `dvc plots`."""
 
-import csv
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from carvana.errors import UserError
 from carvana.files import whole_file
@@ -10,9 +12,9 @@ from carvana.files import whole_file
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: the learning rate at its end, mean loss per photo, and mean Dice over photos.
+    """One epoch: its final learning rate, mean loss per photo, and mean Dice over photos.
 
-    `train_*` are as the photos were met, augmented; Dice is at network size but for the last, at 1918×1280.
+    `train_*` are of augmented photos. Dice is at network size, except for the last, which is at 1918×1280.
     """
 
     epoch: int
@@ -24,44 +26,42 @@ class Epoch:
     validation_dice_full_size: float
 
 
-_COLUMNS = [field.name for field in fields(Epoch)]
-
-
 def best(history: list[Epoch]) -> Epoch:
-    """The first epoch of the highest validation Dice at full size: the one whose weights are kept."""
+    """Returns the first epoch with the highest validation Dice at full size: the one whose weights are kept."""
     return max(history, key=lambda epoch: epoch.validation_dice_full_size)
 
 
 def write(path: Path, history: list[Epoch]) -> None:
-    """Writes a row an epoch."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="ascii", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for epoch in history:
-            number, learning_rate, *scores = astuple(epoch)
-            writer.writerow([number, f"{learning_rate:.4g}", *(f"{score:.6f}" for score in scores)])
+    """Writes a row for each epoch."""
+    table = pd.DataFrame(history)
+    table["learning_rate"] = table["learning_rate"].map("{:.4g}".format)
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6f")
 
 
 def read(path: Path) -> list[Epoch]:
-    """The rows that `write` wrote. Raises UserError where they are not."""
+    """Returns the epochs that `write` wrote. Raises UserError if the file is not a history."""
+    refused, again = f"{path} is not a training's history", "`dvc repro -f train` makes it"
     try:
-        with path.open(encoding="ascii", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [Epoch(int(row["epoch"]), *(float(row[column]) for column in _COLUMNS[1:])) for row in rows]
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a training's history ({error!r}); `dvc repro -f train` makes it") from error
+        table = pd.read_csv(path, dtype={field.name: field.type for field in fields(Epoch)}, index_col=False)
+        history = [Epoch(**row) for row in table.to_dict("records")]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{refused} ({error!r}); {again}") from error
+    if not history or not np.isfinite(table).all(axis=None):
+        raise UserError(f"{refused}: it has no epochs, or a value is missing or infinite; {again}")
+    return history
 
 
-def curves(histories: dict[int, list[Epoch]]) -> list[dict[str, int | str]]:
-    """The histories of several folds as one table for plotting: a row an epoch and curve."""
-    rows: list[dict[str, int | str]] = []
-    for fold, history in histories.items():
-        for epoch in history:
-            for curve, loss, dice in (
-                ("training", epoch.train_loss, epoch.train_dice),
-                ("validation", epoch.validation_loss, epoch.validation_dice),
-                ("validation at full size", None, epoch.validation_dice_full_size),
-            ):
-                shown = {"loss": "" if loss is None else f"{loss:.6f}", "dice": f"{dice:.6f}"}
-                rows.append({"epoch": epoch.epoch, "fold": fold, "curve": curve, **shown})
-    return rows
+def curves(histories: dict[int, list[Epoch]]) -> pd.DataFrame:
+    """Returns the histories of several folds as one table for plotting: a row for each epoch and curve."""
+    rows = [
+        (epoch.epoch, fold, curve, loss, dice)
+        for fold, history in histories.items()
+        for epoch in history
+        for curve, loss, dice in (
+            ("training", epoch.train_loss, epoch.train_dice),
+            ("validation", epoch.validation_loss, epoch.validation_dice),
+            ("validation at full size", None, epoch.validation_dice_full_size),
+        )
+    ]
+    return pd.DataFrame(rows, columns=["epoch", "fold", "curve", "loss", "dice"])
