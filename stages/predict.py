@@ -27,7 +27,7 @@ def main() -> None:
         if distributed.wanted(settings.runtime.processes):
             distributed.launch(settings.runtime.processes, "stages.predict")
             return
-        with distributed.joined(how.on) as on:
+        with distributed.joined(how.on, in_step=False) as on:
             first = distributed.rank() == 0
             folder = distributed.from_first(begin(name) if first else None)
             skip = settings.predict.on_bad_image == "skip"

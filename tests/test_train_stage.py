@@ -98,6 +98,14 @@ def test_a_killed_process_is_started_again_and_training_goes_on(projects):
     assert np.allclose(outcome(whole)[0], outcome(killed)[0], rtol=1e-3)
 
 
+def test_an_error_in_two_processes_is_said_once_and_alone(projects):
+    folder = projects("project", train_epochs=20, runtime_processes=2, **PLAIN | {"train_learning_rate": 1e30})
+    message = stage(folder, "train", "0", status=1)
+    assert message.count("error in train-0: the loss is") == 1
+    assert "Traceback" not in message
+    assert "torchrun" not in message
+
+
 def test_the_processes_end_with_the_stage(projects):
     folder = projects("project", train_epochs=100_000, runtime_processes=2, **PLAIN)
     with start(folder) as process:

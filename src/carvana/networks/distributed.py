@@ -5,18 +5,26 @@ Without torchrun everything here is about a single process, rank 0 of 1, and cos
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, distributed, nn
 
 from carvana.errors import UserError
 from carvana.processes import die_with_parent
 
-_RESTARTS = 3  # times that torchrun starts the processes again after one has ended
+_RESTARTS = 3  # times that torchrun starts the processes again after one has died
+_COMPLAINT = "CARVANA_COMPLAINT"  # in the environment: the file for an error that the user can fix
+_PATIENCE = timedelta(days=7)  # of processes that work at their own pace
 
 
 def launched() -> bool:
@@ -25,7 +33,7 @@ def launched() -> bool:
 
 
 def wanted(processes: int) -> bool:
-    """Whether a training is to be shared, and torchrun has still to start it."""
+    """Whether the work is to be shared, and torchrun has still to start it."""
     return not launched() and (processes > 1 or "PET_NNODES" in os.environ)
 
 
@@ -43,40 +51,76 @@ def torchrun(processes: int) -> tuple[list[str], dict[str, str]]:
 
 
 def launch(processes: int, module: str, *arguments: str) -> None:
-    """Runs `python -m module` in several processes by torchrun, and waits; ends with this process.
+    """Runs `python -m module` in several processes by torchrun, and waits; they end with this process.
 
-    torchrun's own environment variables hold for what is not said here, so that several machines can share a
-    training: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError where torchrun gives up.
+    torchrun's own environment variables set what is not said here, so that several machines can share the work:
+    PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError if a process complains (see
+    `complain`), and if torchrun gives up.
     """
     command, environment = torchrun(processes)
-    child = subprocess.Popen(  # noqa: S603
-        [*command, "-m", module, *arguments],
-        env=environment,
-        preexec_fn=die_with_parent,  # noqa: PLW1509
-    )
-    try:
-        status = child.wait()
-    finally:
-        child.terminate()
-        child.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        complaint = Path(folder) / "complaint"
+        child = subprocess.Popen(  # noqa: S603
+            [*command, "-m", module, *arguments],
+            env=environment | {_COMPLAINT: str(complaint)},
+            preexec_fn=die_with_parent,  # noqa: PLW1509
+        )
+        try:
+            while (status := child.poll()) is None and not complaint.exists():
+                time.sleep(0.1)
+            if complaint.exists():
+                _kill(child.pid)
+                raise UserError(complaint.read_text(encoding="utf-8"))
+        finally:
+            child.terminate()
+            child.wait()
     if status:
         raise UserError(f"torchrun ended with status {status}; the first error above says why")
 
 
+def complain(message: str) -> None:
+    """Ends all processes of `launch`, which raises a UserError of this message; does nothing if it started none.
+
+    If this process just ended, torchrun would start all of them again, and the error would come back.
+    """
+    if not launched() or _COMPLAINT not in os.environ:
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    own = Path(f"{os.environ[_COMPLAINT]}-{os.getpid()}")
+    own.write_text(message, encoding="utf-8")
+    own.replace(os.environ[_COMPLAINT])
+    time.sleep(60)  # `launch` kills this process long before
+
+
+def _kill(pid: int) -> None:
+    """Kills torchrun and its processes, some of which may wait for the others and hear no other signal."""
+    torchrun = psutil.Process(pid)
+    # torchrun first, or it would start the others again.
+    for process in [torchrun, *torchrun.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 @contextlib.contextmanager
-def joined(on: torch.device) -> Iterator[torch.device]:
-    """Joins the processes that torchrun started, and gives each its device (`cuda` becomes its own GPU)."""
+def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
+    """Joins the processes that torchrun started, and gives each its device (`cuda` becomes its own GPU).
+
+    Processes `in_step`, as in training, never wait for each other for long: torch's timeouts hold. Others work at
+    their own pace and wait for days, by gloo, because NCCL would keep their GPUs busy meanwhile.
+    """
     if not launched():
         yield on
         return
     if on.type == "cuda":
         on = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(on)
-    distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
-    try:
-        yield on
-    finally:
-        distributed.destroy_process_group()
+    if in_step:
+        distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
+    else:
+        distributed.init_process_group("gloo", timeout=_PATIENCE)
+    yield on
+    # Not after an error: it would wait for the others, and the error would not be seen.
+    distributed.destroy_process_group()
 
 
 def rank() -> int:
