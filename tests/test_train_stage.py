@@ -75,9 +75,8 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
     assert files(killed) == files(whole)
 
 
-@pytest.mark.parametrize("batch_norm", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_two_processes_train_as_one(projects, batch_norm):
-    changes = PLAIN | {"train_batch_norm": batch_norm, "train_epochs": 4}
+def test_two_processes_train_as_one(projects):
+    changes = PLAIN | {"train_epochs": 4}
     one, two = (projects(name, runtime_processes=n, **changes) for name, n in (("one", 1), ("two", 2)))
     for folder in (one, two):
         stage(folder, "train", "0")

@@ -133,10 +133,20 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def share_batch_norm(model: nn.Module) -> None:
+    """On several GPUs, turns a model's batch norm into one over all of them; processes on a CPU keep their own."""
+    if world() > 1 and next(model.parameters()).device.type == "cuda":
+        from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports
+
+        zoo.share_batch_norm(model)
+
+
 def wrap(model: nn.Module) -> nn.Module:
     """The model with gradients averaged over the processes."""
-    # Shared batch norm has the same running statistics everywhere: nothing to send.
-    return model if world() == 1 else nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    if world() == 1:
+        return model
+    # Batch norm's running statistics are shared, or in each process its own: nothing to send.
+    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def total(values: Tensor) -> Tensor:
@@ -144,15 +154,6 @@ def total(values: Tensor) -> Tensor:
     if world() > 1:
         distributed.all_reduce(values)
     return values
-
-
-def concatenated(values: Tensor) -> Tensor:
-    """The processes' tensors, all of one shape [rows, ...], one below the other in the order of ranks."""
-    if world() == 1:
-        return values
-    parts = [torch.empty_like(values) for _ in range(world())]
-    distributed.all_gather(parts, values)
-    return torch.cat(parts)
 
 
 def same_as_first(model: nn.Module) -> None:

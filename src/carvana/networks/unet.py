@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carvana.networks.batch_norm import BatchNorm2d
 from carvana.params import Network
 
 
@@ -103,7 +104,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, norm: bool) -> list[nn.
 
 
 def _activation(channels: int, norm: bool) -> list[nn.Module]:
-    return [*([nn.BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
+    return [*([BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
 
 
 def _initialise(layer: nn.Module) -> None:

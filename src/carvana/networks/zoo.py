@@ -77,9 +77,9 @@ def average(model: nn.Module, decay: float) -> ModelEmaV3:
     return ModelEmaV3(model, decay=decay, use_warmup=True)
 
 
-def share_batch_norm(model: nn.Module) -> nn.Module:
-    """The model with batch norm over the processes of several GPUs. Torch's own conversion drops timm's activations."""
-    return convert_sync_batchnorm(model)
+def share_batch_norm(model: nn.Module) -> None:
+    """Turns a model's batch norm into one over several GPUs. Torch's own conversion drops timm's activations."""
+    convert_sync_batchnorm(model)
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carvana.networks import batch_norm, models
+from carvana.networks import distributed, models
 from carvana.params import Train
 from carvana.training import optimization
 from carvana.training.history import Epoch, best
@@ -61,7 +61,9 @@ class Progress:
 def begin(settings: Train, on: torch.device) -> Progress:
     """A training before its first epoch, on a device; its initial weights come from the seed of the settings."""
     seed(settings.seed, 0, 0)
-    model = batch_norm.share(models.build(settings.network, settings.encoder_weights).to(on))
+    model = models.build(settings.network, settings.encoder_weights)
+    model.to(on)
+    distributed.share_batch_norm(model)
     average = None
     if settings.ema:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports
