@@ -79,6 +79,11 @@ class Augmentation:
         return photos, masks
 
 
+def device_for(on: torch.device) -> torch.device:
+    """Where a batch for a device is augmented: there, or on the CPU if MPS, which may not sample bicubically."""
+    return torch.device("cpu") if on.type == "mps" else on
+
+
 def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
     """Pictures in 0–255 at the places of a grid. Bicubic: bilinear would blur outlines that prediction sees sharp."""
     return functional.grid_sample(pictures, grid, "bicubic", "reflection", align_corners=False).clamp_(0, 255)
