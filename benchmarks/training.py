@@ -67,7 +67,7 @@ def ours(examples: cache.Cache, settings: Train, on: torch.device) -> list[float
     """Seconds of each step of the project, by one process or by all that torchrun started."""
     device.prepare(on)
     progress = state.begin(settings, on)
-    forward = distributed.wrap(progress.model)
+    forward = distributed.wrap(progress.model, examples.size)
     nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
     seconds = []
     for step in range(STEPS):

@@ -97,6 +97,13 @@ def test_a_killed_process_is_started_again_and_training_goes_on(projects):
     assert np.allclose(outcome(whole)[0], outcome(killed)[0], rtol=1e-3)
 
 
+def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(projects):
+    network = {"train_arch": "pspnet", "train_encoder": "resnet18", "train_batch_size": 2}
+    folder = projects("project", runtime_processes=2, **network)
+    stage(folder, "train", "0")
+    assert len(outcome(folder)[0]) == 1
+
+
 def test_an_error_in_two_processes_is_said_once_and_alone(projects):
     folder = projects("project", train_epochs=20, runtime_processes=2, **PLAIN | {"train_learning_rate": 1e30})
     message = stage(folder, "train", "0", status=1)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from carvana.errors import UserError
+from carvana.networks import models
 from carvana.processes import die_with_parent
 
 _RESTARTS = 3  # times that torchrun starts the processes again after one has died
@@ -133,20 +134,34 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def share_batch_norm(model: nn.Module) -> None:
-    """On several GPUs, turns a model's batch norm into one over all of them; processes on a CPU keep their own."""
-    if world() > 1 and next(model.parameters()).device.type == "cuda":
-        from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports
-
-        zoo.share_batch_norm(model)
+def shares_batch_norm(on: torch.device) -> bool:
+    """Whether batch norm is over the photos of all processes: on GPUs. Processes on a CPU keep their own."""
+    return world() > 1 and on.type == "cuda"
 
 
-def wrap(model: nn.Module) -> nn.Module:
-    """The model with gradients averaged over the processes."""
+def wrap(model: models.Model, size: tuple[int, int]) -> nn.Module:
+    """The model with gradients averaged over the processes. `size` is (height, width) of its photos.
+
+    Parameters that no gradient reaches are frozen: DistributedDataParallel would wait for them without end, or search
+    for them at every step.
+    """
     if world() == 1:
         return model
+    for parameter in unreached(model, size):
+        parameter.requires_grad_(False)
     # Batch norm's running statistics are shared, or in each process its own: nothing to send.
     return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+
+
+def unreached(model: models.Model, size: tuple[int, int]) -> list[nn.Parameter]:
+    """Parameters that no gradient reaches: PSPNet leaves out the last stages of its encoder, for one."""
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    photo = torch.zeros(1, *size, 3, dtype=torch.uint8, device=parameters[0].device)
+    training = model.training
+    # Evaluation leaves running statistics and random numbers alone.
+    gradients = torch.autograd.grad(model.eval()(photo).sum(), parameters, allow_unused=True)
+    model.train(training)
+    return [each for each, gradient in zip(parameters, gradients, strict=True) if gradient is None]
 
 
 def total(values: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from carvana.masks.rle import Runs
 from carvana.networks import device, distributed, models
 from carvana.params import Augment, Runtime, Train
 from carvana.training import losses, optimization, resume
-from carvana.training.augment import Augmentation
+from carvana.training.augment import Augmentation, device_for
 from carvana.training.history import Epoch, best
 from carvana.training.state import Progress, begin, begin_epoch
 
@@ -59,9 +59,10 @@ def fit(
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
     with device.enough_memory(advice), device.working_compiler(runtime.compile):
         progress = begin(settings, on)
+        _require_enough_photos(progress.fewest, len(examples.train), settings)
         if state := distributed.from_first(resume.load(saved) if saved else None):
             progress.load_state_dict(state)
-        forward = distributed.wrap(progress.model)
+        forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
             forward = torch.compile(forward)
         while not _ended(progress.history, settings):
@@ -85,16 +86,15 @@ def train_epoch(
     number = len(progress.history) + 1
     chance = begin_epoch(number, settings, distributed.rank())
     order = examples.train[torch.randperm(len(examples.train), generator=chance).numpy()]
-    steps = math.ceil(len(order) / settings.batch_size)
+    batches = _batches(len(order), settings.batch_size, progress.fewest)
     label = f"epoch {number}/{settings.epochs}"
     watch = _Watch(label, examples.cache.names)
     progress.model.train()
     with tqdm(total=len(order), desc=label, unit=" photos", disable=None if distributed.rank() == 0 else True) as bar:
-        for step in range(steps):
-            rows = order[step * settings.batch_size : (step + 1) * settings.batch_size]
+        for step, rows in enumerate(order[batch] for batch in batches):
             changes = Augmentation.draw(len(rows), examples.cache.size, limits, chance)
-            at = (number - 1) * steps + step
-            rate = optimization.schedule(progress.optimizer, settings, at, steps, progress.history)
+            at = (number - 1) * len(batches) + step
+            rate = optimization.schedule(progress.optimizer, settings, at, len(batches), progress.history)
             sums = take_step(progress, forward, examples.cache, rows, changes, settings)
             if progress.average is not None:
                 progress.average.update(progress.model, step=at)
@@ -122,11 +122,11 @@ def take_step(
     sums = torch.zeros(2, device=on)
     progress.optimizer.zero_grad()
     for piece in range(pieces):
-        part = _part(len(rows), distributed.rank() * pieces + piece, world * pieces)
+        part = _part(len(rows), distributed.rank() * pieces + piece, world * pieces, progress.fewest)
         # Without photos of its own a process still has to take part in averaging the gradients.
-        mine, counts = (part, 1.0) if part.stop > part.start else (slice(0, 1), 0.0)
-        pair = read_batch(cache, rows[mine], on)
-        photos, masks = changes.part(mine).apply(*pair)
+        mine, counts = (part, 1.0) if part.stop > part.start else (slice(0, progress.fewest), 0.0)
+        pair = read_batch(cache, rows[mine], device_for(on))
+        photos, masks = (each.to(on) for each in changes.part(mine).apply(*pair))
         target = coverage_of(masks, settings.masks)
         unsynchronised = piece < pieces - 1 and world > 1
         with forward.no_sync() if unsynchronised else contextlib.nullcontext():
@@ -151,9 +151,11 @@ def validate(model: models.Model, examples: Examples, settings: Train, workers: 
     loss_of = losses.by_name(settings)
     sums = torch.zeros(3, device=on)
     mine = range(distributed.rank(), len(examples.validation), distributed.world())
+    # As many at a time as a step of training holds: what is enough memory for that is enough here.
+    held = math.ceil(settings.batch_size / (distributed.world() * settings.accumulate))
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        for start in range(0, len(mine), settings.batch_size):
-            places = np.array(mine[start : start + settings.batch_size])
+        for start in range(0, len(mine), held):
+            places = np.array(mine[start : start + held])
             photos, masks = read_batch(examples.cache, examples.validation[places], on)
             with device.precision(on, settings.precision):
                 logits = model(photos)
@@ -229,9 +231,26 @@ def _ended(history: list[Epoch], settings: Train) -> bool:
     return len(history) >= settings.epochs or (settings.patience > 0 and waited >= settings.patience)
 
 
-def _part(count: int, number: int, parts: int) -> slice:
-    """The `number`-th of near equal parts of `count` things."""
-    return slice(count * number // parts, count * (number + 1) // parts)
+def _require_enough_photos(fewest: int, photos: int, settings: Train) -> None:
+    pieces = settings.accumulate * distributed.world()
+    if fewest > 1 and (settings.batch_size < fewest * pieces or photos < fewest):
+        raise UserError(
+            f"batch norm in train.arch: {settings.arch} needs {fewest} photos at a time; train.batch_size: "
+            f"{settings.batch_size} in {pieces} pieces (train.accumulate × runtime.processes) of {photos} photos has "
+            f"fewer. Raise train.batch_size, or lower train.accumulate"
+        )
+
+
+def _batches(count: int, size: int, fewest: int) -> list[slice]:
+    """Batches of `size` out of `count` photos; a rest of less than `fewest` belongs to the last batch."""
+    starts = range(0, max(count - fewest + 1, 1), size)
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def _part(count: int, number: int, parts: int, fewest: int) -> slice:
+    """The `number`-th of near equal parts of `count` photos, none smaller than `fewest`; the last may be empty."""
+    parts = max(min(parts, count // fewest), 1)
+    return slice(min(count * number // parts, count), min(count * (number + 1) // parts, count))
 
 
 def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carvana.networks import distributed, models
+from carvana.networks import device, distributed, models
 from carvana.params import Train
 from carvana.training import optimization
 from carvana.training.history import Epoch, best
@@ -22,6 +22,7 @@ class Progress:
     average: Any | None  # timm's ModelEmaV3
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    fewest: int  # photos that the network can be trained on at a time
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
@@ -60,17 +61,22 @@ class Progress:
 
 def begin(settings: Train, on: torch.device) -> Progress:
     """A training before its first epoch, on a device; its initial weights come from the seed of the settings."""
+    shared = distributed.shares_batch_norm(on)
+    fewest = 1 if shared else models.fewest_photos(settings.network, settings.height_and_width)
     seed(settings.seed, 0, 0)
     model = models.build(settings.network, settings.encoder_weights)
     model.to(on)
-    distributed.share_batch_norm(model)
     average = None
-    if settings.ema:
+    if shared or settings.ema:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports
 
-        average = zoo.average(model, settings.ema)
-    scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
-    return Progress(model, average, optimization.build_optimizer(model, settings), scaler)
+        if shared:
+            zoo.share_batch_norm(model)
+        if settings.ema:
+            average = zoo.average(model, settings.ema)
+    half = device.precision_name(on, settings.precision) == "float16"
+    scaler = torch.amp.GradScaler(on.type, enabled=half)
+    return Progress(model, average, optimization.build_optimizer(model, settings), scaler, fewest)
 
 
 def begin_epoch(number: int, settings: Train, rank: int) -> torch.Generator:
