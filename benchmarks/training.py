@@ -2,8 +2,8 @@
 
 Photos per second of the project's step, in one process and shared by several (`runtime.processes`), and of a plain
 float32 loop in torch's default memory format, with the network and batch of params.yaml, and cross entropy in the plain
-loop; then of the input pipeline alone (cache, flip and augmentation). All run in processes of their own, by turns, and
-the medians of their steps are compared.
+loop; then of the input pipeline alone (cache, flip and augmentation). All run alternately, in processes of
+their own, and the medians of their steps are compared.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def measured(name: str, folder: str, processes: int) -> list[float]:
 
 
 def main() -> None:
-    """Runs all by turns, in processes of their own, and prints photos per second."""
+    """Runs all alternately, in processes of their own, and prints photos per second."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--processes", type=int, default=2, help="that share a training, in one of the figures")

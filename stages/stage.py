@@ -49,7 +49,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
         if error.errno in _FULL:
             _fail(name, f"the disk is full{where}; make room")
         if error.errno in _FORBIDDEN:
-            _fail(name, f"{error.strerror.lower()}{where}; work in a folder that you may write to")
+            _fail(name, f"{(error.strerror or 'forbidden').lower()}{where}; work in a folder that you may write to")
         raise
     except _Stopped as stopped:
         print(f"{name}: stopped", file=sys.stderr)

@@ -19,6 +19,11 @@ _CHANNELS = 16  # float32 in a cache line of 64 bytes
 class BatchNorm2d(nn.BatchNorm2d):
     """Torch's layer over photos [n, channels, height, width], to rounding."""
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def forward(self, photos: Tensor) -> Tensor:
         """Returns the photos, each channel normalised."""
         if not self.training or photos.device.type != "cpu" or self.num_features >= _CHANNELS:
@@ -74,7 +79,7 @@ def _statistics(folded: Tensor, folds: int) -> tuple[Tensor, Tensor]:
     """Mean and variance [channels], float32."""
     # Dummy float32 running statistics make torch compute those of bfloat16 in float32.
     dummies = torch.zeros(2, folded.shape[1])
-    means, variances = (each.view(folds, -1) for each in torch.batch_norm_update_stats(folded, *dummies, 0.0))
+    means, variances = (each.view(folds, -1) for each in torch.ops.aten.batch_norm_update_stats(folded, *dummies, 0.0))
     mean = means.mean(0)
     # Of all values: the mean of the variances and the variance of the means (Chan, Golub and LeVeque 1979).
     return mean, (variances + (means - mean) ** 2).mean(0)

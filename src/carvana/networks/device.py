@@ -11,7 +11,7 @@ from carvana.errors import UserError, first_line
 
 
 def pick(name: str) -> torch.device:
-    """The device of a name (`cpu`, `cuda`, `cuda:1`, `mps`); `auto` takes a GPU where there is one."""
+    """The device of a name (`cpu`, `cuda`, `cuda:1`, `mps`); `auto` takes a GPU if there is one."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -95,7 +95,7 @@ def enough_memory(advice: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def working_compiler(wanted: bool) -> Iterator[None]:
-    """Turns a failure of torch.compile, where it is `wanted`, into a UserError."""
+    """Turns a failure of torch.compile, if it is `wanted`, into a UserError."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""One training in several processes, as torchrun starts them: one a GPU, on one machine or more.
+"""One training or prediction in several processes, as torchrun starts them: one a GPU, on one machine or more.
 
 Without torchrun everything here is about a single process, rank 0 of 1, and costs nothing.
 """
@@ -10,18 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, distributed, nn
 
 from carvana.errors import UserError
 from carvana.networks import models
 from carvana.processes import die_with_parent
+
+Value = TypeVar("Value")
 
 _RESTARTS = 3  # times that torchrun starts the processes again after one has died
 _COMPLAINT = "CARVANA_COMPLAINT"  # in the environment: the file for an error that the user can fix
@@ -46,7 +48,7 @@ def torchrun(processes: int) -> tuple[list[str], dict[str, str]]:
         command.append("--standalone")
     # Restarted processes would find the addresses of those before them, and wait (pytorch/pytorch#135712).
     environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    # Left alone, torchrun gives each process one core.
+    # Left alone, torchrun assigns each process one core.
     environment.setdefault("OMP_NUM_THREADS", str(max(torch.get_num_threads() // processes, 1)))
     return command, environment
 
@@ -104,7 +106,7 @@ def _kill(pid: int) -> None:
 
 @contextlib.contextmanager
 def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
-    """Joins the processes that torchrun started, and gives each its device (`cuda` becomes its own GPU).
+    """Joins the processes that torchrun started, and returns the device of each (`cuda` becomes its own GPU).
 
     Processes `in_step`, as in training, never wait for each other for long: torch's timeouts hold. Others work at
     their own pace and wait for days, by gloo, because NCCL would keep their GPUs busy meanwhile.
@@ -178,13 +180,19 @@ def same_as_first(model: nn.Module) -> None:
             distributed.broadcast(value, src=0)
 
 
-def from_first(value: object) -> object:
-    """Rank 0's `value`, in every process."""
+def from_first(make: Callable[[], Value]) -> Value:
+    """What rank 0 makes, in every process."""
+    box = [make() if rank() == 0 else None]
+    if world() > 1:
+        distributed.broadcast_object_list(box, src=0)
+    return cast("Value", box[0])
+
+
+def without_sum(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """A context in which the gradients of a wrapped model are not averaged over the processes yet."""
     if world() == 1:
-        return value
-    box = [value]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
+        return contextlib.nullcontext()
+    return cast("nn.parallel.DistributedDataParallel", model).no_sync()
 
 
 def gathered(values: list[Any]) -> list[Any]:

@@ -19,7 +19,7 @@ class UNet(nn.Module):
     last 1×1, can die in training (both channels zero everywhere: "no car"). 'plain' is the 1×1 convolution alone.
     Dropout acts on the two deepest levels, as in the slides.
 
-    With `patch` p the network works on p×p squares of pixels as its channels, and its head gives a logit for every
+    With `patch` p the network works on p×p squares of pixels as its channels, and its head returns a logit for every
     pixel of a square (https://arxiv.org/abs/1609.05158): no pixel is lost, each level sees p times as far, and the
     costly first level has 1/p² of the places.
     """

@@ -26,7 +26,7 @@ class Augmentation:
     def draw(cls, count: int, size: tuple[int, int], limits: Augment, generator: torch.Generator) -> Self:
         """Draws for `count` photos of `size` (height, width), each change evenly within its limits.
 
-        `generator` is on the CPU, and every change is drawn whether its limit is 0 or not: a seed gives the same
+        `generator` is on the CPU, and every change is drawn whether its limit is 0 or not: a seed means the same
         flips on every device and whatever else is switched on.
         """
         flip, *uniform = torch.rand(9, count, generator=generator)
@@ -59,7 +59,7 @@ class Augmentation:
     def apply(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Photos uint8 [n, height, width, 3] and masks uint8 [n, height, width], changed, on their device.
 
-        Photos stay uint8 where nothing but a flip happens, and are float32 in 0–255 otherwise; masks are uint8
+        Photos stay uint8 if nothing but a flip happens, and are float32 in 0–255 otherwise; masks are uint8
         and soft either way. Beyond the border lies its mirror image (the slides' 'symmetric'), so that no corner
         is black. Photos are expected with their memory in the order of their shape.
         """

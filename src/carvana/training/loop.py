@@ -5,12 +5,13 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from carvana.data.cache import Cache
 from carvana.errors import UserError
@@ -50,21 +51,21 @@ def fit(
     """A model trained on the examples, as it was after its best epoch, and the history of all.
 
     The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch
-    everything is written to `saved`, and a training that finds that file goes on from it (None: neither; with
+    everything is written to `saved`, and a training that finds that file resumes from it (None: neither; with
     several processes, rank 0's counts). Every epoch draws from a seed of its own, so that on one device with one
-    number of threads the same examples and settings give the same weights, however often the training was
-    stopped. Raises UserError on a loss that is not finite, and where memory does not suffice.
+    number of threads the same examples and settings lead to the same weights, however often the training was
+    stopped. Raises UserError if a loss is not finite or memory runs out.
     """
     device.prepare(on)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
     with device.enough_memory(advice), device.working_compiler(runtime.compile):
         progress = begin(settings, on)
         _require_enough_photos(progress.fewest, len(examples.train), settings)
-        if state := distributed.from_first(resume.load(saved) if saved else None):
+        if state := distributed.from_first(lambda: resume.load(saved) if saved else None):
             progress.load_state_dict(state)
         forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
-            forward = torch.compile(forward)
+            forward = cast("nn.Module", torch.compile(forward))
         while not _ended(progress.history, settings):
             train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits)
             distributed.same_as_first(progress.judged)
@@ -79,20 +80,20 @@ def fit(
 def train_epoch(
     progress: Progress, forward: nn.Module, examples: Examples, settings: Train, limits: Augment
 ) -> tuple[float, float, float]:
-    """One pass over the training rows: mean loss and mean Dice over the photos as they were met; the last rate.
+    """One pass over the training rows: mean loss and mean Dice over the photos as augmented; final learning rate.
 
     `forward` computes what `progress.model` does, in whichever wrapping.
     """
     number = len(progress.history) + 1
-    chance = begin_epoch(number, settings, distributed.rank())
-    order = examples.train[torch.randperm(len(examples.train), generator=chance).numpy()]
+    random = begin_epoch(number, settings, distributed.rank())
+    order = examples.train[torch.randperm(len(examples.train), generator=random).numpy()]
     batches = _batches(len(order), settings.batch_size, progress.fewest)
     label = f"epoch {number}/{settings.epochs}"
     watch = _Watch(label, examples.cache.names)
     progress.model.train()
     with tqdm(total=len(order), desc=label, unit=" photos", disable=None if distributed.rank() == 0 else True) as bar:
         for step, rows in enumerate(order[batch] for batch in batches):
-            changes = Augmentation.draw(len(rows), examples.cache.size, limits, chance)
+            changes = Augmentation.draw(len(rows), examples.cache.size, limits, random)
             at = (number - 1) * len(batches) + step
             rate = optimization.schedule(progress.optimizer, settings, at, len(batches), progress.history)
             sums = take_step(progress, forward, examples.cache, rows, changes, settings)
@@ -128,8 +129,7 @@ def take_step(
         pair = read_batch(cache, rows[mine], device_for(on))
         photos, masks = (each.to(on) for each in changes.part(mine).apply(*pair))
         target = coverage_of(masks, settings.masks)
-        unsynchronised = piece < pieces - 1 and world > 1
-        with forward.no_sync() if unsynchronised else contextlib.nullcontext():
+        with contextlib.nullcontext() if piece == pieces - 1 else distributed.without_sum(forward):
             with device.precision(on, settings.precision):
                 logits = forward(photos)
             loss = counts * loss_of(logits, target).sum()
@@ -183,7 +183,7 @@ def coverage_of(masks: Tensor, kind: str) -> Tensor:
 
 
 def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
-    """Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 where both are empty."""
+    """Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 if both are empty."""
     predicted, true = logits > 0, coverage >= 0.5
     total = predicted.sum(dim=(1, 2)) + true.sum(dim=(1, 2))
     both = (predicted & true).sum(dim=(1, 2))
@@ -204,7 +204,7 @@ class _Watch:
         self._unseen.append((rows, sums))
 
     def look(self) -> tuple[float, float]:
-        """Mean loss and Dice so far, about. Raises UserError where a loss is not finite."""
+        """Mean loss and Dice so far, about. Raises UserError if a loss is not finite."""
         values = torch.stack([sums[0] for _, sums in self._unseen]).tolist() if self._unseen else []
         for (rows, _), value in zip(self._unseen, values, strict=True):
             self._seen += len(rows) / distributed.world()
@@ -215,10 +215,10 @@ class _Watch:
         return loss, dice
 
 
-def _require_finite(loss: float, where: str, names: list[str]) -> None:
+def _require_finite(loss: float, at: str, names: list[str]) -> None:
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss is {loss} at {where}, on {', '.join(names)}; lower train.learning_rate, and look at these "
+            f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and look at these "
             f"photos and masks"
         )
 

@@ -1,4 +1,4 @@
-"""What a training has reached: all that its next epoch depends on, and where it draws its chance from."""
+"""What a training has reached: all that its next epoch depends on, including its random seeds."""
 
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -28,11 +28,11 @@ class Progress:
 
     @property
     def judged(self) -> models.Model:
-        """The model that is validated and kept: the average where there is one."""
+        """The model that is validated and kept: the average if there is one."""
         return self.average.module if self.average is not None else self.model
 
     def add(self, epoch: Epoch) -> None:
-        """Notes an epoch, and keeps the weights as they are now where it is the best so far."""
+        """Notes an epoch, and keeps the weights as they are now if it is the best so far."""
         self.history.append(epoch)
         if best(self.history) is epoch:
             self.best = deepcopy(self.judged.state_dict())
@@ -49,7 +49,7 @@ class Progress:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes what `state_dict` gave."""
+        """Restores what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
