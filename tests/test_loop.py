@@ -43,6 +43,12 @@ def fit(examples, saved, augment=None, **changes):
     return loop.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)
 
 
+def validate(model, examples, **changes):
+    runtime, made = read_params().runtime, settings(**changes)
+    with loop.reading(examples.cache, made, runtime, CPU) as read:
+        return loop.validate(model, examples, made, 2, read)
+
+
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
@@ -81,10 +87,10 @@ def test_the_same_seed_is_the_same_model_and_another_is_not(examples, tmp_path):
 def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
     model, history = fit(examples, tmp_path / "epoch.pt", epochs=6, learning_rate=0.03)
     highest = max(epoch.validation_dice_full_size for epoch in history)
-    scores = loop.validate(model, examples, settings(), 2)
+    scores = validate(model, examples)
     assert scores[2] == pytest.approx(highest)
     with torch.inference_mode(), device.precision(CPU):
-        logits = model(loop.read_batch(examples.cache, examples.validation, CPU)[0]).numpy()
+        logits = model(torch.from_numpy(examples.cache.read_photos(examples.validation))).numpy()
     truth = examples.cache.read_truth(examples.validation)
     dice = [
         metrics.overlap_of_runs(runs_of_logits(one, 0.5), runs).dice for one, runs in zip(logits, truth, strict=True)
@@ -96,9 +102,7 @@ def test_the_average_of_the_weights_is_what_is_kept(examples, tmp_path):
     plain = fit(examples, tmp_path / "plain")[0].state_dict()
     averaged, history = fit(examples, tmp_path / "averaged", ema=0.99)
     assert not equal(plain, averaged.state_dict())
-    assert loop.validate(averaged, examples, settings(), 1)[2] == pytest.approx(
-        max(epoch.validation_dice_full_size for epoch in history)
-    )
+    assert validate(averaged, examples)[2] == pytest.approx(max(epoch.validation_dice_full_size for epoch in history))
 
 
 def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, tmp_path):
@@ -149,12 +153,12 @@ def test_batches_and_their_parts_are_all_photos_in_order(fewest):
             assert all(len(part) >= fewest or not part for part in made)
 
 
-def test_validation_holds_no_more_photos_than_a_step_of_training(examples, monkeypatch):
+def test_validation_holds_no_more_photos_than_a_step_of_training(examples):
     model, _ = fit(examples, None, epochs=1)
-    whole = loop.validate(model, examples, settings(batch_size=2), 1)
-    read, seen = loop.read_batch, []
-    monkeypatch.setattr(loop, "read_batch", lambda cache, rows, on: seen.append(len(rows)) or read(cache, rows, on))
-    assert loop.validate(model, examples, settings(batch_size=2, accumulate=2), 1) == pytest.approx(whole)
+    whole = validate(model, examples, batch_size=2)
+    seen = []
+    model.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    assert validate(model, examples, batch_size=2, accumulate=2) == pytest.approx(whole)
     assert seen == [1, 1]
 
 

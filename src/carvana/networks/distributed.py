@@ -136,6 +136,11 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def beside() -> int:
+    """The number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def shares_batch_norm(on: torch.device) -> bool:
     """Whether batch norm is over the photos of all processes: on GPUs. Processes on a CPU keep their own."""
     return world() > 1 and on.type == "cuda"
