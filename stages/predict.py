@@ -28,13 +28,12 @@ def main() -> None:
         if distributed.wanted(settings.runtime.processes):
             distributed.launch(settings.runtime.processes, "stages.predict")
             return
-        with distributed.joined(how.on) as on:
-            first = distributed.rank() == 0
-            folder = distributed.from_first(begin(name) if first else None)
+        with distributed.joined(how.on, in_step=False) as on:
+            folder = distributed.from_first(lambda: begin(name))
             skip = settings.predict.on_bad_image == "skip"
             damaged = sweep(ensemble, archive, folder, how.at(on), skip, paths.report(distributed.rank()))
             damaged = distributed.gathered(damaged)
-            if first:
+            if distributed.rank() == 0:
                 report(damaged, skip)
                 publish([folder, folder / DAMAGED])
                 unfinished.finish(folder, [paths.PREDICTIONS])

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from carvana import paths
 from carvana.errors import UserError
@@ -38,8 +39,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
     try:
         _require_root()
         # Processes that torchrun starts share the lock of the stage that started it.
-        shared = "TORCHELASTIC_RUN_ID" in os.environ
-        with only_writer(paths.WORK, name) if writes and not shared else contextlib.nullcontext():
+        with only_writer(paths.WORK, name) if writes and not _in_torchrun() else contextlib.nullcontext():
             work()
             under_dvc.require_unchanged()
     except UserError as error:
@@ -73,7 +73,15 @@ def _require_root() -> None:
         raise UserError(f"{paths.PIPELINE} is not in this folder; first `cd {Path(__file__).resolve().parent.parent}`")
 
 
-def _fail(name: str, message: str) -> None:
+def _in_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _fail(name: str, message: str) -> NoReturn:
+    if _in_torchrun():
+        from carvana.networks import distributed  # noqa: PLC0415 - most stages do without torch
+
+        distributed.complain(message)
     print(f"error in {name}: {message}", file=sys.stderr)
     if "DVC_STAGE" in os.environ and (advice := under_dvc.advice()):
         print(advice, file=sys.stderr)

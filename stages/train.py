@@ -60,7 +60,9 @@ def read_examples(fold: int, size: tuple[int, int]) -> loop.Examples:
     if examples.size != size:
         raise UserError(f"{paths.CACHE} was made for another train.size; `dvc repro resize` makes it again")
     if unknown := {car_of(name) for name in examples.names} - roles.keys():
-        raise UserError(f"{paths.SPLIT} lacks {len(unknown)} cars of {paths.CACHE}; `dvc repro split` makes it again")
+        raise UserError(
+            f"{len(unknown)} cars of {paths.CACHE} are missing from {paths.SPLIT}; `dvc repro split` makes it again"
+        )
     role_of_row = np.array([roles[car_of(name)] for name in examples.names])
     validation = np.flatnonzero(role_of_row == str(fold))
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))

@@ -36,7 +36,7 @@ def test_other_files_are_refused_by_name(tmp_path):
     whole = path.read_bytes()
     for spoiled in (b"", b"pickle", whole[:100], whole[:-10]):
         path.write_bytes(spoiled)
-        with pytest.raises(UserError, match="not a whole model"):
+        with pytest.raises(UserError, match="not a complete model"):
             checkpoint.load(path)
     save_file({"weight": torch.zeros(1)}, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match="not a model of this pipeline"):
@@ -44,5 +44,5 @@ def test_other_files_are_refused_by_name(tmp_path):
     deeper = whole.replace(b'depth\\": 3', b'depth\\": 4')
     assert deeper != whole
     path.write_bytes(deeper)
-    with pytest.raises(UserError, match="not a whole model"):
+    with pytest.raises(UserError, match="not a complete model"):
         checkpoint.load(path)

@@ -13,7 +13,7 @@ from carvana.data import cache
 from carvana.errors import UserError
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
-from carvana.networks import device
+from carvana.networks import device, models
 from carvana.training import loop, resume
 
 CPU = torch.device("cpu")
@@ -41,6 +41,12 @@ def limits(**changes):
 def fit(examples, saved, augment=None, **changes):
     runtime = read_params().runtime
     return loop.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)
+
+
+def validate(model, examples, **changes):
+    runtime, made = read_params().runtime, settings(**changes)
+    with loop.reading(examples.cache, made, runtime, CPU) as read:
+        return loop.validate(model, examples, made, 2, read)
 
 
 def equal(one, other):
@@ -81,10 +87,10 @@ def test_the_same_seed_is_the_same_model_and_another_is_not(examples, tmp_path):
 def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
     model, history = fit(examples, tmp_path / "epoch.pt", epochs=6, learning_rate=0.03)
     highest = max(epoch.validation_dice_full_size for epoch in history)
-    scores = loop.validate(model, examples, settings(), 2)
+    scores = validate(model, examples)
     assert scores[2] == pytest.approx(highest)
     with torch.inference_mode(), device.precision(CPU):
-        logits = model(loop.read_batch(examples.cache, examples.validation, CPU)[0]).numpy()
+        logits = model(torch.from_numpy(examples.cache.read_photos(examples.validation))).numpy()
     truth = examples.cache.read_truth(examples.validation)
     dice = [
         metrics.overlap_of_runs(runs_of_logits(one, 0.5), runs).dice for one, runs in zip(logits, truth, strict=True)
@@ -96,9 +102,7 @@ def test_the_average_of_the_weights_is_what_is_kept(examples, tmp_path):
     plain = fit(examples, tmp_path / "plain")[0].state_dict()
     averaged, history = fit(examples, tmp_path / "averaged", ema=0.99)
     assert not equal(plain, averaged.state_dict())
-    assert loop.validate(averaged, examples, settings(), 1)[2] == pytest.approx(
-        max(epoch.validation_dice_full_size for epoch in history)
-    )
+    assert validate(averaged, examples)[2] == pytest.approx(max(epoch.validation_dice_full_size for epoch in history))
 
 
 def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, tmp_path):
@@ -108,6 +112,54 @@ def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, tmp_path):
     as_one = fit(examples, tmp_path / "as_one", batch_norm=False, batch_size=6)[1]
     for one, other in ((whole, pieces), (as_one, ragged)):
         assert np.allclose([astuple(epoch) for epoch in one], [astuple(epoch) for epoch in other], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(7, 1), (6, 3)])
+def test_no_piece_is_a_single_photo_if_batch_norm_needs_two(examples, monkeypatch, batch_size, accumulate):
+    """The last batch would be one photo of eight, or three pieces of two photos."""
+    seen = []
+    forward = models.Model.forward
+
+    def note(model, photos):
+        if model.training and photos.device == CPU:
+            seen.append(len(photos))
+        return forward(model, photos)
+
+    monkeypatch.setattr(models.Model, "forward", note)
+    changes = {"arch": "deeplabv3", "encoder": "resnet18", "epochs": 1}
+    fit(examples, None, batch_size=batch_size, accumulate=accumulate, **changes)
+    assert seen == {7: [8], 6: [2, 2, 2, 2, 2, 2]}[batch_size]
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
+def test_pieces_of_a_single_photo_are_refused_if_batch_norm_needs_two(examples, batch_size, accumulate):
+    changes = {"arch": "deeplabv3", "encoder": "resnet18", "batch_size": batch_size, "accumulate": accumulate}
+    with pytest.raises(UserError, match=r"train\.arch: deeplabv3 .* train\.batch_size.*train\.accumulate"):
+        fit(examples, None, **changes)
+    fit(examples, None, **changes | {"arch": "unet", "encoder": "none"})
+
+
+@pytest.mark.parametrize("fewest", [1, 2])
+def test_batches_and_their_parts_are_all_photos_in_order(fewest):
+    for count in range(2, 30):
+        for size in range(fewest, 12):
+            batches = loop._batches(count, size, fewest)
+            assert [row for batch in batches for row in range(count)[batch]] == list(range(count))
+            assert all(fewest <= len(range(count)[batch]) <= size + fewest - 1 for batch in batches)
+    for count in range(fewest, 12):
+        for parts in range(1, 6):
+            made = [range(count)[loop._part(count, number, parts, fewest)] for number in range(parts)]
+            assert [row for part in made for row in part] == list(range(count))
+            assert all(len(part) >= fewest or not part for part in made)
+
+
+def test_validation_holds_no_more_photos_than_a_step_of_training(examples):
+    model, _ = fit(examples, None, epochs=1)
+    whole = validate(model, examples, batch_size=2)
+    seen = []
+    model.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    assert validate(model, examples, batch_size=2, accumulate=2) == pytest.approx(whole)
+    assert seen == [1, 1]
 
 
 def test_patience_ends_a_training_that_gets_no_better(examples, tmp_path):

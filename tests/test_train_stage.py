@@ -75,9 +75,8 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
     assert files(killed) == files(whole)
 
 
-@pytest.mark.parametrize("batch_norm", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_two_processes_train_as_one(projects, batch_norm):
-    changes = PLAIN | {"train_batch_norm": batch_norm, "train_epochs": 4}
+def test_two_processes_train_as_one(projects):
+    changes = PLAIN | {"train_epochs": 4}
     one, two = (projects(name, runtime_processes=n, **changes) for name, n in (("one", 1), ("two", 2)))
     for folder in (one, two):
         stage(folder, "train", "0")
@@ -96,6 +95,21 @@ def test_a_killed_process_is_started_again_and_training_goes_on(projects):
         os.kill(ranks(killed)["1"], signal.SIGKILL)
         assert process.wait(100) == 0, process.stderr.read()
     assert np.allclose(outcome(whole)[0], outcome(killed)[0], rtol=1e-3)
+
+
+def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(projects):
+    network = {"train_arch": "pspnet", "train_encoder": "resnet18", "train_batch_size": 2}
+    folder = projects("project", runtime_processes=2, **network)
+    stage(folder, "train", "0")
+    assert len(outcome(folder)[0]) == 1
+
+
+def test_an_error_in_two_processes_is_said_once_and_alone(projects):
+    folder = projects("project", train_epochs=20, runtime_processes=2, **PLAIN | {"train_learning_rate": 1e30})
+    message = stage(folder, "train", "0", status=1)
+    assert message.count("error in train-0: the loss is") == 1
+    assert "Traceback" not in message
+    assert "torchrun" not in message
 
 
 def test_the_processes_end_with_the_stage(projects):
@@ -191,7 +205,9 @@ def test_a_split_of_other_cars_is_said(projects):
     rows = (folder / "data/split.csv").read_text(encoding="ascii").splitlines()
     (folder / "data/split.csv").unlink()
     (folder / "data/split.csv").write_text("\n".join([*rows[:-1], ""]), encoding="ascii")
-    assert "data/split.csv lacks 1 cars of data/cache; `dvc repro split`" in stage(folder, "train", "0", status=1)
+    assert "1 cars of data/cache are missing from data/split.csv; `dvc repro split`" in stage(
+        folder, "train", "0", status=1
+    )
 
 
 def ranks(folder):

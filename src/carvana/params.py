@@ -65,7 +65,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Network(_Frozen):
-    """Which network; see `carvana.models.build`. What follows `encoder` is of the slides' U-Net alone."""
+    """Which network; see `carvana.networks.models.build`. What follows `encoder` is of the slides' U-Net alone."""
 
     arch: str
     encoder: str
@@ -79,7 +79,7 @@ class Network(_Frozen):
 
 
 class Augment(_Frozen):
-    """How far a photo may be changed in training; see `carvana.augment.Augmentation`."""
+    """How far a photo may be changed in training; see `carvana.training.augment.Augmentation`."""
 
     flip: Probability
     rotation: Annotated[float, Field(ge=0, le=25)]
@@ -92,7 +92,7 @@ class Augment(_Frozen):
 
 
 class Train(Network):
-    """What is trained, on what, and how; see `carvana.training.fit`."""
+    """What is trained, on what, and how; see `carvana.training.loop.fit`."""
 
     size: Annotated[
         int | Annotated[tuple[int, int], Field(strict=False)],

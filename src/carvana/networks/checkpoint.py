@@ -34,7 +34,7 @@ def save(path: Path, model: models.Model, network: Network, size: tuple[int, int
 
 
 def load(path: Path) -> Trained:
-    """The model of a file, in evaluation mode. Raises UserError where the file is not a whole model of ours."""
+    """The model of a file, in evaluation mode. Raises UserError if the file is no complete model of ours."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -48,5 +48,5 @@ def load(path: Path) -> Trained:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; `dvc repro train` makes it") from None
     except (SafetensorError, KeyError, ValueError, RuntimeError, ValidationError) as error:
-        raise UserError(f"{path} is not a whole model ({error}); `dvc repro -f train` makes it again") from error
+        raise UserError(f"{path} is not a complete model ({error}); `dvc repro -f train` makes it again") from error
     return Trained(model.eval(), (height, width))

@@ -11,7 +11,7 @@ from carvana.errors import UserError, first_line
 
 
 def pick(name: str) -> torch.device:
-    """The device of a name (`cpu`, `cuda`, `cuda:1`, `mps`); `auto` takes a GPU where there is one."""
+    """The device of a name (`cpu`, `cuda`, `cuda:1`, `mps`); `auto` takes a GPU if there is one."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -33,11 +33,21 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def has_float16(device: torch.device) -> bool:
+    """Whether the device multiplies float16 faster than float32: GPUs with tensor cores."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
+
+
 def precision_name(device: torch.device, name: str = "auto") -> str:
-    """Returns the precision that a name stands for on a device: `auto` is bfloat16 if the device has it."""
+    """Returns the precision that a name stands for on a device.
+
+    `auto` is bfloat16 if the device has it; else float16 if that is fast; else float32.
+    """
     if name != "auto":
         return name
-    return "bfloat16" if has_bfloat16(device) else "float32"
+    if has_bfloat16(device):
+        return "bfloat16"
+    return "float16" if has_float16(device) else "float32"
 
 
 def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractContextManager[None]:
@@ -51,18 +61,22 @@ def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractCo
 def prepare(device: torch.device) -> None:
     """Sets this process up to train on the device.
 
-    On a GPU cuDNN tries its kernels on the first batch and keeps the fastest. On the CPU the process keeps the memory
-    that it frees, for its next step: glibc gives every large block back and takes it anew, and the system then clears
-    it page by page, some 12 % of a step.
+    On the CPU the process keeps the memory that it frees, for its next step: glibc gives every large block back and
+    takes it anew, and the system then clears it page by page, some 12 % of a step.
     """
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+    choose_kernels(device)
     if device.type == "cpu" and sys.platform == "linux":
         trim_threshold, mmap_max = -1, -4  # malloc.h
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
             libc.mallopt(mmap_max, 0)
             libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def choose_kernels(device: torch.device) -> None:
+    """On a GPU lets cuDNN try its kernels on the first batch, and keep the fastest."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
 
 
 @contextlib.contextmanager
@@ -81,7 +95,7 @@ def enough_memory(advice: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def working_compiler(wanted: bool) -> Iterator[None]:
-    """Turns a failure of torch.compile, where it is `wanted`, into a UserError."""
+    """Turns a failure of torch.compile, if it is `wanted`, into a UserError."""
     try:
         yield
     except RuntimeError as error:

@@ -1,22 +1,33 @@
-"""One training in several processes, as torchrun starts them: one a GPU, on one machine or more.
+"""One training or prediction in several processes, as torchrun starts them: one a GPU, on one machine or more.
 
 Without torchrun everything here is about a single process, rank 0 of 1, and costs nothing.
 """
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, distributed, nn
 
 from carvana.errors import UserError
+from carvana.networks import models
 from carvana.processes import die_with_parent
 
-_RESTARTS = 3  # times that torchrun starts the processes again after one has ended
+Value = TypeVar("Value")
+
+_RESTARTS = 3  # times that torchrun starts the processes again after one has died
+_COMPLAINT = "CARVANA_COMPLAINT"  # in the environment: the file for an error that the user can fix
+_PATIENCE = timedelta(days=7)  # of processes that work at their own pace
 
 
 def launched() -> bool:
@@ -25,7 +36,7 @@ def launched() -> bool:
 
 
 def wanted(processes: int) -> bool:
-    """Whether a training is to be shared, and torchrun has still to start it."""
+    """Whether the work is to be shared, and torchrun has still to start it."""
     return not launched() and (processes > 1 or "PET_NNODES" in os.environ)
 
 
@@ -37,46 +48,82 @@ def torchrun(processes: int) -> tuple[list[str], dict[str, str]]:
         command.append("--standalone")
     # Restarted processes would find the addresses of those before them, and wait (pytorch/pytorch#135712).
     environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    # Left alone, torchrun gives each process one core.
+    # Left alone, torchrun assigns each process one core.
     environment.setdefault("OMP_NUM_THREADS", str(max(torch.get_num_threads() // processes, 1)))
     return command, environment
 
 
 def launch(processes: int, module: str, *arguments: str) -> None:
-    """Runs `python -m module` in several processes by torchrun, and waits; ends with this process.
+    """Runs `python -m module` in several processes by torchrun, and waits; they end with this process.
 
-    torchrun's own environment variables hold for what is not said here, so that several machines can share a
-    training: PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError where torchrun gives up.
+    torchrun's own environment variables set what is not said here, so that several machines can share the work:
+    PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError if a process complains (see
+    `complain`), and if torchrun gives up.
     """
     command, environment = torchrun(processes)
-    child = subprocess.Popen(  # noqa: S603
-        [*command, "-m", module, *arguments],
-        env=environment,
-        preexec_fn=die_with_parent,  # noqa: PLW1509
-    )
-    try:
-        status = child.wait()
-    finally:
-        child.terminate()
-        child.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        complaint = Path(folder) / "complaint"
+        child = subprocess.Popen(  # noqa: S603
+            [*command, "-m", module, *arguments],
+            env=environment | {_COMPLAINT: str(complaint)},
+            preexec_fn=die_with_parent,  # noqa: PLW1509
+        )
+        try:
+            while (status := child.poll()) is None and not complaint.exists():
+                time.sleep(0.1)
+            if complaint.exists():
+                _kill(child.pid)
+                raise UserError(complaint.read_text(encoding="utf-8"))
+        finally:
+            child.terminate()
+            child.wait()
     if status:
         raise UserError(f"torchrun ended with status {status}; the first error above says why")
 
 
+def complain(message: str) -> None:
+    """Ends all processes of `launch`, which raises a UserError of this message; does nothing if it started none.
+
+    If this process just ended, torchrun would start all of them again, and the error would come back.
+    """
+    if not launched() or _COMPLAINT not in os.environ:
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    own = Path(f"{os.environ[_COMPLAINT]}-{os.getpid()}")
+    own.write_text(message, encoding="utf-8")
+    own.replace(os.environ[_COMPLAINT])
+    time.sleep(60)  # `launch` kills this process long before
+
+
+def _kill(pid: int) -> None:
+    """Kills torchrun and its processes, some of which may wait for the others and hear no other signal."""
+    torchrun = psutil.Process(pid)
+    # torchrun first, or it would start the others again.
+    for process in [torchrun, *torchrun.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 @contextlib.contextmanager
-def joined(on: torch.device) -> Iterator[torch.device]:
-    """Joins the processes that torchrun started, and gives each its device (`cuda` becomes its own GPU)."""
+def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
+    """Joins the processes that torchrun started, and returns the device of each (`cuda` becomes its own GPU).
+
+    Processes `in_step`, as in training, never wait for each other for long: torch's timeouts hold. Others work at
+    their own pace and wait for days, by gloo, because NCCL would keep their GPUs busy meanwhile.
+    """
     if not launched():
         yield on
         return
     if on.type == "cuda":
         on = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(on)
-    distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
-    try:
-        yield on
-    finally:
-        distributed.destroy_process_group()
+    if in_step:
+        distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
+    else:
+        distributed.init_process_group("gloo", timeout=_PATIENCE)
+    yield on
+    # Not after an error: it would wait for the others, and the error would not be seen.
+    distributed.destroy_process_group()
 
 
 def rank() -> int:
@@ -89,10 +136,39 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def wrap(model: nn.Module) -> nn.Module:
-    """The model with gradients averaged over the processes."""
-    # Shared batch norm has the same running statistics everywhere: nothing to send.
-    return model if world() == 1 else nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+def beside() -> int:
+    """The number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def shares_batch_norm(on: torch.device) -> bool:
+    """Whether batch norm is over the photos of all processes: on GPUs. Processes on a CPU keep their own."""
+    return world() > 1 and on.type == "cuda"
+
+
+def wrap(model: models.Model, size: tuple[int, int]) -> nn.Module:
+    """The model with gradients averaged over the processes. `size` is (height, width) of its photos.
+
+    Parameters that no gradient reaches are frozen: DistributedDataParallel would wait for them without end, or search
+    for them at every step.
+    """
+    if world() == 1:
+        return model
+    for parameter in unreached(model, size):
+        parameter.requires_grad_(False)
+    # Batch norm's running statistics are shared, or in each process its own: nothing to send.
+    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+
+
+def unreached(model: models.Model, size: tuple[int, int]) -> list[nn.Parameter]:
+    """Parameters that no gradient reaches: PSPNet leaves out the last stages of its encoder, for one."""
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    photo = torch.zeros(1, *size, 3, dtype=torch.uint8, device=parameters[0].device)
+    training = model.training
+    # Evaluation leaves running statistics and random numbers alone.
+    gradients = torch.autograd.grad(model.eval()(photo).sum(), parameters, allow_unused=True)
+    model.train(training)
+    return [each for each, gradient in zip(parameters, gradients, strict=True) if gradient is None]
 
 
 def total(values: Tensor) -> Tensor:
@@ -102,15 +178,6 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
-def concatenated(values: Tensor) -> Tensor:
-    """The processes' tensors, all of one shape [rows, ...], one below the other in the order of ranks."""
-    if world() == 1:
-        return values
-    parts = [torch.empty_like(values) for _ in range(world())]
-    distributed.all_gather(parts, values)
-    return torch.cat(parts)
-
-
 def same_as_first(model: nn.Module) -> None:
     """Gives every process rank 0's parameters and buffers."""
     if world() > 1:
@@ -118,13 +185,19 @@ def same_as_first(model: nn.Module) -> None:
             distributed.broadcast(value, src=0)
 
 
-def from_first(value: object) -> object:
-    """Rank 0's `value`, in every process."""
+def from_first(make: Callable[[], Value]) -> Value:
+    """What rank 0 makes, in every process."""
+    box = [make() if rank() == 0 else None]
+    if world() > 1:
+        distributed.broadcast_object_list(box, src=0)
+    return cast("Value", box[0])
+
+
+def without_sum(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """A context in which the gradients of a wrapped model are not averaged over the processes yet."""
     if world() == 1:
-        return value
-    box = [value]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
+        return contextlib.nullcontext()
+    return cast("nn.parallel.DistributedDataParallel", model).no_sync()
 
 
 def gathered(values: list[Any]) -> list[Any]:

@@ -21,6 +21,9 @@ class Model(nn.Module):
     Output: logits float32 [n, height, width].
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
@@ -38,27 +41,32 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
     """The network, freshly initialised from torch's seed, in channels_last memory format.
 
     `arch` unet without an encoder is the slides' own; with one, and every other arch, it is one of
-    segmentation-models-pytorch. Raises UserError on a name that is not known, with the nearest ones.
+    segmentation-models-pytorch. Raises UserError on an unknown name, with the nearest ones.
     """
     if network.encoder != NONE:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports that the slides' U-Net does not need
 
-        return Model(zoo.build(network.arch, network.encoder, encoder_weights)).to(memory_format=torch.channels_last)
+        return _channels_last(Model(zoo.build(network.arch, network.encoder, encoder_weights)))
     if network.arch != "unet":
         raise UserError(f"params.yaml: train.arch: {network.arch} needs a train.encoder, resnet34 for one")
     if encoder_weights != NONE:
         raise UserError("params.yaml: train.encoder_weights: there are none without a train.encoder")
-    return Model(UNet(network)).to(memory_format=torch.channels_last)
+    return _channels_last(Model(UNet(network)))
+
+
+def _channels_last(model: Model) -> Model:
+    # Torch's types do not have this form of `to`.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def require_size(network: Network, size: tuple[int, int]) -> None:
-    """Raises UserError where the network halves a side that is odd by then. `size` is (height, width) in pixels."""
+    """Raises UserError if the network halves a side that is odd by then. `size` is (height, width) in pixels."""
     if network.encoder == NONE:
         multiple = network.patch * 2 ** (network.depth - 1)
         if any(side % multiple for side in size):
             raise UserError(
                 f"params.yaml: train.size: {size[0]}×{size[1]} is not a multiple of {multiple}, which train.patch: "
-                f"{network.patch} and train.depth: {network.depth} ask for"
+                f"{network.patch} and train.depth: {network.depth} require"
             )
     else:
         model = build(network).eval().to("meta")
@@ -70,6 +78,22 @@ def require_size(network: Network, size: tuple[int, int]) -> None:
                 f"params.yaml: train.size: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
                 f"({first_line(error)}); some encoders have one size alone, others want a multiple of 64 or more"
             ) from error
+
+
+def fewest_photos(network: Network, size: tuple[int, int]) -> int:
+    """How many photos of `size` (height, width) the network needs at a time in training: 1 or 2.
+
+    Two if batch norm would see a single value of a channel of one photo, after global pooling for instance.
+    """
+    model = build(network).to("meta").train()
+    try:
+        # Shapes alone, on a device that computes nothing.
+        model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        return 2
+    return 1
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carvana.networks.batch_norm import BatchNorm2d
 from carvana.params import Network
 
 
@@ -18,7 +19,7 @@ class UNet(nn.Module):
     last 1×1, can die in training (both channels zero everywhere: "no car"). 'plain' is the 1×1 convolution alone.
     Dropout acts on the two deepest levels, as in the slides.
 
-    With `patch` p the network works on p×p squares of pixels as its channels, and its head gives a logit for every
+    With `patch` p the network works on p×p squares of pixels as its channels, and its head returns a logit for every
     pixel of a square (https://arxiv.org/abs/1609.05158): no pixel is lost, each level sees p times as far, and the
     costly first level has 1/p² of the places.
     """
@@ -103,7 +104,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, norm: bool) -> list[nn.
 
 
 def _activation(channels: int, norm: bool) -> list[nn.Module]:
-    return [*([nn.BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
+    return [*([BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
 
 
 def _initialise(layer: nn.Module) -> None:

@@ -37,7 +37,7 @@ def _let_torchvision_load() -> torch.library.Library | None:
 
 _schemas = _let_torchvision_load()
 
-import segmentation_models_pytorch as smp  # noqa: E402 - it imports torchvision
+import segmentation_models_pytorch as smp  # type: ignore[import-untyped] # noqa: E402 - it imports torchvision
 import timm  # noqa: E402 - so does this
 from timm.layers import convert_sync_batchnorm  # noqa: E402
 from timm.utils import ModelEmaV3  # noqa: E402
@@ -49,8 +49,8 @@ def build(arch: str, encoder: str, weights: str) -> nn.Module:
     """A network of one output channel, from features [n, 3, height, width] to logits [n, 1, height, width].
 
     `weights` are of the encoder: 'none', 'imagenet' (fetched by smp from the Hugging Face hub into the user's
-    cache), or a file. Raises UserError on a name that is not known, with the nearest ones, and on weights that
-    cannot be had.
+    cache), or a file. Raises UserError on an unknown name, with the nearest ones, and on weights that are
+    not available.
     """
     _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
     timms = [_TIMM + name for name in timm.list_models()] if encoder.startswith(_TIMM) else []
@@ -77,17 +77,17 @@ def average(model: nn.Module, decay: float) -> ModelEmaV3:
     return ModelEmaV3(model, decay=decay, use_warmup=True)
 
 
-def share_batch_norm(model: nn.Module) -> nn.Module:
-    """The model with batch norm over the processes of several GPUs. Torch's own conversion drops timm's activations."""
-    return convert_sync_batchnorm(model)
+def share_batch_norm(model: nn.Module) -> None:
+    """Turns a model's batch norm into one over several GPUs. Torch's own conversion drops timm's activations."""
+    convert_sync_batchnorm(model)
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:
     """Fills an encoder with the weights of a file (.safetensors, or a state dict of torch.save).
 
-    By name where the file has every name of the encoder; else in order, where the shapes agree one by one: other
-    packages name the same layers otherwise. What the file has behind them (a classifier) is left out. Raises
-    UserError where it does not fit.
+    By name if the file has every name of the encoder; else in order, if the shapes agree one by one: other packages
+    name the same layers differently. What the file has behind them (a classifier) is left out. Raises
+    UserError if it does not fit.
     """
     found = _read(path)
     wanted = {name: value for name, value in encoder.state_dict().items() if value.is_floating_point()}
@@ -130,4 +130,4 @@ def _require_known(key: str, name: str, known: Iterable[str]) -> None:
     names = list(known)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3) or names[:5]
-        raise UserError(f"params.yaml: train.{key}: {name} is not known; did you mean {', '.join(near)}?")
+        raise UserError(f"params.yaml: train.{key}: {name} is unknown; did you mean {', '.join(near)}?")

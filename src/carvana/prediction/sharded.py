@@ -8,13 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from carvana.data.archive import Archive
 from carvana.files import write_json
 from carvana.masks import shards
 from carvana.masks.rle import Runs
-from carvana.networks import distributed
+from carvana.networks import device, distributed
 from carvana.prediction.inference import Clock, Damaged, Ensemble, Outcome, predict
 from carvana.prediction.settings import Settings
 
@@ -32,6 +32,7 @@ def sweep(
     After each shard `report` has speed, who waited for whom, and peak memory. Raises UserError where the network's
     output is not finite.
     """
+    device.choose_kernels(how.on)
     parts = shards.plan(archive.photos)
     mine = range(distributed.rank(), len(parts), distributed.world())
     missing = [number for number in mine if not shards.is_whole(shards.path_of(folder, number), parts[number])]

@@ -26,7 +26,7 @@ class Augmentation:
     def draw(cls, count: int, size: tuple[int, int], limits: Augment, generator: torch.Generator) -> Self:
         """Draws for `count` photos of `size` (height, width), each change evenly within its limits.
 
-        `generator` is on the CPU, and every change is drawn whether its limit is 0 or not: a seed gives the same
+        `generator` is on the CPU, and every change is drawn whether its limit is 0 or not: a seed means the same
         flips on every device and whatever else is switched on.
         """
         flip, *uniform = torch.rand(9, count, generator=generator)
@@ -59,7 +59,7 @@ class Augmentation:
     def apply(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Photos uint8 [n, height, width, 3] and masks uint8 [n, height, width], changed, on their device.
 
-        Photos stay uint8 where nothing but a flip happens, and are float32 in 0–255 otherwise; masks are uint8
+        Photos stay uint8 if nothing but a flip happens, and are float32 in 0–255 otherwise; masks are uint8
         and soft either way. Beyond the border lies its mirror image (the slides' 'symmetric'), so that no corner
         is black. Photos are expected with their memory in the order of their shape.
         """
@@ -77,6 +77,11 @@ class Augmentation:
             changed = torch.baddbmm(matrix[:, None, :, 3], flat, matrix[:, :, :3].transpose(1, 2))
             photos = changed.clamp_(0, 255).reshape(len(photos), height, width, 3)
         return photos, masks
+
+
+def device_for(on: torch.device) -> torch.device:
+    """Where a batch for a device is augmented: there, or on the CPU if MPS, which may not sample bicubically."""
+    return torch.device("cpu") if on.type == "mps" else on
 
 
 def _sample(pictures: Tensor, grid: Tensor) -> Tensor:

@@ -2,15 +2,17 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from carvana.data.cache import Cache
 from carvana.errors import UserError
@@ -20,11 +22,10 @@ from carvana.masks.rle import Runs
 from carvana.networks import device, distributed, models
 from carvana.params import Augment, Runtime, Train
 from carvana.training import losses, optimization, resume
-from carvana.training.augment import Augmentation
+from carvana.training.augment import Augmentation, device_for
+from carvana.training.batches import Batch, Read, Rows, batches, workers_for
 from carvana.training.history import Epoch, best
 from carvana.training.state import Progress, begin, begin_epoch
-
-Rows = NDArray[np.integer]
 
 _LOOK_EVERY = 16  # steps between looks at the loss: each waits for the GPU
 
@@ -50,52 +51,55 @@ def fit(
     """A model trained on the examples, as it was after its best epoch, and the history of all.
 
     The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch
-    everything is written to `saved`, and a training that finds that file goes on from it (None: neither; with
+    everything is written to `saved`, and a training that finds that file resumes from it (None: neither; with
     several processes, rank 0's counts). Every epoch draws from a seed of its own, so that on one device with one
-    number of threads the same examples and settings give the same weights, however often the training was
-    stopped. Raises UserError on a loss that is not finite, and where memory does not suffice.
+    number of threads the same examples and settings lead to the same weights, however often the training was
+    stopped. Raises UserError if a loss is not finite or memory runs out.
     """
     device.prepare(on)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
     with device.enough_memory(advice), device.working_compiler(runtime.compile):
         progress = begin(settings, on)
-        if state := distributed.from_first(resume.load(saved) if saved else None):
+        _require_enough_photos(progress.fewest, len(examples.train), settings)
+        if state := distributed.from_first(lambda: resume.load(saved) if saved else None):
             progress.load_state_dict(state)
-        forward = distributed.wrap(progress.model)
+        forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
-            forward = torch.compile(forward)
-        while not _ended(progress.history, settings):
-            train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits)
-            distributed.same_as_first(progress.judged)
-            scores = validate(progress.judged, examples, settings, runtime.workers)
-            progress.add(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
-            if saved:
-                resume.save(saved, progress.state_dict())
+            forward = cast("nn.Module", torch.compile(forward))
+        with reading(examples.cache, settings, runtime, on) as read:
+            while not _ended(progress.history, settings):
+                train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits, read)
+                distributed.same_as_first(progress.judged)
+                scores = validate(progress.judged, examples, settings, runtime.workers, read)
+                progress.add(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
+                if saved:
+                    resume.save(saved, progress.state_dict())
     progress.model.load_state_dict(progress.best)
     return progress.model, progress.history
 
 
 def train_epoch(
-    progress: Progress, forward: nn.Module, examples: Examples, settings: Train, limits: Augment
+    progress: Progress, forward: nn.Module, examples: Examples, settings: Train, limits: Augment, read: Read
 ) -> tuple[float, float, float]:
-    """One pass over the training rows: mean loss and mean Dice over the photos as they were met; the last rate.
+    """One pass over the training rows: mean loss and mean Dice over the photos as augmented; final learning rate.
 
     `forward` computes what `progress.model` does, in whichever wrapping.
     """
     number = len(progress.history) + 1
-    chance = begin_epoch(number, settings, distributed.rank())
-    order = examples.train[torch.randperm(len(examples.train), generator=chance).numpy()]
-    steps = math.ceil(len(order) / settings.batch_size)
+    random = begin_epoch(number, settings, distributed.rank())
+    order = examples.train[torch.randperm(len(examples.train), generator=random).numpy()]
+    steps = [order[batch] for batch in _batches(len(order), settings.batch_size, progress.fewest)]
+    pieces = [pieces_of(len(rows), settings.accumulate, progress.fewest) for rows in steps]
+    loaded = read(rows[piece.rows] for rows, each in zip(steps, pieces, strict=True) for piece in each)
     label = f"epoch {number}/{settings.epochs}"
     watch = _Watch(label, examples.cache.names)
     progress.model.train()
     with tqdm(total=len(order), desc=label, unit=" photos", disable=None if distributed.rank() == 0 else True) as bar:
-        for step in range(steps):
-            rows = order[step * settings.batch_size : (step + 1) * settings.batch_size]
-            changes = Augmentation.draw(len(rows), examples.cache.size, limits, chance)
-            at = (number - 1) * steps + step
-            rate = optimization.schedule(progress.optimizer, settings, at, steps, progress.history)
-            sums = take_step(progress, forward, examples.cache, rows, changes, settings)
+        for step, rows in enumerate(steps):
+            changes = Augmentation.draw(len(rows), examples.cache.size, limits, random)
+            at = (number - 1) * len(steps) + step
+            rate = optimization.schedule(progress.optimizer, settings, at, len(steps), progress.history)
+            sums = take_step(progress, forward, pieces[step], loaded, changes, settings)
             if progress.average is not None:
                 progress.average.update(progress.model, step=at)
             watch.add(rows, sums)
@@ -108,33 +112,49 @@ def train_epoch(
     return loss_sum / len(order), dice_sum / len(order), rate
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Photos of a batch that one process computes at a time. Their `weight` is 0 if they only stand in for none."""
+
+    rows: slice
+    weight: float
+
+
+def pieces_of(photos: int, accumulate: int, fewest: int) -> list[Piece]:
+    """This process's pieces of a batch, none smaller than `fewest`."""
+    parts = range(distributed.rank() * accumulate, (distributed.rank() + 1) * accumulate)
+    rows = [_part(photos, number, distributed.world() * accumulate, fewest) for number in parts]
+    # Without photos of its own a process still has to take part in averaging the gradients.
+    return [Piece(each, 1.0) if each.stop > each.start else Piece(slice(0, fewest), 0.0) for each in rows]
+
+
 def take_step(
-    progress: Progress, forward: nn.Module, cache: Cache, rows: Rows, changes: Augmentation, settings: Train
+    progress: Progress,
+    forward: nn.Module,
+    pieces: list[Piece],
+    loaded: Iterator[Batch],
+    changes: Augmentation,
+    settings: Train,
 ) -> Tensor:
-    """One step of the optimizer on the batch of those rows; sums [2] of loss and Dice over this process's photos.
+    """One step of the optimizer on a batch, whose pieces come next; sums [2] of loss and Dice over their photos.
 
     Losses are summed over photos and divided by the whole batch's count, so that the pieces that it is computed in
     (`accumulate`, and processes) change nothing but what batch norm sees at a time.
     """
     on = next(progress.model.parameters()).device
-    world, pieces = distributed.world(), settings.accumulate
     loss_of = losses.by_name(settings)
+    world, count = distributed.world(), len(changes.flipped)
     sums = torch.zeros(2, device=on)
     progress.optimizer.zero_grad()
-    for piece in range(pieces):
-        part = _part(len(rows), distributed.rank() * pieces + piece, world * pieces)
-        # Without photos of its own a process still has to take part in averaging the gradients.
-        mine, counts = (part, 1.0) if part.stop > part.start else (slice(0, 1), 0.0)
-        pair = read_batch(cache, rows[mine], on)
-        photos, masks = changes.part(mine).apply(*pair)
+    for piece in pieces:
+        photos, masks = (each.to(on) for each in changes.part(piece.rows).apply(*next(loaded)))
         target = coverage_of(masks, settings.masks)
-        unsynchronised = piece < pieces - 1 and world > 1
-        with forward.no_sync() if unsynchronised else contextlib.nullcontext():
+        with contextlib.nullcontext() if piece is pieces[-1] else distributed.without_sum(forward):
             with device.precision(on, settings.precision):
                 logits = forward(photos)
-            loss = counts * loss_of(logits, target).sum()
-            progress.scaler.scale(loss * world / len(rows)).backward()
-        sums += torch.stack([loss.detach(), counts * dice_per_photo(logits.detach(), target).sum()])
+            loss = piece.weight * loss_of(logits, target).sum()
+            progress.scaler.scale(loss * world / count).backward()
+        sums += torch.stack([loss.detach(), piece.weight * dice_per_photo(logits.detach(), target).sum()])
     if settings.clip:
         progress.scaler.unscale_(progress.optimizer)
         nn.utils.clip_grad_norm_(progress.model.parameters(), settings.clip)
@@ -144,17 +164,21 @@ def take_step(
 
 
 @torch.inference_mode()
-def validate(model: models.Model, examples: Examples, settings: Train, workers: int) -> tuple[float, float, float]:
+def validate(
+    model: models.Model, examples: Examples, settings: Train, threads: int, read: Read
+) -> tuple[float, float, float]:
     """Mean loss, mean Dice at network size and mean Dice at 1918×1280 over the validation rows, unaugmented."""
     model.eval()
     on = next(model.parameters()).device
     loss_of = losses.by_name(settings)
     sums = torch.zeros(3, device=on)
     mine = range(distributed.rank(), len(examples.validation), distributed.world())
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        for start in range(0, len(mine), settings.batch_size):
-            places = np.array(mine[start : start + settings.batch_size])
-            photos, masks = read_batch(examples.cache, examples.validation[places], on)
+    held = _held(settings)
+    pieces = [np.array(mine[start : start + held]) for start in range(0, len(mine), held)]
+    loaded = read(examples.validation[places] for places in pieces)
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        for places, pair in zip(pieces, loaded, strict=True):
+            photos, masks = (each.to(on) for each in pair)
             with device.precision(on, settings.precision):
                 logits = model(photos)
             target = coverage_of(masks, settings.masks)
@@ -167,21 +191,13 @@ def validate(model: models.Model, examples: Examples, settings: Train, workers: 
     return loss, dice, full_dice
 
 
-def read_batch(cache: Cache, rows: Rows, on: torch.device) -> tuple[Tensor, Tensor]:
-    """Photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] of some rows, on the device.
-
-    Read from the memory maps in this process: at 512² that is several times faster than through workers.
-    """
-    return torch.from_numpy(cache.read_photos(rows)).to(on), torch.from_numpy(cache.read_masks(rows)).to(on)
-
-
 def coverage_of(masks: Tensor, kind: str) -> Tensor:
     """Targets float32 in 0–1 of masks uint8 in 0–255: coverage as it is (`soft`), or 0 and 1 (`hard`)."""
     return (masks >= 128).float() if kind == "hard" else masks.float() / 255
 
 
 def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
-    """Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 where both are empty."""
+    """Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 if both are empty."""
     predicted, true = logits > 0, coverage >= 0.5
     total = predicted.sum(dim=(1, 2)) + true.sum(dim=(1, 2))
     both = (predicted & true).sum(dim=(1, 2))
@@ -202,7 +218,7 @@ class _Watch:
         self._unseen.append((rows, sums))
 
     def look(self) -> tuple[float, float]:
-        """Mean loss and Dice so far, about. Raises UserError where a loss is not finite."""
+        """Mean loss and Dice so far, about. Raises UserError if a loss is not finite."""
         values = torch.stack([sums[0] for _, sums in self._unseen]).tolist() if self._unseen else []
         for (rows, _), value in zip(self._unseen, values, strict=True):
             self._seen += len(rows) / distributed.world()
@@ -213,10 +229,10 @@ class _Watch:
         return loss, dice
 
 
-def _require_finite(loss: float, where: str, names: list[str]) -> None:
+def _require_finite(loss: float, at: str, names: list[str]) -> None:
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss is {loss} at {where}, on {', '.join(names)}; lower train.learning_rate, and look at these "
+            f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and look at these "
             f"photos and masks"
         )
 
@@ -229,9 +245,41 @@ def _ended(history: list[Epoch], settings: Train) -> bool:
     return len(history) >= settings.epochs or (settings.patience > 0 and waited >= settings.patience)
 
 
-def _part(count: int, number: int, parts: int) -> slice:
-    """The `number`-th of near equal parts of `count` things."""
-    return slice(count * number // parts, count * (number + 1) // parts)
+def _require_enough_photos(fewest: int, photos: int, settings: Train) -> None:
+    pieces = settings.accumulate * distributed.world()
+    if fewest > 1 and (settings.batch_size < fewest * pieces or photos < fewest):
+        raise UserError(
+            f"batch norm in train.arch: {settings.arch} needs {fewest} photos at a time; train.batch_size: "
+            f"{settings.batch_size} in {pieces} pieces (train.accumulate × runtime.processes) of {photos} photos has "
+            f"fewer. Raise train.batch_size, or lower train.accumulate"
+        )
+
+
+def _batches(count: int, size: int, fewest: int) -> list[slice]:
+    """Batches of `size` out of `count` photos; a rest of less than `fewest` belongs to the last batch."""
+    starts = range(0, max(count - fewest + 1, 1), size)
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def _held(settings: Train) -> int:
+    """Photos that a process computes at a time; validation as many as training, which needs more memory for each."""
+    return math.ceil(settings.batch_size / (distributed.world() * settings.accumulate))
+
+
+def reading(
+    cache: Cache, settings: Train, runtime: Runtime, on: torch.device
+) -> contextlib.AbstractContextManager[Read]:
+    """What reads the cache, to the device on which pieces are augmented; see `batches`."""
+    height, width = cache.size
+    to = device_for(on)
+    size = (_held(settings) + 1) * height * width * 4
+    return batches(cache, to, workers_for(to, runtime.workers, size, distributed.beside()))
+
+
+def _part(count: int, number: int, parts: int, fewest: int) -> slice:
+    """The `number`-th of near equal parts of `count` photos, none smaller than `fewest`; the last may be empty."""
+    parts = max(min(parts, count // fewest), 1)
+    return slice(min(count * number // parts, count), min(count * (number + 1) // parts, count))
 
 
 def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:

@@ -1,4 +1,4 @@
-"""Losses on logits and soft targets, by name. All give a value a photo, differentiable in the logits."""
+"""Losses on logits and soft targets, by name. All return a value for each photo, differentiable in the logits."""
 
 from collections.abc import Callable
 
@@ -46,16 +46,17 @@ def dice(logits: Tensor, coverage: Tensor) -> Tensor:
 
 
 def log_dice(logits: Tensor, coverage: Tensor) -> Tensor:
-    """-log of the soft Dice of a photo: steeper than 1 - Dice where it is bad, as the contest's winners had it."""
+    """-log of the soft Dice of a photo: steeper than 1 - Dice if it is bad; the contest's winners used it."""
     return -_soft_dice(logits, coverage).log()
 
 
 def boundary_cross_entropy(logits: Tensor, coverage: Tensor, weight: float) -> Tensor:
-    """Cross entropy where a pixel near the outline counts 1 + `weight` times; a weighted mean over the photo."""
-    window = {"kernel_size": _BAND, "stride": 1, "padding": _BAND // 2}
+    """Cross entropy in which a pixel near the outline counts 1 + `weight` times; a weighted mean over the photo."""
     inside = coverage.unsqueeze(1)
+    highest = functional.max_pool2d(inside, _BAND, stride=1, padding=_BAND // 2)
+    lowest = -functional.max_pool2d(-inside, _BAND, stride=1, padding=_BAND // 2)
     # 1 where coverage goes from 0 to 1 within the window, 0 where it is even.
-    change = functional.max_pool2d(inside, **window) + functional.max_pool2d(-inside, **window)
+    change = highest - lowest
     weights = 1 + weight * change.squeeze(1)
     entropy = functional.binary_cross_entropy_with_logits(logits, coverage, reduction="none")
     return (weights * entropy).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))

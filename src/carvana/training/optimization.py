@@ -29,7 +29,7 @@ def build_optimizer(model: nn.Module, settings: Train) -> Optimizer:
 
 
 def schedule(optimizer: Optimizer, settings: Train, step: int, steps_per_epoch: int, history: list[Epoch]) -> float:
-    """Sets the optimizer up for a step, counted from 0 over all epochs, and gives the learning rate.
+    """Sets the optimizer up for a step, counted from 0 over all epochs, and returns the learning rate.
 
     `one_cycle`: up to the peak and down to nothing, momentum the other way. `cosine`: down along half a cosine.
     `plateau`: × 0.3 after every 4 epochs without a better validation. `constant`. The last three begin with a

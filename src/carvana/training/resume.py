@@ -17,7 +17,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The state of a file; None where there is none, and, with a word about it, where it cannot be read."""
+    """The state of a file; None if there is none, or, with a message, if it cannot be read."""
     try:
         # weights_only: the unpickler makes tensors and plain containers, and runs no code of the file.
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""What a training has reached: all that its next epoch depends on, and where it draws its chance from."""
+"""What a training has reached: all that its next epoch depends on, including its random seeds."""
 
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carvana.networks import batch_norm, models
+from carvana.networks import device, distributed, models
 from carvana.params import Train
 from carvana.training import optimization
 from carvana.training.history import Epoch, best
@@ -22,16 +22,17 @@ class Progress:
     average: Any | None  # timm's ModelEmaV3
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    fewest: int  # photos that the network can be trained on at a time
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def judged(self) -> models.Model:
-        """The model that is validated and kept: the average where there is one."""
+        """The model that is validated and kept: the average if there is one."""
         return self.average.module if self.average is not None else self.model
 
     def add(self, epoch: Epoch) -> None:
-        """Notes an epoch, and keeps the weights as they are now where it is the best so far."""
+        """Notes an epoch, and keeps the weights as they are now if it is the best so far."""
         self.history.append(epoch)
         if best(self.history) is epoch:
             self.best = deepcopy(self.judged.state_dict())
@@ -48,7 +49,7 @@ class Progress:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes what `state_dict` gave."""
+        """Restores what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -60,15 +61,22 @@ class Progress:
 
 def begin(settings: Train, on: torch.device) -> Progress:
     """A training before its first epoch, on a device; its initial weights come from the seed of the settings."""
+    shared = distributed.shares_batch_norm(on)
+    fewest = 1 if shared else models.fewest_photos(settings.network, settings.height_and_width)
     seed(settings.seed, 0, 0)
-    model = batch_norm.share(models.build(settings.network, settings.encoder_weights).to(on))
+    model = models.build(settings.network, settings.encoder_weights)
+    model.to(on)
     average = None
-    if settings.ema:
+    if shared or settings.ema:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports
 
-        average = zoo.average(model, settings.ema)
-    scaler = torch.amp.GradScaler(on.type, enabled=settings.precision == "float16")
-    return Progress(model, average, optimization.build_optimizer(model, settings), scaler)
+        if shared:
+            zoo.share_batch_norm(model)
+        if settings.ema:
+            average = zoo.average(model, settings.ema)
+    half = device.precision_name(on, settings.precision) == "float16"
+    scaler = torch.amp.GradScaler(on.type, enabled=half)
+    return Progress(model, average, optimization.build_optimizer(model, settings), scaler, fewest)
 
 
 def begin_epoch(number: int, settings: Train, rank: int) -> torch.Generator:
