@@ -55,10 +55,10 @@ LIST = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from carvana import work
+from carvana import files
 listed = []
 sys.addaudithook(lambda event, given: listed.append(given) if event in ("os.listdir", "os.scandir") else None)
-with work.whole_file(Path(sys.argv[2])) as temporary:
+with files.whole_file(Path(sys.argv[2])) as temporary:
     temporary.touch()
 assert not listed, listed
 """

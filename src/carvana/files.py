@@ -4,16 +4,15 @@ A killed process leaves its temporary file behind, `.name.tmp` beside `name`; th
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from carvana.errors import UserError
 
@@ -61,34 +60,30 @@ def _temporary(path: Path) -> Path:
 def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]:
     """Holds the lock `folder/<what>.lock`; raises UserError if another process keeps it for `patience` seconds.
 
-    A killed `dvc` may leave its stage running for a moment, and without patience a `dvc repro` at once would be
-    turned away. The lock goes with the process that holds it, however that ends.
+    A killed `dvc` can leave its stage running for a moment; with some patience, the next `dvc repro` waits for it. The
+    system releases the lock when its process ends, however that happens. `folder/<what>.pid` names the last holder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{what}.lock"
-    with path.open("a+", encoding="ascii") as file:
-        started, told = time.monotonic(), False
-        while not _lock(file):
-            file.seek(0)
-            other = f"another {what} (process {file.read().strip() or 'unknown'})"
-            if time.monotonic() - started >= patience:
-                raise UserError(f"{other} is still writing; wait for it or stop it, then start again")
-            if not told:
-                print(f"waiting for {other}", file=sys.stderr, flush=True)
-                told = True
-            time.sleep(0.1)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _lock(file: IO[str]) -> bool:
+    # A soft lock is a mere file, which would outlive a killed process.
+    lock, holder = FileLock(folder / f"{what}.lock", fallback_to_soft=False), folder / f"{what}.pid"
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"waiting for {_other(what, holder)}", file=sys.stderr, flush=True)
+            lock.acquire(timeout=patience, poll_interval=0.1)
+    except Timeout:
+        raise UserError(f"{_other(what, holder)} is still writing; wait for it or stop it, then start again") from None
+    try:
+        holder.write_text(str(os.getpid()), encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+def _other(what: str, holder: Path) -> str:
+    process = holder.read_text(encoding="ascii") if holder.exists() else ""
+    return f"another {what} (process {process or 'unknown'})"
 
 
 def link_or_copy(source: Path, target: Path) -> None:
