@@ -85,7 +85,7 @@ def test_every_command_of_the_readme_runs(finished):
 def test_the_example_for_a_notebook_runs(finished):
     provide_photos(finished)
     (example,) = blocks(README, "python")
-    example += "\nassert mask.shape == photo.shape[:2] == (1280, 1918) and mask.min() == 0 and mask.max() == 255\n"
+    example += "\nassert mask.shape == photo.shape[:2] == (1280, 1918) and mask.max() >= 128 > mask.min()\n"
     done = subprocess.run([sys.executable, "-c", example], cwd=finished, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

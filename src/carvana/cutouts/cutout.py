@@ -57,7 +57,7 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
 
 def has_car(alpha: Pixels) -> bool:
     """Whether an alpha uint8 [height, width] shows more than a speck: 0.1 % of its pixels are at least 128."""
-    return np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size
+    return bool(np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size)
 
 
 def compose(photo: Pixels, alpha: Pixels, background: Pixels | None) -> Pixels:

@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -67,7 +67,7 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _photograph_all(tasks: list[Task], workers: int) -> Iterator[list[Shot]]:
+def _photograph_all(tasks: list[Task], workers: int) -> Generator[list[Shot], None, None]:
     """The shots of every task, in order."""
     if workers <= 1:
         yield from map(photograph, tasks)

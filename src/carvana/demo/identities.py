@@ -21,6 +21,8 @@ MODELS = {
 }
 """Invented makes with a model for some kinds of body."""
 
+Fields = tuple[str, str, str, str, str]
+
 TRIMS = ("Base", "LX", "Sport", "Limited", "2.5i Premium", "w/Tech Pkg")
 
 
@@ -38,7 +40,7 @@ class Entry:
     id: str
     number: int
     views: tuple[int, ...]
-    fields: tuple[str, str, str, str, str]
+    fields: Fields
 
 
 def _draw_id(place: int, generator: np.random.Generator) -> str:
@@ -52,7 +54,7 @@ def _draw_id(place: int, generator: np.random.Generator) -> str:
     return "".join(f"{digit:x}" for digit in generator.integers(0, 16, 12))
 
 
-def _draw_fields(seed: int, place: int, number: int, generator: np.random.Generator) -> tuple[str, ...]:
+def _draw_fields(seed: int, place: int, number: int, generator: np.random.Generator) -> Fields:
     body = draw_car(seed, number).body
     make = str(generator.choice([make for make, models in MODELS.items() if body in models]))
     model, year = MODELS[make][body], str(generator.integers(2009, 2017))

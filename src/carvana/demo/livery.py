@@ -148,8 +148,8 @@ def _side(atlas: Atlas, car: Car) -> None:
         for axle in (-shape.wheelbase / 2, shape.wheelbase / 2):
             atlas.fill("side", ellipse((axle, shape.tyre_radius), (radius, radius)), cladding)
         atlas.band("side", 0, low + 0.10, cladding)
-        atlas.fill("side", [[4, 0], [4, low + 0.28], [nose + 0.04, low + 0.28], [nose, 0]], cladding)
-        atlas.fill("side", [[-4, 0], [-4, low + 0.34], [rear + 0.42, low + 0.34], [rear + 0.5, 0]], cladding)
+        atlas.fill("side", [[4.0, 0.0], [4.0, low + 0.28], [nose + 0.04, low + 0.28], [nose, 0.0]], cladding)
+        atlas.fill("side", [[-4.0, 0.0], [-4.0, low + 0.34], [rear + 0.42, low + 0.34], [rear + 0.5, 0.0]], cladding)
         atlas.band("side", 0, low + 0.04, PLASTIC)
     bumper = [[nose, shape.nose_height], [nose + 0.1, shape.nose_height - 0.2], [nose, low + 0.1]]
     atlas.line("side", bumper, 0.005, GAP)

@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numba
 import numpy as np
+from numpy.typing import ArrayLike
 
 from carvana.demo.cars import Shape, car_generator
 
@@ -105,7 +106,7 @@ def turn_of_view(view: int) -> np.ndarray:
     return np.array([forward, left, (0.0, 0.0, 1.0)]).T
 
 
-def _arc(middle: tuple[float, float], radii: tuple[float, float], start: float, end: float) -> np.ndarray:
+def _arc(middle: ArrayLike, radii: ArrayLike, start: float, end: float) -> np.ndarray:
     """Points of an arc between two angles in degrees, float64 [40, 2]."""
     angle = np.radians(np.linspace(start, end, 40))
     return np.array(middle) + np.array(radii) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -242,7 +243,7 @@ def floor_marks(studio: Studio, shape: Shape) -> np.ndarray:
     size = 2 * round(FLOOR_REACH * FLOOR_SCALE)
     marks = np.full((size, size), 255, np.uint8)
 
-    def pixels(points: np.ndarray) -> np.ndarray:
+    def pixels(points: ArrayLike) -> np.ndarray:
         return np.round((np.asarray(points) + FLOOR_REACH) * FLOOR_SCALE * 16).astype(np.int32)
 
     start = generator.uniform(0, np.pi)

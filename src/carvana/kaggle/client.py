@@ -199,12 +199,17 @@ def _pause(error: Exception, attempt: int) -> float | None:
     """Seconds to wait before another attempt; None where that would not help."""
     if not isinstance(error, requests.HTTPError):
         return 2.0**attempt
-    status = error.response.status_code
+    status = _response(error).status_code
     if status != 429 and status < 500:
         return None
-    told = _told_to_wait(error.response)
+    told = _told_to_wait(_response(error))
     pause = 2.0**attempt if told is None else told
     return pause if pause <= _PATIENCE else None
+
+
+def _response(error: requests.HTTPError) -> requests.Response:
+    assert error.response is not None  # requests sets it whenever it raises this error
+    return error.response
 
 
 def _told_to_wait(response: requests.Response) -> float | None:
@@ -220,7 +225,7 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
-        raise UserError(f"{what}: {_reason(error)}; {_advice(error.response)}") from error
+        raise UserError(f"{what}: {_reason(error)}; {_advice(_response(error))}") from error
     except _LOST as error:
         raise UserError(
             f"{what}: {_reason(error)}; start again when the network is back, and it goes on where it was"
@@ -234,7 +239,7 @@ def _explained(what: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     # Not the error's own words: they can contain a signed address.
     if isinstance(error, requests.HTTPError):
-        return f"Kaggle answers {error.response.status_code}"
+        return f"Kaggle answers {_response(error).status_code}"
     return f"the connection to Kaggle is lost ({type(error).__name__})"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from isal import igzip
 from tqdm import tqdm
@@ -47,7 +47,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, str]]:
         raise UserError(f"{path} cannot be read to its end ({error})") from error
 
 
-def _open(path: Path, stack: ExitStack) -> io.BufferedIOBase:
+def _open(path: Path, stack: ExitStack) -> Any:
     if path.suffix == ".zip":
         archive = stack.enter_context(zipfile.ZipFile(path))
         members = [name for name in archive.namelist() if name.endswith(".csv") and "__MACOSX" not in name]
@@ -62,10 +62,11 @@ def _open(path: Path, stack: ExitStack) -> io.BufferedIOBase:
 def require_same_images(sample: Path, images: list[str], whose: str) -> list[str]:
     """The sample submission's images in its order. Raises UserError unless they are `images`, each once."""
     wanted = [image for image, _ in read_rows(sample)]
-    if len(set(wanted)) != len(wanted):
-        seen: set[str] = set()
-        twice = next(image for image in wanted if image in seen or seen.add(image))
-        raise UserError(f"{sample} names {twice} twice")
+    seen: set[str] = set()
+    for image in wanted:
+        if image in seen:
+            raise UserError(f"{sample} names {image} twice")
+        seen.add(image)
     missing = sorted(set(wanted) - set(images))
     if missing:
         raise UserError(f"{sample} names images that {whose} lacks: {some(missing)}; fetch both again")
@@ -95,7 +96,12 @@ def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
         plain, raw = (stack.enter_context(path.open("wb")) for path in paths)
         # Without a time or a name, so that the same rows are the same bytes.
         gzipped = stack.enter_context(igzip.IGzipFile(filename="", fileobj=raw, mode="wb", mtime=0))
-        _put(",".join(SUBMISSION_HEADER).encode() + b"\n", plain, gzipped)
+
+        def put(line: bytes) -> None:
+            plain.write(line)
+            gzipped.write(line)
+
+        put(",".join(SUBMISSION_HEADER).encode() + b"\n")
         for image in tqdm(wanted, desc="encode", unit=" rows", disable=None):
             if shard_of[image] != opened:
                 opened = shard_of[image]
@@ -104,13 +110,8 @@ def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
                 rle.check(runs[image], HEIGHT, WIDTH)
             except ValueError as error:
                 raise UserError(f"{opened}: {image}: {error}; `dvc repro -f predict` makes it again") from error
-            _put(image.encode() + b"," + rle.to_text(runs[image]) + b"\n", plain, gzipped)
+            put(image.encode() + b"," + rle.to_text(runs[image]) + b"\n")
     return len(wanted)
-
-
-def _put(line: bytes, *files: IO[bytes]) -> None:
-    for file in files:
-        file.write(line)
 
 
 def check(path: Path, sample: Path) -> tuple[int, int]:
