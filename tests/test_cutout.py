@@ -147,7 +147,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 import numpy as np
-from carvana import cutout, photo_pixels
+from carvana.cutouts import cutout, photo_pixels
 
 def memory(key):
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
