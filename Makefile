@@ -31,9 +31,10 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
 	@python -m stages.submit --message "$$MESSAGE" $(if $(YES),--yes)
 
-test: install ## Lint, and every test but the slow ones
+test: install ## Lint, types, and every test but the slow ones
 	ruff check .
 	ruff format --check .
+	mypy
 	python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install ## The tests that take minutes: every command of the documentation, for one

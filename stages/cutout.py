@@ -1,7 +1,7 @@
-"""Cars cut out of one's own photos: `python -m stages.cutout PHOTOS … --out FOLDER`.
+"""Cuts cars out of your own photos: `python -m stages.cutout PHOTOS … --out FOLDER`.
 
-PHOTOS are photos, folders with their sub-folders, and zips. The models are those of params.yaml, the newest in models/.
-What is there already is not made again, unless models or options have changed.
+PHOTOS are photos, folders with their sub-folders, and zips. The models are those of train.folds in models/.
+Existing cut-outs are not made again unless models or options have changed.
 """
 
 import sys
@@ -27,7 +27,7 @@ from stages.stage import command_line, run
 # Measured peaks: 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
 BYTES_A_PIXEL = {"png": 17, "webp": 27}
 
-# Photos of 29 megapixels on all threads at once; larger ones wait for each other, and the largest takes 3.2 GB alone.
+# Enough for photos of 29 megapixels on all threads at once. Larger ones wait for each other; the largest takes 3.2 GB.
 BYTES_A_THREAD = 500_000_000
 
 _SHOWN = 20  # names in a message
@@ -35,7 +35,7 @@ _SHOWN = 20  # names in a message
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photo: a complaint if it cannot be cut out, else whether a car was found in it."""
+    """The result for a photo: a complaint if it cannot be cut out, otherwise whether a car was found in it."""
 
     where: str
     complaint: str | None = None
@@ -75,14 +75,14 @@ def worker(
                 image = photo_pixels.open_photo(file, where)
                 with turns.holding(image.width * image.height * bytes_a_pixel):
                     photo = photo_pixels.decode(image, where)
-                    # Or libwebp's decoder, which it owns, would keep its memory.
+                    # Frees the memory of libwebp's decoder, which the image owns.
                     del image
                     alpha = cutout.cut(photo, size, engine.compute)
                     if job.mask:
                         cutout.save(job.mask, alpha)
-                    # By the same name, or the photo would take memory while the cut-out is written.
+                    # The same name frees the photo's memory while the cut-out is written.
                     photo = cutout.compose(photo, alpha, behind)
-                    # Last, since it says that the photo is done.
+                    # Written last, because it marks the photo as done.
                     cutout.save(job.cutout, photo)
                     return Outcome(where, has_car=cutout.has_car(alpha))
         except UserError as error:
@@ -92,19 +92,19 @@ def worker(
 
 
 def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, threads: int) -> list[Outcome]:
-    """The outcomes of all that is to do, in order; a bar shows how far it is."""
+    """Returns the outcomes of all jobs, in order, and shows a progress bar."""
     pool = ThreadPoolExecutor(threads)
     try:
         results = pool.map(work, todo)
         done = total - len(todo)
         return list(tqdm(results, total=total, initial=done, desc="cutout", unit=" photos", disable=None))
     finally:
-        # Ctrl-C does not wait for the photos in hand: a large one takes 20 seconds.
+        # Ctrl-C does not wait for the photos in progress: a large one takes 20 seconds.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -> None:
-    """Prints what was made and what was skipped. Raises UserError if a photo could not be read."""
+    """Prints what was made and what was skipped. Raises UserError if a photo could not be cut out."""
     bad = [outcome.complaint for outcome in outcomes if outcome.complaint]
     empty = [outcome.where for outcome in outcomes if not outcome.has_car]
     summary = f"{count(there + len(outcomes) - len(bad), 'cut-out')} in {out}"
@@ -115,7 +115,7 @@ def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -
     print(summary, flush=True)
     if skipped:
         print(
-            f"{count(len(skipped), 'file')} skipped, because only {photo_pixels.KINDS} is read: "
+            f"{count(len(skipped), 'file')} skipped, because only {photo_pixels.KINDS} are supported: "
             f"{some(skipped, _SHOWN)}; convert other pictures to JPEG first",
             file=sys.stderr,
         )
@@ -124,7 +124,7 @@ def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -
 
 
 def count(number: int, what: str) -> str:
-    """`1 photo`, `2 photos`."""
+    """Returns `1 photo`, `2 photos`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
@@ -133,8 +133,8 @@ if __name__ == "__main__":
     parser.add_argument("photos", type=Path, nargs="+", help="photos, folders with their sub-folders, and zips")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the cut-outs, sub-folders kept")
     parser.add_argument("--background", default="none", help="none, a colour (white, #204060), or a picture's path")
-    parser.add_argument("--format", choices=["png", "webp"], default="png", help="of the cut-outs")
-    parser.add_argument("--masks", action="store_true", help="the soft masks, too, as …_mask.png")
+    parser.add_argument("--format", choices=["png", "webp"], default="png", help="format of the cut-outs")
+    parser.add_argument("--masks", action="store_true", help="write the soft masks as well, as …_mask.png")
     arguments = parser.parse_args()
     run(
         lambda: main(arguments.photos, arguments.out, arguments.background, arguments.format, arguments.masks),

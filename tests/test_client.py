@@ -68,7 +68,7 @@ def test_a_damaged_zip_is_removed_and_fetched_anew(server, tmp_path):
     whole = server.files[NAME]
     for damaged in (whole[:1000] + b"?" + whole[1001:], whole[:-500]):
         server.files[NAME] = damaged
-        with pytest.raises(UserError, match=r"train\.zip came damaged .* start again"):
+        with pytest.raises(UserError, match=r"train\.zip was damaged .* start again"):
             client.download([NAME], tmp_path / "to")
     server.files[NAME] = whole
     assert content(client.download([NAME], tmp_path / "to")) == [whole]
@@ -95,7 +95,7 @@ def test_a_damaged_newer_file_leaves_the_older_one_in_place(server, tmp_path):
     client.download([NAME], tmp_path / "to")
     server.files[NAME] = old[:1000] + b"?" + old[1001:]
     server.modified = "Fri, 01 Jan 2100 00:00:00 GMT"
-    with pytest.raises(UserError, match=r"train\.zip came damaged"):
+    with pytest.raises(UserError, match=r"train\.zip was damaged"):
         client.download([NAME], tmp_path / "to")
     assert (tmp_path / "to" / NAME / NAME).read_bytes() == old
 
@@ -113,7 +113,7 @@ def test_what_was_damaged_since_is_removed_and_fetched_anew(server, tmp_path):
     times = (found.stat().st_atime, found.stat().st_mtime)
     found.write_bytes(b"?" * len(server.files[NAME]))
     os.utime(found, times)
-    with pytest.raises(UserError, match=r"train\.zip came damaged"):
+    with pytest.raises(UserError, match=r"train\.zip was damaged"):
         client.download([NAME], tmp_path / "to")
     assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
 
@@ -122,7 +122,7 @@ def test_what_was_damaged_since_is_removed_and_fetched_anew(server, tmp_path):
 @pytest.mark.parametrize(
     ("status", "headers", "complaint"),
     [
-        (401, {}, "401; it does not take these credentials: make a new token on https"),
+        (401, {}, "401; it does not accept these credentials: make a new token on https"),
         (403, {}, f"403; most likely the competition's rules are not accepted: do that on {client.PAGE}/rules"),
         (404, {}, f"404; it knows no such competition or file; compare with {client.PAGE}/data"),
         (429, {"Retry-After": "3600"}, "429; too many requests: start again in 3600 seconds"),
@@ -273,7 +273,7 @@ def test_a_submission_arrives_with_its_message(server, tmp_path):
 @pytest.mark.parametrize(
     ("trouble", "complaint"),
     [
-        ({"upload_status": 400}, "did not end well; nothing was submitted"),
+        ({"upload_status": 400}, "failed; nothing was submitted"),
         ({"forgets_submissions": True}, "does not list it; look at"),
         ({"refusals": {"StartSubmissionUpload": [(403, {})]}}, "rules are not accepted"),
         ({"refusals": {"CreateSubmission": [(500, {})]}}, "answers 500"),

@@ -51,7 +51,7 @@ def test_a_damaged_shard_is_named(tmp_path):
     path = tmp_path / "000.parquet"
     shards.write(path, ["a.jpg", "b.jpg", "c.jpg"], RUNS)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UserError, match=r"000\.parquet is not a whole file of runs"):
+    with pytest.raises(UserError, match=r"000\.parquet is not an intact file of runs"):
         list(shards.read(path))
 
 

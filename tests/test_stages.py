@@ -202,8 +202,8 @@ def test_a_sample_that_names_an_image_that_test_lacks(trained, kaggle):
     rows = csv_text([["img", "rle_mask"], ["fffe00001111_01.jpg", ""], ["fffe00001111_03.jpg", ""]])
     before = (trained / "data/submission.csv").read_bytes()
     pack(kaggle / "sample_submission.csv.zip", {"sample_submission.csv": rows})
-    assert "test.zip lacks: fffe00001111_03.jpg" in stage(trained, "download", status=1)
-    assert "data/predictions lacks: fffe00001111_03.jpg" in stage(trained, "encode", status=1)
+    assert "missing in data/raw/test.zip: fffe00001111_03.jpg" in stage(trained, "download", status=1)
+    assert "missing in data/predictions: fffe00001111_03.jpg" in stage(trained, "encode", status=1)
     assert (trained / "data/submission.csv").read_bytes() == before
 
 

@@ -54,7 +54,7 @@ def test_rows_follow_the_sample_and_an_empty_mask_is_an_empty_value(tmp_path, or
 @pytest.mark.parametrize(
     ("images", "complaint"),
     [
-        ([*IMAGES, "fffe00001111_01.jpg"], "that .*predictions lacks: fffe00001111_01.jpg"),
+        ([*IMAGES, "fffe00001111_01.jpg"], "that .*missing in .*predictions: fffe00001111_01.jpg"),
         (IMAGES[:2], "predictions has images that .* does not name: 502733994e02_01.jpg"),
         ([*IMAGES, IMAGES[0]], "names 011330127438_01.jpg twice"),
     ],

@@ -245,9 +245,9 @@ def test_a_copy_that_a_killed_run_has_left_is_replaced(project):
     ("rows", "complaint"),
     [
         ([["img", "mask"], *ROWS[1:]], "the first line is 'img,mask'"),
-        (ROWS[:2], "ends after line 2; .* goes on with 011330127438_02.jpg"),
-        ([*ROWS, ["a.jpg", ""]], "line 4: a.jpg where .* has no more images"),
-        ([ROWS[0], ROWS[2], ROWS[1]], "line 2: 011330127438_02.jpg where .* has 011330127438_01.jpg"),
+        (ROWS[:2], "ends after line 2; .* continues with 011330127438_02.jpg"),
+        ([*ROWS, ["a.jpg", ""]], "line 4 has a.jpg, but .* has no more images"),
+        ([ROWS[0], ROWS[2], ROWS[1]], "line 2 has 011330127438_02.jpg, but .* has 011330127438_01.jpg"),
         ([*ROWS[:2], [ROWS[2][0], "5 9 7 1"]], "line 3: 011330127438_02.jpg: run 2 .* overlaps"),
         ([*ROWS[:2], [ROWS[2][0], "2455040 2"]], "line 3: .* leaves the picture"),
         ([ROWS[0], [ROWS[1][0], ""], [ROWS[2][0], ""]], "2 of 2 masks are empty"),
@@ -267,7 +267,7 @@ def test_a_bad_submission_is_named_with_its_line_and_not_sent(project, rows, com
 def test_a_file_that_is_not_the_locks_is_refused(project, name):
     (project / name).write_bytes(b"other")
     output = name.removesuffix("/0.parquet")
-    assert f"{output} is not what dvc.lock has" in refused(project)
+    assert f"{output} differs from dvc.lock" in refused(project)
 
 
 @pytest.mark.parametrize("name", [*SUBMISSION, "metrics/evaluate.json"])
@@ -433,7 +433,7 @@ def test_what_was_sent_stays_in_the_log(project):
     assert error["event"] == "error"
     assert error["error"] in message
     assert error["id"] == sending["id"]
-    assert "submission.csv.gz did not end well" in error["error"]
+    assert "submission.csv.gz failed" in error["error"]
     assert ".work" not in error["error"]
 
 

@@ -9,7 +9,7 @@ import re
 HEIGHT = 1280
 WIDTH = 1918
 
-# The photos of a car; each shows it turned by 22.5° further.
+# The photos of a car: it is turned by 22.5° from each to the next.
 VIEWS = range(1, 17)
 
 SUBMISSION_HEADER = ["img", "rle_mask"]
@@ -29,7 +29,7 @@ def is_photo(text: str) -> bool:
 
 
 def car_of(photo: str) -> str:
-    """Returns the car `0cdf5b5d0ce1` of a photo `0cdf5b5d0ce1_01.jpg`. Ids can look like numbers; they are strings."""
+    """Returns the car `0cdf5b5d0ce1` of a photo `0cdf5b5d0ce1_01.jpg`. An id is a string, even if it is all digits."""
     return photo.split("_", 1)[0]
 
 

@@ -1,20 +1,20 @@
-"""The one error that is meant for people."""
+"""An error that the user can fix; it is shown without a traceback."""
 
 
 class UserError(Exception):
-    """Something that the person at the keyboard can mend.
+    """An error that the user can fix.
 
     Its message says what is wrong, where (file, key or row) and what to do next. Stages print it without
-    a traceback and exit with status 1; every other exception is a fault of ours and keeps its traceback.
+    a traceback and exit with status 1. Every other exception is a bug and keeps its traceback.
     """
 
 
 def some(names: list[str], limit: int = 5) -> str:
-    """The first `limit` names and how many more there are, for a message."""
+    """Returns the first `limit` names and how many more there are, for a message."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, cut at 200 characters; the error's kind where it says nothing."""
+    """Returns the first line of an error's message, at most 200 characters; its type if the message is empty."""
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -1,32 +1,31 @@
-"""Files that appear whole or not at all, and one writer at a time.
+"""Files that appear complete or not at all, and one writer at a time.
 
-A killed process leaves its temporary file behind, `.name.tmp` beside `name`; the next writer of `name` removes it.
+A killed process leaves its temporary file `.name.tmp` beside `name`; the next writer of `name` removes it.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from carvana.errors import UserError
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` on success, removed on any failure.
+    """Yields a temporary path beside `path` to write to; renames it to `path` on success, removes it on any failure.
 
-    One writer of a path at a time: the temporary path is always the same one.
+    Only one writer may use a path at a time, because the temporary path is always the same.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    # Removed, not overwritten: a left-over can be a hard link to a file that is in use elsewhere.
+    # Removed, not overwritten: a left-over can be a hard link to a file that is used elsewhere.
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
@@ -37,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` to fill; takes the place of `path` on success, removed on any failure."""
+    """Yields a temporary folder beside `path` to fill; replaces `path` by it on success, removes it on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     if temporary.exists():
@@ -53,7 +52,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    # A fixed name, so that left-overs are found without listing the folder, which can hold 100,000 files.
+    # A fixed name: left-overs are found without listing the folder, which can hold 100,000 files.
     return path.with_name(f".{path.name}.tmp")
 
 
@@ -61,40 +60,36 @@ def _temporary(path: Path) -> Path:
 def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]:
     """Holds the lock `folder/<what>.lock`; raises UserError if another process keeps it for `patience` seconds.
 
-    A killed `dvc` may leave its stage running for a moment, and without patience a `dvc repro` at once would be
-    turned away. The lock goes with the process that holds it, however that ends.
+    A killed `dvc` can leave its stage running for a moment; with some patience, the next `dvc repro` waits for it. The
+    system releases the lock when its process ends, however that happens. `folder/<what>.pid` names the last holder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{what}.lock"
-    with path.open("a+", encoding="ascii") as file:
-        started, told = time.monotonic(), False
-        while not _lock(file):
-            file.seek(0)
-            other = f"another {what} (process {file.read().strip() or 'unknown'})"
-            if time.monotonic() - started >= patience:
-                raise UserError(f"{other} is still writing; wait for it or stop it, then start again")
-            if not told:
-                print(f"waiting for {other}", file=sys.stderr, flush=True)
-                told = True
-            time.sleep(0.1)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _lock(file: IO[str]) -> bool:
+    # A soft lock is a mere file, which would outlive a killed process.
+    lock, holder = FileLock(folder / f"{what}.lock", fallback_to_soft=False), folder / f"{what}.pid"
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"waiting for {_other(what, holder)}", file=sys.stderr, flush=True)
+            lock.acquire(timeout=patience, poll_interval=0.1)
+    except Timeout:
+        raise UserError(f"{_other(what, holder)} is still writing; wait for it or stop it, then start again") from None
+    try:
+        holder.write_text(str(os.getpid()), encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+def _other(what: str, holder: Path) -> str:
+    process = holder.read_text(encoding="ascii") if holder.exists() else ""
+    return f"another {what} (process {process or 'unknown'})"
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file a second name, or a copy if the disk has no such links. Raises FileExistsError if `target` exists.
+    """Hard-links a file, or copies it if the disk does not support links. Raises FileExistsError if `target` exists.
 
-    An existing target is never written to: it may be a second name of another file, in DVC's cache for one.
+    An existing target is never written to, because it may be a hard link to another file, such as one in DVC's cache.
     """
     try:
         os.link(source, target)
@@ -106,12 +101,12 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes sorted, indented JSON: the same content is the same bytes, and git shows what changed."""
+    """Writes sorted, indented JSON: equal content has equal bytes, and git shows what changed."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def digest(path: Path) -> str:
-    """Returns a digest of a file's bytes."""
+    """Returns the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

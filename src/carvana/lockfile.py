@@ -1,4 +1,4 @@
-"""dvc.lock: what DVC has recorded of every stage, and the hashes that it records."""
+"""dvc.lock: what DVC has recorded for every stage, and the hashes that it records."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from carvana.errors import UserError, first_line
 
 @dataclass(frozen=True)
 class Recorded:
-    """A stage's dependencies and outputs, each path with its MD5, and its parameters by their dotted names."""
+    """MD5s of a stage's dependencies and outputs by path, and its parameters by dotted name."""
 
     deps: dict[str, str]
     outs: dict[str, str]
@@ -23,7 +23,7 @@ class Recorded:
 def read(path: Path) -> dict[str, Recorded]:
     """Returns what a dvc.lock records, by stage. Raises UserError if the file is missing or not a dvc.lock."""
     try:
-        # Only what decides a result: the size of a file, say, may be missing in a dvc.lock of another version.
+        # Only what identifies a result: other keys, such as the size of a file, differ between versions of DVC.
         stages = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
         return {name: _recorded(stage) for name, stage in stages.items()}
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, Recorded]:
 
 
 def md5_of(path: Path) -> str:
-    """Returns the MD5 that DVC records of a file, or of a folder (`<md5>.dir`)."""
+    """Returns the MD5 that DVC records for a file, or for a folder (`<md5>.dir`)."""
     if path.is_dir():
         return md5_of_folder(md5s_in(path))
     with path.open("rb") as file:
@@ -49,7 +49,7 @@ def md5s_in(folder: Path) -> dict[str, str]:
 
 
 def md5_of_folder(files: dict[str, str]) -> str:
-    """Returns the MD5 that DVC records of a folder with these files: relative paths and their MD5s.
+    """Returns the MD5 that DVC records for a folder with these files: relative paths and their MD5s.
 
     It is the MD5 of a JSON list of the files' MD5s and relative paths, sorted by path.
     """
@@ -58,7 +58,7 @@ def md5_of_folder(files: dict[str, str]) -> str:
 
 
 def md5_of_bytes(data: bytes) -> str:
-    """Returns the MD5 that DVC records of a file with these bytes."""
+    """Returns the MD5 that DVC records for a file with these bytes."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 

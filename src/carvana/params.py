@@ -1,4 +1,7 @@
-"""params.yaml, typed and frozen. An unknown key, a wrong type or a bad range is an error that names the key."""
+"""params.yaml, typed and frozen. An unknown key, a wrong type or a value out of range is an error that names the key.
+
+Types and ranges are here; defaults and meanings are in params.yaml.
+"""
 
 import difflib
 import os
@@ -65,7 +68,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Network(_Frozen):
-    """Which network; see `carvana.networks.models.build`. What follows `encoder` is of the slides' U-Net alone."""
+    """Which network; see `carvana.networks.models.build`. All after `encoder` applies to the slides' U-Net only."""
 
     arch: str
     encoder: str
@@ -125,7 +128,7 @@ class Train(Network):
 
     @property
     def network(self) -> Network:
-        """The part that says which network it is."""
+        """The parameters of the network alone."""
         return Network(**{key: getattr(self, key) for key in Network.model_fields})
 
     @model_validator(mode="after")
@@ -144,14 +147,14 @@ class Predict(_Frozen):
 
 
 class Report(_Frozen):
-    """How many of the worst and of the best predictions are shown; two digits number them."""
+    """How many of the worst and of the best predictions are shown; their numbers have two digits."""
 
     worst: Annotated[int, Field(ge=0, le=99)]
     best: Annotated[int, Field(ge=0, le=99)]
 
 
 class Runtime(_Frozen):
-    """Speed only: no stage depends on these, and a change of them runs nothing again."""
+    """Speed only: no stage depends on these, so changing them runs nothing again."""
 
     device: str
     workers: Annotated[int, BeforeValidator(_all_cores), Field(ge=0, le=1024)]
@@ -182,9 +185,9 @@ class Params(_Frozen):
 
 
 def load(path: Path) -> Params:
-    """The parameters of a file. Raises UserError that names every key at fault."""
+    """Returns the parameters of a file. Raises UserError that names every invalid key."""
     try:
-        # YAML 1.2, as DVC reads and writes it: 1e-05 is a number in it, and 010 is ten.
+        # YAML 1.2, as DVC reads and writes it: 1e-05 is a number, and 010 is ten.
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run this from the repository's root") from None
@@ -197,8 +200,8 @@ def load(path: Path) -> Params:
 
 
 def _message(path: Path, fault: Any) -> str:
-    """One line for one of pydantic's faults: the file, the key, what is wrong."""
-    # Behind the key, pydantic names the branch of a union that it tried.
+    """Returns one line for one of pydantic's errors: the file, the key, what is wrong."""
+    # After the key, pydantic names the branch of a union that it tried.
     key = ".".join(str(part) for part in fault["loc"] if part not in ("int", "tuple[int, int]", "function-after"))
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, _keys(Params), n=1)

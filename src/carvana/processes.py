@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them."""
+"""Processes that end when their parent ends."""
 
 import ctypes
 import os
@@ -7,17 +7,17 @@ import sys
 
 
 def die_with_parent() -> None:
-    """Asks Linux to end this process when the one that started it ends; does nothing on other systems."""
+    """Asks Linux to end this process when its parent ends; does nothing on other systems."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # linux/prctl.h
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def end_if_orphaned() -> None:
-    """Ends this process if the one that started it has ended already.
+    """Ends this process if its parent has ended already.
 
-    A process starts in its parent's process group. An orphan's new parent, init or what takes its place, is in
-    another. Call it after `die_with_parent`, which hears only of what happens later.
+    A process starts in its parent's process group. The new parent of an orphan (init or its replacement) is in
+    another group. Call this after `die_with_parent`, which only notices later ends.
     """
     if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Unfinished work in .work/, each in a folder named by a fingerprint of all that its result depends on."""
+"""Unfinished work in .work/, in folders named by a fingerprint of everything that the result depends on."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _FINISHED = "finished.json"
 
 
 def fingerprint(inputs: Mapping[str, str], code: list[Path]) -> str:
-    """Returns a name for some work: a digest of its inputs and parameters, by name, and of its files of code."""
+    """Returns a name for some work: a digest of its inputs and parameters, by name, and of its code files."""
     digest = hashlib.sha256(json.dumps(dict(sorted(inputs.items()))).encode())
     for file in sorted(code):
         digest.update(file.as_posix().encode() + b"\0" + file.read_bytes())
@@ -24,14 +24,14 @@ def fingerprint(inputs: Mapping[str, str], code: list[Path]) -> str:
 
 
 def versions(*packages: str) -> str:
-    """Returns the versions of the installed packages: another one may compute other numbers."""
+    """Returns the versions of installed packages; another version may compute different numbers."""
     return ", ".join(f"{package} {version(package)}" for package in packages)
 
 
 def subfolder(folder: Path, name: str, kept: int = _KEPT) -> Path:
-    """The folder `name` in `folder`; of its neighbours all but the latest are removed, so that `kept` are left.
+    """Returns the folder `name` in `folder`, made if missing; removes all but the latest `kept` of its folders.
 
-    It stays when the work ends: a `dvc` killed before it has stored the result then has it again at once.
+    The folder stays when the work ends: if `dvc` is killed before it has stored the result, the result is still there.
     """
     (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / name).touch()
@@ -42,15 +42,15 @@ def subfolder(folder: Path, name: str, kept: int = _KEPT) -> Path:
 
 
 def finish(folder: Path, outputs: list[Path]) -> None:
-    """Notes that the work in a folder has ended, and in which outputs; see `discard_if_recorded`."""
+    """Records that the work in a folder is finished, and its outputs; see `discard_if_recorded`."""
     write_json(folder / _FINISHED, {output.as_posix(): lockfile.md5_of(output) for output in outputs})
 
 
 def discard_if_recorded(folder: Path, lock: Path, stage: str) -> None:
     """Removes finished work whose outputs a dvc.lock records for the stage.
 
-    DVC runs a stage whose result it has recorded only if it is told to run it again (`dvc repro -f`). A result that
-    it has not recorded is of a `dvc` that was killed too early, and need not be computed again.
+    If DVC runs a stage whose result it has recorded, the user wants it computed again (`dvc repro -f`). If DVC has not
+    recorded the result, `dvc` was killed too early, and the finished work can be used.
     """
     try:
         finished = json.loads((folder / _FINISHED).read_text(encoding="utf-8"))

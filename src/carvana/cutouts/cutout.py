@@ -1,4 +1,4 @@
-"""A car cut out of a photo of any size: its soft mask, and the car on nothing, a colour or a picture."""
+"""A car cut out of a photo of any size: its soft mask, and the car on nothing, on a colour or on a picture."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from carvana.errors import UserError
 from carvana.files import whole_file
 from carvana.prediction.engines import Compute
 
-_SURE = 0.02  # the probability below which a pixel is nothing of the car; all of it, above its complement
-_SPECK = 0.001  # the share of a photo below which what is found is no car: a thirtieth of its height and width
+_SURE = 0.02  # probability below which alpha is 0; above 1 − this, alpha is 255
+_SPECK = 0.001  # share of a photo below which a find is no car: about 1/30 of its height times 1/30 of its width
 
-_WEBP_SIDE = 16383  # pixels, the most that the format can have
+_WEBP_SIDE = 16383  # pixels, the largest that the format allows
 
 
 def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
-    """The alpha of the car in a photo RGBA uint8 [height, width, 4]: uint8 [height, width] in 0–255.
+    """Returns the car's alpha, uint8 [height, width] in 0–255, for a photo RGBA uint8 [height, width, 4].
 
     `size` is the network's (height, width). The result is the product of the predicted alpha and the photo's own, so
-    what was transparent stays so, and a colour that is hidden behind it never shows. The network sees the photo on
-    white, because the studio that it has learned is nearly white.
+    transparent pixels stay transparent and their colours never show. The network sees the photo on white, because the
+    studio that it was trained on is nearly white.
     """
     alpha = alpha_of(on_white(photo), size, compute)
     for rows in bands(*alpha.shape):
@@ -36,12 +36,12 @@ def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
 
 
 def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
-    """The car's share of every pixel, uint8 [height, width] in 0–255, of a photo RGB uint8 [height, width, 3].
+    """Returns the car's share of every pixel, uint8 [height, width] in 0–255, for a photo RGB uint8 [height, width, 3].
 
-    `size` is the network's (height, width). The photo keeps its proportions in a frame of those that the network has
-    learned, whose rest repeats the photo's border. Logits are enlarged bilinearly, then made probabilities, so that
-    the edge is about one pixel of the network wide. What the network is all but sure of is 0 or 255: else a ghost of
-    the whole studio would stay behind, not to be seen but in the way of whatever trims or counts.
+    `size` is the network's (height, width). The photo is padded to the proportions of the training photos by repeating
+    its border. Logits are enlarged bilinearly and then turned into probabilities, so the edge is about one network
+    pixel wide. Probabilities near 0 and 1 become 0 and 255: otherwise a faint background would remain, which is
+    invisible but breaks trimming and pixel counts.
     """
     height, width = photo.shape[:2]
     frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
@@ -50,36 +50,37 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     small = resize_by_area(photo, inner)
     borders = (top, size[0] - inner[0] - top, left, size[1] - inner[1] - left)
     logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
-    # Without the frame first: its logits must not reach into the photo's border.
+    # The padding is cut off first, so that its logits do not affect the photo's border.
     own = np.ascontiguousarray(logits[top : top + inner[0], left : left + inner[1]])
     return _enlarged_alpha(own, height, width)
 
 
 def has_car(alpha: Pixels) -> bool:
-    """Whether an alpha uint8 [height, width] shows more than a speck: 0.1 % of its pixels are at least 128."""
-    return np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size
+    """Returns whether at least 0.1 % of the pixels of an alpha uint8 [height, width] are 128 or more."""
+    return bool(np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size)
 
 
 def compose(photo: Pixels, alpha: Pixels, background: Pixels | None) -> Pixels:
-    """The car of a photo RGBA uint8 [height, width, 4] with the alpha that `cut` returns.
+    """Returns the car of a photo RGBA uint8 [height, width, 4] with the alpha that `cut` returns.
 
-    Without a background it is RGBA uint8 [height, width, 4]; on a background RGB uint8 of any size, which is cut to
-    fill, it is RGB uint8 [height, width, 3]. The photo's alpha is replaced in place.
+    Without a background the result is RGBA uint8 [height, width, 4]. With a background, RGB uint8 of any size, it is
+    RGB uint8 [height, width, 3], and the background is scaled and cropped to fill it. Changes the photo's alpha.
     """
     photo[..., 3] = alpha
     return photo if background is None else blend(photo, _filling(background, photo.shape[:2]))
 
 
 def read_background(text: str) -> Pixels | None:
-    """`none`, a colour as CSS has it (`white`, `#204060`), or a picture's path, as RGB uint8 [height, width, 3].
+    """Returns a background RGB uint8 [height, width, 3], or None for `none`.
 
-    What is transparent in the picture is white. Raises UserError if it is none of them.
+    `text` is `none`, a CSS colour (`white`, `#204060`) or the path of a picture, whose transparent pixels become white.
+    Raises UserError if it is none of these.
     """
     if text == "none":
         return None
     if Path(text).is_file():
         with open_file(Path(text)) as file:
-            # In one piece, or OpenCV would copy all of it for every photo.
+            # Contiguous, or OpenCV would copy all of it for every photo.
             return np.ascontiguousarray(read_rgb(file, text))
     try:
         return np.array(ImageColor.getrgb(text)[:3], np.uint8).reshape(1, 1, 3)
@@ -88,9 +89,9 @@ def read_background(text: str) -> Pixels | None:
 
 
 def save(path: Path, picture: Pixels) -> None:
-    """Writes a picture as its name's suffix says, whole or not at all; WebP is lossy, but not to be seen.
+    """Writes a picture in the format of its suffix, completely or not at all. WebP is lossy, but not visibly.
 
-    Raises UserError if the picture is too wide or high for WebP.
+    Raises UserError if the picture is too wide or too high for WebP.
     """
     if path.suffix == ".webp" and max(picture.shape[:2]) > _WEBP_SIDE:
         raise UserError(f"{path} would be wider or higher than WebP allows ({_WEBP_SIDE} pixels); use --format png")
@@ -100,7 +101,7 @@ def save(path: Path, picture: Pixels) -> None:
 
 
 def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:
-    """Alpha uint8 [height, width] of logits of any size, enlarged bilinearly: whole columns first, then by bands."""
+    """Returns alpha uint8 [height, width] of logits of any size, enlarged bilinearly: in width first, then by bands."""
     wide = cv2.resize(logits, (width, len(logits)), interpolation=cv2.INTER_LINEAR)
     # Pixel centres lie at half: source = (target + 0.5) * step - 0.5.
     places = np.clip((np.arange(height) + 0.5) * (len(wide) / height) - 0.5, 0, len(wide) - 1)
@@ -117,9 +118,9 @@ def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pix
 
 
 def _filling(picture: Pixels, size: tuple[int, int]) -> Pixels:
-    """The middle of a picture, enlarged or reduced to `size` (height, width), as an array of its own."""
+    """Returns a new array: the middle of a picture, enlarged or reduced to `size` (height, width)."""
     scale = max(size[0] / picture.shape[0], size[1] / picture.shape[1])
-    # Cut before it is scaled: a long and narrow picture would become far larger than the photo.
+    # Cropped before it is scaled, because a long and narrow picture would become far larger than the photo.
     height, width = (min(max(round(side / scale), 1), most) for side, most in zip(size, picture.shape[:2], strict=True))
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

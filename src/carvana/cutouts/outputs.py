@@ -1,4 +1,4 @@
-"""Which files the cut-outs of photos become: never two in one file, and never one in place of a photo."""
+"""Which files the cut-outs are written to: no two to the same file, and none over a photo."""
 
 import json
 import unicodedata
@@ -17,7 +17,7 @@ _NOTE = ".cutout.json"
 
 @dataclass(frozen=True)
 class Job:
-    """A photo, and the files of its cut-out and of its mask if one is wanted."""
+    """A photo, the file for its cut-out, and the file for its mask if masks are wanted."""
 
     photo: Photo
     cutout: Path
@@ -30,11 +30,11 @@ class Job:
 
 
 def plan(photos: list[Photo], folder: Path, suffix: str, masks: bool) -> list[Job]:
-    """The files of every photo in `folder`: `car.jpg` becomes `car.png`, and its mask `car_mask.png`.
+    """Returns the files in `folder` for every photo: `car.png` for `car.jpg`, and `car_mask.png` for its mask.
 
-    Names that are the same, also on a disk that ignores case, become longer until they differ: by the photo's own
-    suffix (`car.jpg.png`), then by the name of its folder or zip as well (`holiday/car.jpg.png`). Raises UserError if
-    they are still the same.
+    Names that are equal, also on a disk that ignores case, are extended until they differ: by the photo's own suffix
+    (`car.jpg.png`), then also by the name of its folder or zip (`holiday/car.jpg.png`). Raises UserError if they are
+    still equal.
     """
     levels = [0] * len(photos)
     while True:
@@ -56,7 +56,7 @@ def plan(photos: list[Photo], folder: Path, suffix: str, masks: bool) -> list[Jo
 
 
 def refuse_to_overwrite(jobs: list[Job], sources: Iterable[Path]) -> None:
-    """Raises UserError if an output is one of the files that are read, by its path in any case, or through a link."""
+    """Raises UserError if an output is one of the files that are read, by its path in any letter case or by a link."""
     read: dict[object, Path] = {}
     for source in sources:
         read |= dict.fromkeys(_identities(source), source)
@@ -69,9 +69,10 @@ def refuse_to_overwrite(jobs: list[Job], sources: Iterable[Path]) -> None:
 
 
 def begin(out: Path, options: dict[str, object], jobs: list[Job]) -> int:
-    """Notes the options in the folder `out` if they have changed; the time of the note in ns, as the disk has it.
+    """Writes changed options to a note in the folder `out`; returns the note's modification time in ns.
 
-    Raises UserError if `out` is a file, or has no note and yet a file of the name of an output: it is not ours.
+    Raises UserError if `out` is a file, or if it has no note but contains a file with the name of an output: that file
+    was not written by this program.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; --out takes a folder")
@@ -86,7 +87,7 @@ def begin(out: Path, options: dict[str, object], jobs: list[Job]) -> int:
 
 
 def is_done(job: Job, since: int) -> bool:
-    """Whether a cut-out is there, and made with these options: one from before them may have outlived a kill."""
+    """Returns whether a cut-out exists and is newer than the note, and so was made with its options."""
     return job.cutout.exists() and job.cutout.stat().st_mtime_ns >= since
 
 
@@ -97,14 +98,14 @@ def _names(photo: Photo, level: int, suffix: str, masks: bool) -> list[PurePosix
 
 
 def _taken(names: list[list[PurePosixPath]]) -> set[str]:
-    """The names that more than one file would have, or a file and a folder."""
+    """Returns the names that more than one file would have, or both a file and a folder."""
     files = Counter(_key(name) for each in names for name in each)
     folders = {_key(parent) for each in names for parent in each[0].parents}
     return {name for name, count in files.items() if count > 1 or name in folders}
 
 
 def _identities(path: Path) -> list[object]:
-    """What two paths of one file have in common: their letters behind all links, or the file's number on the disk."""
+    """Returns what two paths of one file have in common: the resolved path, or the file's number on the disk."""
     identities: list[object] = [_key(path.resolve())]
     if path.exists():
         stat = path.stat()
@@ -113,7 +114,7 @@ def _identities(path: Path) -> list[object]:
 
 
 def _key(path: PurePosixPath | Path) -> str:
-    """A name as the disks of macOS and Windows compare it."""
+    """Returns a name as the disks of macOS and Windows compare it."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 

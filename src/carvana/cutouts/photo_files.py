@@ -21,11 +21,11 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that is not read yet.
+    """A photo that has not been read yet.
 
-    `name` is its path within its folder or zip, `source` is the name of that folder or zip, `where` is what messages
-    call it, and `path` is its file, None in a zip. `open` returns its bytes as a file and raises UserError if it
-    cannot.
+    `name` is its path within its folder or zip, `source` is the name of that folder or zip, `where` is its name in
+    messages, and `path` is its file, or None in a zip. `open` returns its bytes as a file; it raises UserError if they
+    cannot be read.
     """
 
     name: PurePosixPath
@@ -45,14 +45,14 @@ class Found:
 
 @contextlib.contextmanager
 def opened(paths: Sequence[Path], out: Path) -> Iterator[Found]:
-    """Finds the photos of files, of folders with their sub-folders, and of zips. The zips stay open in the block.
+    """Finds the photos in files, in folders with their sub-folders, and in zips. The zips stay open in the block.
 
     A path that is a file is read whatever its name; in folders and zips the suffix decides. Hidden files and folders
     are ignored. So is the folder `out` within another folder, because it holds results. A file that two paths lead to
-    is taken once.
+    is used once.
 
-    Raises UserError if a path does not exist, a zip is damaged or holds a name twice, a name leads out of a zip,
-    `out` is one of the folders, or there is no photo at all.
+    Raises UserError if a path does not exist, a zip is damaged or holds a name twice, a name in a zip points
+    outside of its folder, `out` is one of the folders, or there is no photo at all.
     """
     with contextlib.ExitStack() as stack:
         sources = [_find(path, out, stack) for path in paths]
@@ -77,7 +77,7 @@ def _find(path: Path, out: Path, stack: contextlib.ExitStack) -> Found:
 
 
 def _place(photo: Photo) -> str:
-    """The same for a file that is found twice. Links stay apart, since each has a name of its own."""
+    """Returns a key that is equal for a file found twice. Links have different keys, since each has its own name."""
     return str(photo.path.absolute()) if photo.path else photo.where
 
 
@@ -90,7 +90,7 @@ def _in_folder(root: Path, out: Path) -> Found:
         here = Path(folder)
         below[:] = [name for name in below if not name.startswith(".") and not _same(here / name, out)]
         for path in (here / name for name in files if not name.startswith(".")):
-            # Not a pipe, which would block, nor a link to nothing.
+            # Neither a pipe, which would block, nor a broken link.
             if path.is_file():
                 names.append(PurePosixPath(path.relative_to(root)))
             else:
@@ -115,7 +115,7 @@ def _in_zip(archive: zipfile.ZipFile, path: Path) -> Found:
     photos, others = _by_suffix(members)
     for name in photos:
         if name.is_absolute() or ".." in name.parts:
-            raise UserError(f"{path}: {name} leads out of the folder; take it out of the zip")
+            raise UserError(f"{path}: {name} points outside of the folder; remove it from the zip")
     return Found(
         [_in_archive(archive, members[name], name, path) for name in photos],
         [f"{path}: {name}" for name in others],
@@ -159,7 +159,9 @@ def _zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a whole zip file ({first_line(error)}); make or fetch it again") from error
+        raise UserError(
+            f"{path} is damaged or not a zip file ({first_line(error)}); make or download it again"
+        ) from error
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> IO[bytes]:
@@ -175,4 +177,4 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> IO[b
     except NotImplementedError as error:
         raise UserError(f"{where} cannot be unpacked ({first_line(error)}); unpack the zip by other means") from error
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{where} is damaged ({first_line(error)}); make or fetch the zip again") from error
+        raise UserError(f"{where} is damaged ({first_line(error)}); make or download the zip again") from error

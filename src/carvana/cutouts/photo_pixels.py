@@ -1,6 +1,6 @@
 """From the file of any photo to its pixels, in bounded memory.
 
-Kaggle's photos, which are all JPEGs of one size, have a faster way of their own in `photos.py`.
+`data/photos.py` has a faster way for Kaggle's photos, which are all JPEGs of one size.
 """
 
 import struct
@@ -19,10 +19,10 @@ Pixels = NDArray[np.uint8]
 
 KINDS = "JPEG, PNG, WebP, BMP or TIFF"
 
-# Enough for cameras and phones of 102 and 108 megapixels. A file of less than 1 MB can hold far more.
+# Enough for cameras and phones of 102 and 108 megapixels. A file smaller than 1 MB can hold far more.
 MOST_PIXELS = 120_000_000
 
-# Pillow also knows EPS, which runs Ghostscript, and looks at a file's content rather than at its name.
+# Pillow goes by a file's content, not by its name, and would run Ghostscript for EPS.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
 _PLAIN = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
@@ -38,14 +38,14 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """Rows of a picture, about a million pixels at a time, so that what is computed of them takes little memory."""
+    """Yields the rows of a picture, about a million pixels at a time, so that temporary arrays are small."""
     rows = max(_BAND // width, 1)
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
 
 
 def open_photo(file: IO[bytes], name: str) -> Image.Image:
-    """A photo whose size is known and whose pixels are not decoded yet.
+    """Opens a photo without decoding its pixels.
 
     Raises UserError, naming the photo, if it is not of KINDS, has more than MOST_PIXELS, or has pixels that cannot be
     shown in 8 bits (floating point, Lab).
@@ -62,15 +62,17 @@ def open_photo(file: IO[bytes], name: str) -> Image.Image:
         raise _too_large(name)
     if image.mode not in _PLAIN | _DEEP_GREY:
         kind = {"F": "floating-point values", "LAB": "Lab colours"}.get(image.mode, f"pixels of mode {image.mode}")
-        raise UserError(f"{name} has {kind}, which are not read; convert it to 8 or 16 bits a channel, grey or RGB")
+        raise UserError(
+            f"{name} has {kind}, which are not supported; convert it to 8 or 16 bits a channel, grey or RGB"
+        )
     return image
 
 
 def decode(image: Image.Image, name: str) -> Pixels:
-    """RGBA uint8 [height, width, 4] of what `open_photo` returns, turned as its EXIF says; closes the image.
+    """Decodes what `open_photo` returns to RGBA uint8 [height, width, 4], turned as its EXIF says; closes the image.
 
-    Alpha is 255 if the photo is opaque. Grey of 16 bits becomes 8 bits: 65535 becomes 255. Takes 8 bytes a pixel at
-    most, or 10 for a progressive JPEG, and 4 when it returns. Raises UserError, naming the photo, if it is damaged.
+    Alpha is 255 if the photo is opaque. Grey of 16 bits becomes 8 bits: 65535 becomes 255. Uses at most 8 bytes a
+    pixel, or 10 for a progressive JPEG; the result has 4. Raises UserError, naming the photo, if it is damaged.
     """
     try:
         image.load()
@@ -82,25 +84,25 @@ def decode(image: Image.Image, name: str) -> Pixels:
     except _DAMAGED as error:
         raise _damaged(name, error) from error
     finally:
-        # Leaving a `with` would close the file only, and keep the pixels.
+        # The end of a `with` would close the file only, and keep the pixels.
         image.close()
     return pixels
 
 
 def read_rgb(file: IO[bytes], name: str) -> Pixels:
-    """RGB uint8 [height, width, 3] of a photo; what is transparent lies on white. Raises as the two above."""
+    """Reads a photo as RGB uint8 [height, width, 3], on white if transparent. Raises as `open_photo` and `decode`."""
     return on_white(decode(open_photo(file, name), name))
 
 
 def on_white(photo: Pixels) -> Pixels:
-    """RGB uint8 [height, width, 3] of a photo RGBA uint8 [height, width, 4] on white; a view if it is opaque."""
+    """Returns a photo RGBA uint8 [height, width, 4] on white, RGB uint8 [height, width, 3]; a view if it is opaque."""
     if photo[..., 3].min() == 255:
         return photo[..., :3]
     return blend(photo, np.full((*photo.shape[:2], 3), 255, np.uint8))
 
 
 def blend(photo: Pixels, behind: Pixels) -> Pixels:
-    """Lays a photo RGBA uint8 [height, width, 4] on `behind`, RGB uint8 of that size; changes and returns `behind`."""
+    """Draws a photo RGBA uint8 [height, width, 4] over `behind`, RGB uint8 of that size, in place; returns `behind`."""
     for rows in bands(*photo.shape[:2]):
         below = behind[rows].astype(np.float32)
         share = photo[rows, :, 3:].astype(np.float32) / 255
@@ -109,7 +111,7 @@ def blend(photo: Pixels, behind: Pixels) -> Pixels:
 
 
 def _deep_grey(band: Image.Image, name: str) -> Pixels:
-    """RGBA uint8 of rows of 16-bit grey, which Pillow's own conversion would cut at 255."""
+    """Returns RGBA uint8 of rows of 16-bit grey, which Pillow's own conversion would clip at 255."""
     values = np.asarray(band).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise UserError(f"{name} has values below 0 or above 65535; convert it to 8 or 16 bits a channel")
@@ -126,4 +128,4 @@ def _too_large(name: str) -> UserError:
 
 
 def _damaged(name: str, error: BaseException) -> UserError:
-    return UserError(f"{name} is not a whole photo ({first_line(error)}); fetch it again or take it out")
+    return UserError(f"{name} is damaged or incomplete ({first_line(error)}); replace or remove it")

@@ -1,4 +1,4 @@
-"""Threads that wait for their turn, so that together they take bounded memory."""
+"""Threads that take turns, so that their total memory is bounded."""
 
 import contextlib
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 class Turns:
-    """Lets threads work side by side as long as the sizes of their work add up to at most `most`."""
+    """Lets threads work at the same time while the sizes of their work add up to at most `most`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -15,7 +15,7 @@ class Turns:
 
     @contextlib.contextmanager
     def holding(self, size: int) -> Iterator[None]:
-        """Waits until there is room for work of this size, and keeps the room in the block; a larger one has it all."""
+        """Waits until work of this size fits, and reserves it in the block; work larger than `most` runs alone."""
         size = min(size, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._held + size <= self._most)

@@ -171,8 +171,8 @@ def _open(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], o
     global _worker  # noqa: PLW0603 - how a pool's initializer hands over what its tasks need
     die_with_parent()
     end_if_orphaned()
-    files = [os.open(folder / f"{kind}.npy", os.O_WRONLY) for kind in ("photos", "masks")]
-    _worker = _Worker(Archive(train), Archive(train_masks), *files, size, offsets)
+    photos_file, masks_file = (os.open(folder / f"{kind}.npy", os.O_WRONLY) for kind in ("photos", "masks"))
+    _worker = _Worker(Archive(train), Archive(train_masks), photos_file, masks_file, size, offsets)
 
 
 def _resize(start: int, names: list[str]) -> tuple[int, list[_Row]]:

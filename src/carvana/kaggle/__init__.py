@@ -1,1 +1,1 @@
-"""Kaggle at both ends: the competition's files, and submissions with their origin."""
+"""The competition's files from Kaggle, and submissions to it, with their origin."""

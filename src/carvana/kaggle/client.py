@@ -1,8 +1,8 @@
-"""Kaggle's client: the competition's files down, submissions up. Nothing else imports `kaggle`.
+"""Downloads and submissions by Kaggle's client. Nothing else imports `kaggle`.
 
-The client looks for credentials by itself (https://www.kaggle.com/docs/api): KAGGLE_API_TOKEN or
-~/.kaggle/access_token, KAGGLE_USERNAME and KAGGLE_KEY or kaggle.json, or what `kaggle auth login` has left. They are
-neither printed nor stored here, nor is the address of a download, which Kaggle signs.
+The client finds credentials by itself (https://www.kaggle.com/docs/api): KAGGLE_API_TOKEN or
+~/.kaggle/access_token, KAGGLE_USERNAME and KAGGLE_KEY or kaggle.json, or those of `kaggle auth login`. They are
+neither printed nor stored here; nor are the signed URLs of downloads.
 """
 
 import contextlib
@@ -26,21 +26,21 @@ from carvana.errors import UserError, some
 COMPETITION = "carvana-image-masking-challenge"
 PAGE = f"https://www.kaggle.com/competitions/{COMPETITION}"
 
-_PARTIAL = "partial"  # the folder beside a file in which its download arrives
+_PARTIAL = "partial"  # the folder, beside a file, for its unfinished download
 _ATTEMPTS = 4
-_PATIENCE = 60.0  # seconds; who is told to wait for longer had better come back
+_PATIENCE = 60.0  # seconds; for longer waits, give up and tell the user
 _LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, LowerError)
 
 Result = TypeVar("Result")
 
 
 def download(names: list[str], folder: Path) -> list[Path]:
-    """Downloads those files of the competition, each into a folder of its own in `folder`; their paths.
+    """Downloads files of the competition, each into its own folder in `folder`; returns their paths.
 
-    What is there and current is not fetched again, and what was cut off goes on. A download arrives beside the file
-    that it replaces and takes its name when it is whole, so a file that is linked elsewhere keeps its bytes there.
-    Every zip is read to its end. Raises UserError where credentials, the disk's space, Kaggle's answer or a zip is not
-    as it must be.
+    A current file is not downloaded again, and an interrupted download resumes. A download is written beside the file
+    that it replaces and takes its name when it is complete, so hard links to the old file keep their content. Every zip
+    is read to its end. Raises UserError if there are no valid credentials, too little disk space, an error of Kaggle or
+    a damaged zip.
     """
     client = _client()
     sizes = _sizes(client)
@@ -51,14 +51,14 @@ def download(names: list[str], folder: Path) -> list[Path]:
 
 
 def submit(file: Path, message: str) -> str:
-    """Uploads a submission and returns what Kaggle says. Raises UserError unless Kaggle lists it afterwards."""
+    """Uploads a submission and returns Kaggle's message. Raises UserError unless Kaggle lists it afterwards."""
     client = _client()
-    # Not again and again: an upload that seems to have failed may have been counted.
+    # Only once: an upload that seems to have failed may have been counted.
     with _explained("the upload"), _speechless():
         answer = client.competition_submit(str(file), message, COMPETITION, quiet=not sys.stderr.isatty())
-    # The client's own command says so and exits with 0.
+    # The client reports this failure by its message alone.
     if answer.message == client.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE:
-        raise UserError(f"the upload of {file.name} did not end well; nothing was submitted, so try again")
+        raise UserError(f"the upload of {file.name} failed; nothing was submitted, so try again")
     listed = _patiently("the list of submissions", lambda: client.competition_submissions(COMPETITION))
     if answer.ref not in [each.ref for each in listed or []]:
         raise UserError(f"Kaggle took {file.name} ({answer.message}) but does not list it; look at {PAGE}/submissions")
@@ -66,7 +66,7 @@ def submit(file: Path, message: str) -> str:
 
 
 def submissions_left() -> int | None:
-    """How many submissions Kaggle takes today; None where it does not say."""
+    """Returns how many more submissions Kaggle accepts today; None if it does not say."""
     client = _client()
     try:
         return client.competition_get_submission_limits(COMPETITION).num_allowed_now
@@ -75,8 +75,8 @@ def submissions_left() -> int | None:
 
 
 def _client() -> Any:
-    """The authenticated client. Raises UserError where it finds no credentials that Kaggle takes."""
-    # To import it is to log in, and to fail at that is to print a page of help, or to exit.
+    """Returns the authenticated client. Raises UserError if it finds no credentials that Kaggle accepts."""
+    # The import logs in; if that fails, it prints a page of help or exits.
     with _explained("logging in"), _speechless():
         try:
             client = _client_class()()
@@ -87,7 +87,7 @@ def _client() -> Any:
             raise UserError(
                 "no credentials for Kaggle. On https://www.kaggle.com/settings, under API, make a token, and put it "
                 "into ~/.kaggle/access_token or into the environment as KAGGLE_API_TOKEN (an older kaggle.json, "
-                f"in ~/.kaggle, and `kaggle auth login` serve as well). Then accept the rules on {PAGE}/rules"
+                f"in ~/.kaggle, and `kaggle auth login` work as well). Then accept the rules on {PAGE}/rules"
             ) from None
     return client
 
@@ -99,10 +99,10 @@ def _client_class() -> type:
     class Client(KaggleApi):
         def __init__(self) -> None:
             super().__init__()
-            self.checked: set[Path] = set()  # files that it has fetched and read to their ends
+            self.checked: set[Path] = set()  # files that it has downloaded and read to their ends
 
         def build_kaggle_client(self) -> KaggleClient:
-            # As the client's own does, but without an `env`: version 2.2.4 sets it, and so overrules
+            # Like the client's own method, but without `env`: version 2.2.4 sets it, which overrides
             # KAGGLE_API_ENVIRONMENT.
             values = self.config_values
             names = (self.CONFIG_NAME_USER, self.CONFIG_NAME_KEY, self.CONFIG_NAME_TOKEN)
@@ -115,10 +115,10 @@ def _client_class() -> type:
             )
 
         def download_file(self, response: requests.Response, outfile: str, *given: Any, **named: Any) -> None:
-            # The client's own writes into `outfile`, whose bytes data/raw and DVC's cache share by hard links.
+            # The client's own method overwrites `outfile`, to which data/raw and DVC's cache have hard links.
             target = Path(outfile)
             partial = target.parent / _PARTIAL / target.name
-            # Not needed if an earlier process has fetched all of it and was stopped while it checked.
+            # Not needed if an earlier process has downloaded all of it and was stopped during the check.
             if self.download_needed(response, str(partial)):
                 super().download_file(response, str(partial), *given, **named)
             _require_whole(partial)
@@ -129,13 +129,13 @@ def _client_class() -> type:
 
 
 def _sizes(client: Any) -> dict[str, int]:
-    """Bytes of every file of the competition, by name."""
+    """Returns the size in bytes of every file of the competition, by name."""
     answer = _patiently("the list of files", lambda: client.competition_list_files(COMPETITION, page_size=100))
     return {file.name: file.total_bytes for file in answer.files}
 
 
 def _missing(size: int, folder: Path) -> int:
-    """Bytes that are still to come of a file of `size`, whose download has that folder."""
+    """Returns how many of a file's `size` bytes are still missing in its folder."""
     if any(path.stat().st_size >= size for path in folder.glob("*.zip")):
         return 0
     return max(size - sum(path.stat().st_size for path in (folder / _PARTIAL).glob("*.zip")), 0)
@@ -145,26 +145,28 @@ def _require_space(folder: Path, needed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(f"the download needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB; make room")
+        raise UserError(
+            f"the download needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; make room"
+        )
 
 
 def _download(client: Any, name: str, folder: Path) -> Path:
     def fetch() -> None:
-        # Silent but for its bar: what else it prints can name signed addresses.
+        # Only the progress bar: other output may contain signed URLs.
         client.competition_download_file(COMPETITION, name, str(folder), quiet=not sys.stderr.isatty())
 
     folder.mkdir(parents=True, exist_ok=True)
     _patiently(name, fetch)
     found = [path for path in folder.iterdir() if path.suffix == ".zip"]
     if len(found) != 1:
-        raise UserError(f"{folder} holds {len(found)} zips where the download of {name} should be; remove it")
+        raise UserError(f"{folder} holds {len(found)} zips instead of one, the download of {name}; remove it")
     if found[0] not in client.checked:
         _require_whole(found[0])
     return found[0]
 
 
 def _require_whole(path: Path) -> None:
-    """Reads a zip to its end; removes it and raises UserError where it is damaged."""
+    """Reads a zip to its end; removes it and raises UserError if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -176,11 +178,13 @@ def _require_whole(path: Path) -> None:
                             bar.update(len(piece))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         path.unlink()
-        raise UserError(f"{path.name} came damaged ({error}) and was removed; start again to fetch it anew") from error
+        raise UserError(
+            f"{path.name} was damaged ({error}) and has been removed; start again to download it again"
+        ) from error
 
 
 def _patiently(what: str, call: Callable[[], Result]) -> Result:
-    """What a call gives, tried again after a while where Kaggle is busy or the connection is lost."""
+    """Returns the result of a call; tries it again after a while if Kaggle is busy or the connection is lost."""
     with _explained(what):
         for attempt in range(_ATTEMPTS):
             try:
@@ -196,15 +200,20 @@ def _patiently(what: str, call: Callable[[], Result]) -> Result:
 
 
 def _pause(error: Exception, attempt: int) -> float | None:
-    """Seconds to wait before another attempt; None where that would not help."""
+    """Returns the seconds to wait before another attempt; None if that would not help."""
     if not isinstance(error, requests.HTTPError):
         return 2.0**attempt
-    status = error.response.status_code
+    status = _response(error).status_code
     if status != 429 and status < 500:
         return None
-    told = _told_to_wait(error.response)
+    told = _told_to_wait(_response(error))
     pause = 2.0**attempt if told is None else told
     return pause if pause <= _PATIENCE else None
+
+
+def _response(error: requests.HTTPError) -> requests.Response:
+    assert error.response is not None  # requests sets it whenever it raises this error
+    return error.response
 
 
 def _told_to_wait(response: requests.Response) -> float | None:
@@ -216,32 +225,30 @@ def _told_to_wait(response: requests.Response) -> float | None:
 
 @contextlib.contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Turns what goes wrong between us and Kaggle into a UserError that says what to do."""
+    """Turns errors of the connection and of Kaggle into a UserError that says what to do."""
     try:
         yield
     except requests.HTTPError as error:
-        raise UserError(f"{what}: {_reason(error)}; {_advice(error.response)}") from error
+        raise UserError(f"{what}: {_reason(error)}; {_advice(_response(error))}") from error
     except _LOST as error:
-        raise UserError(
-            f"{what}: {_reason(error)}; start again when the network is back, and it goes on where it was"
-        ) from error
+        raise UserError(f"{what}: {_reason(error)}; start again when the network is back, and it resumes") from error
     except ValueError as error:
         if "does not match expected size" not in str(error):
             raise
-        raise UserError(f"{what} came in another size than Kaggle announced; start again") from error
+        raise UserError(f"{what} has another size than Kaggle announced; start again") from error
 
 
 def _reason(error: Exception) -> str:
-    # Not the error's own words: they can contain a signed address.
+    # Not the error's own message: it can contain a signed URL.
     if isinstance(error, requests.HTTPError):
-        return f"Kaggle answers {error.response.status_code}"
+        return f"Kaggle answers {_response(error).status_code}"
     return f"the connection to Kaggle is lost ({type(error).__name__})"
 
 
 def _advice(response: requests.Response) -> str:
     status = response.status_code
     if status == 401:
-        return "it does not take these credentials: make a new token on https://www.kaggle.com/settings, under API"
+        return "it does not accept these credentials: make a new token on https://www.kaggle.com/settings, under API"
     if status == 403:
         return (
             f"most likely the competition's rules are not accepted: do that on {PAGE}/rules, logged in as the same "
@@ -252,11 +259,11 @@ def _advice(response: requests.Response) -> str:
     if status == 429:
         told = _told_to_wait(response)
         return f"too many requests: start again in {f'{told:.0f} seconds' if told else 'an hour'}"
-    return "start again in a while, and it goes on where it was"
+    return "start again in a while, and it resumes"
 
 
 @contextlib.contextmanager
 def _speechless() -> Iterator[None]:
-    """Keeps what the client prints to itself; its progress bars go another way."""
+    """Suppresses what the client prints to stdout; its progress bars go to stderr."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -20,7 +20,7 @@ _MISSING = object()
 def current(recorded: Stages, defined: set[str]) -> Stages:
     """Returns the recorded stages that are in use; DVC never removes the others from dvc.lock.
 
-    In use are the stages that dvc.yaml defines and, of training, one for each of train.folds.
+    Stages in use are those that dvc.yaml defines and, for training, one for each of train.folds.
     Raises UserError if one that every submission needs is missing.
     """
     needed = ["evaluate", "predict", "encode"]
@@ -32,14 +32,14 @@ def current(recorded: Stages, defined: set[str]) -> Stages:
 
 
 def require_connected(stages: Stages, recorded: Stages) -> None:
-    """Raises UserError unless every stage has read what the stages before it have written.
+    """Raises UserError unless every stage has read what the earlier stages have written.
 
     `recorded` is all of dvc.lock.
     """
     outs = {path: md5 for stage in stages.values() for path, md5 in stage.outs.items()}
     for name, stage in stages.items():
         for path, md5 in stage.deps.items():
-            # A dependency is an output, a folder of outputs (models), or a file of the repository.
+            # A dependency is an output, a folder of outputs (models), or a file in the repository.
             if path in outs:
                 same = outs[path] == md5
             elif inside := _inside(path, outs):
@@ -86,16 +86,16 @@ def require_same_params(workspace: dict[str, Any], params: dict[str, Any], commi
 
 
 def require_file(stages: Stages, stage: str, path: Path, file: Path | None = None) -> None:
-    """Raises UserError unless a stage has written `path` as it is now, or as its copy `file` is."""
+    """Raises UserError unless a stage has written `path`, or its copy `file` if given, as it is now."""
     file = file or path
     if not file.exists():
         raise UserError(f"{path} is missing; `dvc repro` makes it")
     if stages[stage].outs.get(path.as_posix()) != lockfile.md5_of(file):
-        raise UserError(f"{path} is not what {paths.LOCK} has; {_REPRO}")
+        raise UserError(f"{path} differs from {paths.LOCK}; {_REPRO}")
 
 
 def require_models(stages: Stages) -> None:
-    """Raises UserError if models or predictions on the disk are not those that dvc.lock has; they may be missing."""
+    """Raises UserError if models or predictions on the disk differ from dvc.lock; they may be missing."""
     for name, stage in stages.items():
         if name == "predict" or name.startswith("train@"):
             for path in map(Path, stage.outs):
@@ -110,7 +110,7 @@ def _require(recorded: Stages, names: list[str]) -> None:
 
 
 def _is_folder_of(path: str, md5: str, files: dict[str, str], recorded: Stages) -> bool:
-    """Returns whether a folder of that MD5 has these files and, beyond them, at most those of earlier runs."""
+    """Returns whether a folder with that MD5 has these files and no others than those of earlier runs."""
     if md5 == lockfile.md5_of_folder(files):
         return True
     # A fold that is no longer in train.folds leaves its model in the folder, and its stage in dvc.lock.
@@ -125,7 +125,7 @@ def _inside(folder: str, files: dict[str, str]) -> dict[str, str]:
 
 
 def _is_runtime(name: str) -> bool:
-    """Whether a parameter is one of speed alone."""
+    """Returns whether a parameter affects speed only."""
     return name.partition(".")[0] == "runtime"
 
 

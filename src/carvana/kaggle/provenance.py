@@ -1,4 +1,4 @@
-"""Which commit and which experiment a submission comes from, and what that commit holds."""
+"""The commit and the experiment that a submission comes from, and the content of that commit."""
 
 import hashlib
 import subprocess
@@ -13,7 +13,7 @@ from carvana.errors import UserError, first_line
 
 @dataclass(frozen=True)
 class Origin:
-    """The commit that has this dvc.lock, the experiment or the branch that it is, and a SHA-256 of dvc.lock."""
+    """The commit that has this dvc.lock, its experiment or branch, and the SHA-256 of dvc.lock."""
 
     commit: str
     name: str
@@ -30,20 +30,20 @@ def find(lock: Path) -> Origin:
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if _has("HEAD", lock):
         return Origin(_git("rev-parse", "HEAD"), _git("rev-parse", "--abbrev-ref", "HEAD"), digest)
-    # DVC keeps experiments as refs/exps/<the commit that they began at, in two parts>/<name>.
+    # DVC stores experiments as refs/exps/<the commit that they started from, in two parts>/<name>.
     experiments = _git("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps")
     for line in experiments.splitlines():
         commit, _, reference = line.partition(" ")
         if reference.count("/") == 4 and _has(commit, lock):
             return Origin(commit, reference.rsplit("/", 1)[-1], digest)
     raise UserError(
-        f"no commit and no experiment has this {lock}, so that nobody could find again what made the submission: "
+        f"no commit and no experiment has this {lock}, so the submission could not be traced to what made it: "
         "commit it (`git add -A && git commit`), or keep it as an experiment (`dvc exp save`)"
     )
 
 
 def require_committed(commit: str, path: Path) -> None:
-    """Raises UserError unless a file is the one that the commit has."""
+    """Raises UserError unless a file is equal to the one in the commit."""
     if not _has(commit, path):
         raise UserError(
             f"{path} is not the one in commit {commit[:12]}, which has this dvc.lock; commit both together "
@@ -52,7 +52,7 @@ def require_committed(commit: str, path: Path) -> None:
 
 
 def read_yaml(commit: str, path: Path) -> dict[str, Any]:
-    """Returns the content of a YAML file as the commit has it, parsed as DVC does."""
+    """Returns the content of a YAML file in the commit, parsed as DVC does."""
     where = f"{path} of commit {commit[:12]}"
     if _blob(commit, path) is None:
         raise UserError(f"{where} is missing; commit it together with dvc.lock (`git add -A && git commit`)")
@@ -76,9 +76,9 @@ def _has(commit: str, path: Path) -> bool:
 
 
 def _blob(commit: str, path: Path) -> str | None:
-    """The hash of a file as the commit has it; None if it does not have it, or if HEAD has no commit yet."""
+    """Returns the hash of a file in the commit; None if it is missing there, or if HEAD has no commit yet."""
     result = _run("rev-parse", "--verify", "--quiet", f"{commit}:./{path.as_posix()}")
-    # With --quiet, git exits with 1 and says nothing if there is no such file.
+    # With --quiet, git exits with 1 and prints nothing if there is no such file.
     if result.returncode == 1 and not result.stderr.strip():
         return None
     return _output(result)
@@ -93,7 +93,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
     except FileNotFoundError:
-        raise UserError("git is not installed; a submission is traced to its commit by it") from None
+        raise UserError("git is not installed; it is needed to trace a submission to its commit") from None
 
 
 def _output(result: subprocess.CompletedProcess[str]) -> str:

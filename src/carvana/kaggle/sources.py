@@ -1,4 +1,4 @@
-"""Kaggle's files from Kaggle or from a folder of the user's into data/raw, and the checks for every source."""
+"""Kaggle's files into data/raw, from Kaggle or from the user's folder, and the checks for every source."""
 
 import math
 import shutil
@@ -19,7 +19,7 @@ _COPIED_AT_ONCE = 2**24
 
 @dataclass(frozen=True)
 class Raw:
-    """The competition's files, whatever their source; `test_masks` is the truth, which only the demo has."""
+    """Paths of the competition's files; `test_masks` are the true masks of the test photos, which only the demo has."""
 
     train: Path
     train_masks: Path
@@ -30,14 +30,14 @@ class Raw:
 
 
 def copy_local(source: Path, quality: str, raw: Raw) -> None:
-    """Fills `raw` from a folder with Kaggle's zips, or with what they hold, extracted.
+    """Fills `raw` from a folder with Kaggle's zips, or with their extracted content.
 
-    `quality` is that of the photos, 'standard' or 'hq'. For each of `train.zip` (with hq: `train_hq.zip`),
-    `metadata.csv.zip` and so on: the file itself, else `train/` (`train_hq/`) or `metadata.csv`. Raises UserError that
-    says which is missing.
+    `quality` of the photos is 'standard' or 'hq'. For each of `train.zip` (hq: `train_hq.zip`), `metadata.csv.zip` and
+    so on, it takes the file itself, otherwise `train/` (`train_hq/`) or `metadata.csv`. Raises UserError that names
+    the missing one.
     """
     if not source.is_dir():
-        raise UserError(f"params.yaml: data.local_dir: {source.resolve()} is not a folder; give one with Kaggle's zips")
+        raise UserError(f"params.yaml: data.local_dir: {source.resolve()} is not a folder; name one with Kaggle's zips")
     for name, target in _targets(quality, raw).items():
         zipped, extracted = source / name, source / name.removesuffix(".zip")
         if zipped.is_file():
@@ -47,19 +47,19 @@ def copy_local(source: Path, quality: str, raw: Raw) -> None:
         else:
             raise UserError(
                 f"{source.resolve()} has neither {zipped.name} nor {extracted.name}, which data.quality={quality} "
-                f"needs; let data.source=kaggle fetch it"
+                f"needs; data.source=kaggle downloads it"
             )
     write_no_truth(raw.test_masks)
 
 
 def fetch(quality: str, work: Path, raw: Raw) -> None:
-    """Fills `raw` from Kaggle, by way of the folder `work`, where a download that was stopped goes on.
+    """Fills `raw` from Kaggle, through the folder `work`, in which interrupted downloads resume.
 
-    `quality` is that of the photos, 'standard' or 'hq'. What has come stays in `work`, as another name of the same
-    file, so that a `dvc` that is killed before it has stored it need not fetch it again. Of several processes with the
-    same `work`, one fetches; the others wait for it, and then find what it has fetched.
+    `quality` of the photos is 'standard' or 'hq'. Downloads stay in `work` as hard links to the same files: if `dvc` is
+    killed before it has stored them, they are not downloaded again. Of several processes with the same `work`, one
+    downloads; the others wait for it and then use its files.
     """
-    from carvana.kaggle import client  # noqa: PLC0415 - only where it is wanted
+    from carvana.kaggle import client  # noqa: PLC0415 - only if it is needed
 
     targets = _targets(quality, raw)
     with only_writer(work, "download", patience=math.inf):
@@ -70,7 +70,7 @@ def fetch(quality: str, work: Path, raw: Raw) -> None:
 
 
 def write_no_truth(path: Path) -> None:
-    """The truth of test photos where there is none: a header without rows."""
+    """Writes the file of true test masks if they are not known: a header without rows."""
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(path.stem), ",".join(SUBMISSION_HEADER) + "\n")
 
@@ -78,8 +78,8 @@ def write_no_truth(path: Path) -> None:
 def check(raw: Raw) -> None:
     """Raises UserError unless photos, masks and the sample submission belong together.
 
-    Every zip opens, no name stands twice, every photo of train.zip has its mask and every mask its photo, and
-    the sample submission names the photos of test.zip. Pixels are checked where they are read.
+    Every zip can be opened, no name occurs twice, every photo of train.zip has its mask and every mask its photo, and
+    the sample submission names the photos of test.zip. Pixels are checked when they are read.
     """
     with Archive(raw.train) as train, Archive(raw.train_masks) as masks, Archive(raw.test) as test:
         photos, photos_of_masks = set(train.photos), {photo_of(mask) for mask in masks.masks}
@@ -96,7 +96,7 @@ def check(raw: Raw) -> None:
 
 
 def _targets(quality: str, raw: Raw) -> dict[str, Path]:
-    """Where each of Kaggle's files belongs, by its name; those of the photos depend on their quality."""
+    """Returns the target of each of Kaggle's files by its name; the names of the photos' zips depend on `quality`."""
     suffix = "_hq" if quality == "hq" else ""
     return {
         f"train{suffix}.zip": raw.train,
@@ -108,7 +108,7 @@ def _targets(quality: str, raw: Raw) -> dict[str, Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # A copy, not a link: DVC makes its files read-only, and these are the user's.
+    # A copy, not a link: DVC makes its files read-only, and these belong to the user.
     size = source.stat().st_size
     with (
         whole_file(target) as temporary,

@@ -1,4 +1,4 @@
-"""submission.csv: written from shards, read again, and scored as Kaggle scores it."""
+"""submission.csv: written from shards, read, checked, and scored as Kaggle scores it."""
 
 import csv
 import gzip
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from isal import igzip
 from tqdm import tqdm
@@ -20,16 +20,16 @@ from carvana.errors import UserError, some
 from carvana.files import whole_file
 from carvana.masks import metrics, rle, shards
 
-_MOST_EMPTY = 0.5  # of a submission that somebody can mean
+_MOST_EMPTY = 0.5  # largest plausible share of empty masks
 
 # 4 million characters are 400,000 runs, five hundred times an ordinary mask.
 csv.field_size_limit(2**22)
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, str]]:
-    """Image names and texts of a `.csv`, `.csv.gz` or `.csv.zip`, one row at a time.
+    """Yields image names and texts of a `.csv`, `.csv.gz` or `.csv.zip`, one row at a time.
 
-    Raises UserError where the file is missing, damaged, or not a submission, naming the row.
+    Raises UserError, naming the line, if the file is missing, damaged, or not a submission.
     """
     try:
         with ExitStack() as stack:
@@ -39,7 +39,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, str]]:
                 raise UserError(f"{path}: the first line is {','.join(header)[:60]!r}, not 'img,rle_mask'")
             for row in rows:
                 if len(row) != len(SUBMISSION_HEADER):
-                    raise UserError(f"{path}, line {rows.line_num}: {len(row)} values where there must be 2")
+                    raise UserError(f"{path}, line {rows.line_num}: {len(row)} values instead of 2")
                 yield row[0], row[1]
     except FileNotFoundError:
         raise UserError(f"{path} is missing; `dvc repro` makes it") from None
@@ -47,7 +47,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, str]]:
         raise UserError(f"{path} cannot be read to its end ({error})") from error
 
 
-def _open(path: Path, stack: ExitStack) -> io.BufferedIOBase:
+def _open(path: Path, stack: ExitStack) -> Any:
     if path.suffix == ".zip":
         archive = stack.enter_context(zipfile.ZipFile(path))
         members = [name for name in archive.namelist() if name.endswith(".csv") and "__MACOSX" not in name]
@@ -60,26 +60,27 @@ def _open(path: Path, stack: ExitStack) -> io.BufferedIOBase:
 
 
 def require_same_images(sample: Path, images: list[str], whose: str) -> list[str]:
-    """The sample submission's images in its order. Raises UserError unless they are `images`, each once."""
+    """Returns the sample submission's images in its order. Raises UserError unless they are `images`, each once."""
     wanted = [image for image, _ in read_rows(sample)]
-    if len(set(wanted)) != len(wanted):
-        seen: set[str] = set()
-        twice = next(image for image in wanted if image in seen or seen.add(image))
-        raise UserError(f"{sample} names {twice} twice")
+    seen: set[str] = set()
+    for image in wanted:
+        if image in seen:
+            raise UserError(f"{sample} names {image} twice")
+        seen.add(image)
     missing = sorted(set(wanted) - set(images))
     if missing:
-        raise UserError(f"{sample} names images that {whose} lacks: {some(missing)}; fetch both again")
+        raise UserError(f"{sample} names images that are missing in {whose}: {some(missing)}; download both again")
     extra = sorted(set(images) - set(wanted))
     if extra:
-        raise UserError(f"{whose} has images that {sample} does not name: {some(extra)}; fetch both again")
+        raise UserError(f"{whose} has images that {sample} does not name: {some(extra)}; download both again")
     return wanted
 
 
 def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
-    """Writes `target`, and as gzip `packed`, from the shards in the sample's order; gives the number of rows.
+    """Writes `target`, and `packed` as gzip, from the shards in the sample's order; returns the number of rows.
 
-    Every image of the sample stands in it once and no other does; every run lies inside the picture, in order.
-    An empty mask is an empty value. One shard is in memory at a time where the sample is sorted, as Kaggle's is.
+    Every image of the sample has one row, and no other image has one; every run is inside the picture, in order. An
+    empty mask is an empty value. If the sample is sorted, as Kaggle's is, only one shard is in memory at a time.
     """
     shard_of: dict[str, Path] = {}
     for path in sorted(predictions.glob("*.parquet")):
@@ -93,9 +94,14 @@ def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
     with ExitStack() as stack:
         paths = [stack.enter_context(whole_file(path)) for path in (target, packed)]
         plain, raw = (stack.enter_context(path.open("wb")) for path in paths)
-        # Without a time or a name, so that the same rows are the same bytes.
+        # Without a time or a name, so that equal rows have equal bytes.
         gzipped = stack.enter_context(igzip.IGzipFile(filename="", fileobj=raw, mode="wb", mtime=0))
-        _put(",".join(SUBMISSION_HEADER).encode() + b"\n", plain, gzipped)
+
+        def put(line: bytes) -> None:
+            plain.write(line)
+            gzipped.write(line)
+
+        put(",".join(SUBMISSION_HEADER).encode() + b"\n")
         for image in tqdm(wanted, desc="encode", unit=" rows", disable=None):
             if shard_of[image] != opened:
                 opened = shard_of[image]
@@ -104,41 +110,37 @@ def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
                 rle.check(runs[image], HEIGHT, WIDTH)
             except ValueError as error:
                 raise UserError(f"{opened}: {image}: {error}; `dvc repro -f predict` makes it again") from error
-            _put(image.encode() + b"," + rle.to_text(runs[image]) + b"\n", plain, gzipped)
+            put(image.encode() + b"," + rle.to_text(runs[image]) + b"\n")
     return len(wanted)
 
 
-def _put(line: bytes, *files: IO[bytes]) -> None:
-    for file in files:
-        file.write(line)
-
-
 def check(path: Path, sample: Path) -> tuple[int, int]:
-    """The number of rows of a submission and how many of its masks are empty, if Kaggle will take it.
+    """Returns the number of rows of a submission and how many of its masks are empty.
 
-    Raises UserError that names the first bad line: the header, an image that is not the sample's next one, runs that
-    leave the picture, overlap or are out of order; or that more than half of the masks are empty.
+    Raises UserError if Kaggle would not accept it, naming the first bad line: a wrong header, an image that is not the
+    sample's next one, or runs that leave the picture, overlap or are out of order. Also raises it if more than half of
+    the masks are empty.
     """
     rows = empty = 0
     wanted = (image for image, _ in read_rows(sample))
     progress = tqdm(read_rows(path), desc="check", unit=" rows", disable=None)
     for line, (row, image) in enumerate(zip_longest(progress, wanted), start=2):
         if row is None:
-            raise UserError(f"{path} ends after line {line - 1}; {sample} goes on with {image}")
+            raise UserError(f"{path} ends after line {line - 1}; {sample} continues with {image}")
         if row[0] != image:
-            raise UserError(f"{path}, line {line}: {row[0]} where {sample} has {image or 'no more images'}")
+            raise UserError(f"{path}, line {line} has {row[0]}, but {sample} has {image or 'no more images'}")
         empty += not len(_runs(f"{path}, line {line}", *row))
         rows += 1
     if empty > rows * _MOST_EMPTY:
-        raise UserError(f"{path}: {empty} of {rows} masks are empty, and on every photo is a car; look at the model")
+        raise UserError(f"{path}: {empty} of {rows} masks are empty, but every photo shows a car; look at the model")
     return rows, empty
 
 
 def score(submission: Path, truth: Path) -> dict[str, float]:
-    """Dice of every image that the truth has, against the submission; Kaggle's score is their mean.
+    """Returns the Dice of the submission for every image in the truth; Kaggle's score is their mean.
 
-    `truth` is a CSV in the submission's form or a zip of mask GIFs. Rows of the submission that the truth
-    lacks are passed over, as Kaggle passes over its decoys. Where both have the same order, memory stays flat.
+    `truth` is a CSV in the submission's format or a zip of mask GIFs. Rows of the submission that are missing in the
+    truth are ignored, as Kaggle ignores its decoys. If both have the same order, memory stays flat.
     """
     truths: dict[str, rle.Runs] = {}
     texts: dict[str, str] = {}
@@ -147,7 +149,7 @@ def score(submission: Path, truth: Path) -> dict[str, float]:
     for true, row in zip_longest(_truth_rows(truth), read_rows(submission)):
         if true is not None:
             truths[true[0]] = true[1]
-        # Once the truth has ended, a row that it lacks will never be asked for.
+        # After the end of the truth, a row that is not waited for is never needed.
         if row is not None and (_once(submission, row[0], seen) in truths or true is not None):
             texts[row[0]] = row[1]
         for image, _ in filter(None, (true, row)):

@@ -1,4 +1,4 @@
-"""The record of what was sent to Kaggle: a file of JSON lines that only grows."""
+"""The record of submissions to Kaggle: a file of JSON lines, which are only appended."""
 
 import errno
 import json
@@ -10,7 +10,7 @@ from carvana.errors import UserError
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
-    """Appends an entry as one line, and returns once it is on the disk. Earlier lines stay as they are.
+    """Appends an entry as one line and waits until it is on the disk. Earlier lines are not changed.
 
     Raises UserError if the file cannot be written.
     """

@@ -1,1 +1,1 @@
-"""Masks as run lists: text, files, from logits, and their overlap."""
+"""Masks as run lists: as text, in files, from logits, and their overlap."""

@@ -1,8 +1,8 @@
-"""From logits at network size to runs at full size, without a mask in between.
+"""From logits at network size to runs at full size, without a mask.
 
-A pixel of a bilinear enlargement is a weighted mean of four logits, the corners of its cell. Where those have one sign,
-so has every pixel of the cell. Only the cells that the outline runs through need arithmetic; a run can begin or end in
-them, or where they end, and nowhere else.
+A pixel of a bilinear enlargement is a weighted mean of four logits, the corners of its cell. If these have one sign,
+every pixel of the cell has it as well. Only the cells that the outline runs through need arithmetic: runs begin and end
+in these cells, or at their ends, and nowhere else.
 """
 
 import functools
@@ -21,16 +21,16 @@ Floats = NDArray[np.float32]
 Signs = NDArray[np.uint8]
 Axis = tuple[Ints, Ints, Floats]
 
-_FEW_EDGES = 2**13  # room for those of an ordinary mask
+_FEW_EDGES = 2**13  # enough for an ordinary mask
 
 
 def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
-    """Runs at 1918×1280 of where the probability exceeds `threshold`.
+    """Returns the runs at 1918×1280 of the pixels whose probability exceeds `threshold`.
 
-    Logits [height, width], less the threshold's, are interpolated bilinearly between pixel centres (torch's
-    `interpolate(mode="bilinear", align_corners=False)` in float32) and compared with 0 at full size: hardening them
-    at network size would cost 0.2 to 0.5 % of Dice. Every pixel is as torch has it, but for those whose value is 0
-    to float32's rounding: those may fall to either side. Raises UserError where a logit is not finite.
+    The threshold's logit is subtracted from the logits [height, width]. They are then interpolated bilinearly between
+    pixel centres (torch's `interpolate(mode="bilinear", align_corners=False)` in float32) and compared with 0 at full
+    size: thresholding at network size would cost 0.2 to 0.5 % of Dice. Every pixel is equal to torch's, except those
+    whose value is 0 to within float32's rounding. Raises UserError if a logit is not finite.
     """
     level = np.float32(math.log(threshold / (1 - threshold)))
     values = np.ascontiguousarray(logits, np.float32)
@@ -48,13 +48,13 @@ def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
 
 @functools.cache
 def axis(count: int, full: int) -> Axis:
-    """Of `full` pixels over `count` logits: every cell's first pixel [count + 1], every pixel's cell and weight [full].
+    """Returns each cell's first pixel [count + 1], and each pixel's cell and weight [full].
 
-    Cell c lies between logits c and c + 1, the last one beyond the last logit; the weight is that of c + 1. Where
-    there are fewer pixels than logits, a cell may have none.
+    `full` pixels are spread over `count` logits. Cell c lies between logits c and c + 1, the last one after the last
+    logit; the weight is that of logit c + 1. If there are fewer pixels than logits, some cells have no pixel.
     """
     scale = np.float32(count) / np.float32(full)
-    # Rounded once, as the fused multiply-add of torch's compiler does.
+    # Rounded once, like the fused multiply-add in torch.
     place = np.maximum(np.float64(scale) * (np.arange(full) + 0.5) - 0.5, 0).astype(np.float32)
     cell = np.minimum(place.astype(np.int32), count - 1)
     weight = np.clip(place - cell.astype(np.float32), 0, 1)
@@ -63,7 +63,7 @@ def axis(count: int, full: int) -> Axis:
 
 @njit(nogil=True, cache=True)
 def _edges(values: Floats, rows: Axis, columns: Axis) -> tuple[Ints, bool]:
-    """Places in row-major order at which a run begins or ends, by turns; and whether all values are finite."""
+    """Returns the row-major places at which runs alternately begin and end, and whether all values are finite."""
     height, width = values.shape
     first_row, _, row_weight = rows
     full_width = len(columns[2])
@@ -96,14 +96,14 @@ def _edges(values: Floats, rows: Axis, columns: Axis) -> tuple[Ints, bool]:
 
 @njit(nogil=True, cache=True)
 def _take_signs(values: Floats, signs: Signs) -> bool:
-    """Fills `signs` with 1 where a value is above 0, the last one twice; gives whether all values are finite.
+    """Writes 1 to `signs` for each value above 0, else 0; returns whether all values are finite.
 
-    Twice, because the cell beyond the last logit has nothing to its right.
+    The last sign is written twice, because the cell after the last logit has nothing to its right.
     """
     nothing = np.float32(0)
     for x in range(len(values)):
         signs[x] = values[x] > 0
-        # 0 for finite values; for others not a number, and so is the sum from there on.
+        # The difference is 0 for a finite value and NaN for others; the sum then stays NaN.
         nothing += values[x] - values[x]
     signs[len(values)] = signs[len(values) - 1]
     return nothing == 0
@@ -111,7 +111,7 @@ def _take_signs(values: Floats, signs: Signs) -> bool:
 
 @njit(nogil=True, cache=True)
 def _find_mixed(upper: Signs, lower: Signs, mixed: Signs, cells: Ints) -> int:
-    """Writes the cells between two rows of signs whose corners differ to `cells`, and gives their number."""
+    """Writes the cells between two rows of signs whose corners differ to `cells`; returns their number."""
     width = len(upper) - 1
     for x in range(width):
         mixed[x] = (upper[x] ^ upper[x + 1]) | (upper[x] ^ lower[x]) | (lower[x] ^ lower[x + 1])
@@ -130,10 +130,10 @@ def _find_mixed(upper: Signs, lower: Signs, mixed: Signs, cells: Ints) -> int:
 def _scan_row(
     start: int, pair: tuple[Floats, Floats, float], signs: Signs, mixed: Ints, columns: Axis, edges: Ints, count: int
 ) -> int:
-    """Adds the edges of a row of pixels that begins at `start` to `edges`, of which there are `count`; their number.
+    """Adds the edges of a row of pixels, which begins at `start`, to the `count` edges; returns their new number.
 
-    `pair` is the logits above and below and the weight of the latter; `signs` are of those above. Outside of the
-    mixed cells a pixel has the sign of its cell's corners, any of them.
+    `pair` holds the logits above, the logits below, and the weight of the latter; `signs` are the signs of the logits
+    above. Outside of the mixed cells, a pixel has the common sign of its cell's corners.
     """
     above, below, weight = pair
     first_column, column_cell, column_weight = columns

@@ -1,4 +1,4 @@
-"""Dice and IoU from run lists, exact and without a mask in between."""
+"""Dice and IoU from run lists, exact and without a mask."""
 
 from dataclasses import dataclass
 
@@ -30,20 +30,20 @@ class Overlap:
 
 
 def overlap_of_runs(predicted: Runs, true: Runs) -> Overlap:
-    """Overlap of two run lists of one picture."""
+    """Returns the overlap of two run lists of one picture."""
     both = _pixels_before(predicted, true.sum(axis=1)) - _pixels_before(predicted, true[:, 0])
     return Overlap(int(predicted[:, 1].sum()), int(true[:, 1].sum()), int(both.sum()))
 
 
 def overlap_of_masks(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> Overlap:
-    """Overlap of two bool masks of the same shape."""
+    """Returns the overlap of two bool masks of the same shape."""
     return Overlap(
         int(np.count_nonzero(predicted)), int(np.count_nonzero(true)), int(np.count_nonzero(predicted & true))
     )
 
 
 def _pixels_before(runs: Runs, positions: NDArray[np.integer]) -> NDArray[np.int64]:
-    """How many pixels of `runs` have a number below each of `positions` (counted from 1)."""
+    """Returns how many pixels of `runs` are before each of `positions` (counted from 1)."""
     if not len(runs):
         return np.zeros(len(positions), dtype=np.int64)
     starts, lengths = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)

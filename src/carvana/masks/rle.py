@@ -1,7 +1,7 @@
 """Run-length code as Kaggle defines it: row-major, pixels numbered from 1, `start length start length …`.
 
-`Runs` are the code as numbers: int32 [n, 2], a row a run, (start, length) with the start counted from 1,
-in order and without overlap. They are what predictions are stored as and what Dice is computed from.
+`Runs` hold the code as numbers: int32 [n, 2], one run (start, length) in each row, the start counted from 1, in order
+and without overlap. Predictions are stored as runs, and Dice is computed from them.
 """
 
 import re
@@ -16,7 +16,7 @@ _NUMBERS = re.compile(r"[0-9]+(?:[ \t\r\n]+[0-9]+)*", re.ASCII)
 
 
 def to_runs(mask: NDArray[np.generic]) -> Runs:
-    """Runs of the non-zero pixels of `mask` [height, width], of any number type or bool."""
+    """Returns the runs of the non-zero pixels of `mask` [height, width], of any number type or bool."""
     padded = np.zeros(mask.size + 2, dtype=np.bool_)
     np.not_equal(mask.reshape(-1), 0, out=padded[1:-1])
     edges = np.flatnonzero(padded[1:] != padded[:-1]).astype(np.int32)
@@ -25,7 +25,7 @@ def to_runs(mask: NDArray[np.generic]) -> Runs:
 
 
 def to_mask(runs: Runs, height: int, width: int) -> NDArray[np.uint8]:
-    """Mask uint8 [height, width] of {0, 1}; the inverse of `to_runs`."""
+    """Returns a mask uint8 [height, width] of {0, 1}; the inverse of `to_runs`."""
     steps = np.zeros(height * width + 1, dtype=np.int8)
     steps[runs[:, 0] - 1] += 1
     steps[runs.sum(axis=1) - 1] -= 1
@@ -33,19 +33,19 @@ def to_mask(runs: Runs, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def to_text(runs: Runs) -> bytes:
-    """ASCII bytes `start length start length …`; empty for no runs."""
+    """Returns ASCII bytes `start length start length …`, empty if there are no runs."""
     numbers = np.ascontiguousarray(runs).reshape(-1)
     return orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].replace(b",", b" ")
 
 
 def from_text(text: str, height: int, width: int) -> Runs:
-    """Runs of a text, checked against a picture of `height` × `width`.
+    """Returns the runs of a text, checked against a picture of `height` × `width`.
 
     Raises ValueError for an odd count of numbers, a zero or negative number, a run that leaves the
     picture, runs out of order or overlapping, and anything that is not a number.
     """
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} is not a text; pandas reads an empty mask so, unless keep_default_na=False")  # noqa: TRY004
+        raise ValueError(f"{text!r} is not a text; pandas reads an empty mask as NaN, unless keep_default_na=False")  # noqa: TRY004
     text = text.strip()
     if not text:
         return np.empty((0, 2), dtype=np.int32)
@@ -63,7 +63,7 @@ def from_text(text: str, height: int, width: int) -> Runs:
 
 
 def check(runs: NDArray[np.integer], height: int, width: int) -> None:
-    """Raises ValueError where `runs` [n, 2] are not the code of some mask of `height` × `width`."""
+    """Raises ValueError unless `runs` [n, 2] are the code of a mask of `height` × `width`."""
     starts, lengths = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)
     ends = starts + lengths
     for wrong, what in (
@@ -81,10 +81,10 @@ def check(runs: NDArray[np.integer], height: int, width: int) -> None:
 
 
 def encode(mask: NDArray[np.generic]) -> str:
-    """Kaggle's text of `mask` [height, width]: every non-zero pixel is car; an empty mask is ''."""
+    """Returns Kaggle's text for `mask` [height, width], whose non-zero pixels are car; '' for an empty mask."""
     return to_text(to_runs(mask)).decode("ascii")
 
 
 def decode(text: str, height: int, width: int) -> NDArray[np.uint8]:
-    """Mask uint8 [height, width] of {0, 1} of Kaggle's text. Raises ValueError as `from_text` does."""
+    """Returns the mask uint8 [height, width] of {0, 1} of Kaggle's text. Raises ValueError as `from_text` does."""
     return to_mask(from_text(text, height, width), height, width)

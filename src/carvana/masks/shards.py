@@ -1,8 +1,8 @@
-"""Run lists by photo as Parquet: predictions in some 100 shards of whole cars, and the true ones beside the cache.
+"""Run lists by photo as Parquet: predictions in some 100 shards of whole cars, and the true runs in the cache.
 
 Columns: `image` (string, the photo's name), `starts` and `lengths` (list<int32>, Kaggle's runs at 1918×1280,
 starts counted from 1). `pandas.read_parquet("data/predictions/000.parquet")` shows one. The file's metadata has a
-SHA-256 of all three, which every reader of runs verifies.
+SHA-256 of all three columns, which every reader of runs verifies.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from carvana.errors import UserError
 from carvana.files import whole_file
 from carvana.masks.rle import Runs
 
-# DVC's cost is per file: with 100 of them every command stays under a second, with 100,000 it takes minutes.
+# DVC's cost is per file: with 100 of them a command takes under a second, with 100,000 from seconds to minutes.
 SHARDS = 100
 
 _DIGEST = b"sha256"
@@ -27,7 +27,7 @@ _SCHEMA = pa.schema([("image", pa.string()), ("starts", pa.list_(pa.int32())), (
 
 
 def plan(photos: list[str], shards: int = SHARDS) -> list[list[str]]:
-    """The photos of every shard: whole cars, at most `shards` lists of near equal numbers of cars."""
+    """Returns the photos of every shard: at most `shards` lists of whole cars, of nearly equal numbers of cars."""
     cars = [list(group) for _, group in groupby(sorted(photos), key=car_of)]
     count = min(shards, len(cars))
     bounds = [i * len(cars) // count for i in range(count + 1)] if count else []
@@ -35,7 +35,7 @@ def plan(photos: list[str], shards: int = SHARDS) -> list[list[str]]:
 
 
 def path_of(folder: Path, number: int) -> Path:
-    """The file of a shard's number."""
+    """Returns the path of a shard by its number."""
     return folder / f"{number:03d}.parquet"
 
 
@@ -52,27 +52,27 @@ def write(path: Path, photos: list[str], runs: list[Runs]) -> None:
             temporary,
             compression="zstd",
             use_dictionary=False,
-            # A third of plain numbers' bytes, in half the time: what a row of pixels has differs little from the next.
+            # A third of the bytes of plain numbers, in half the time, because adjacent rows of pixels differ little.
             column_encoding={f"{name}.list.element": "DELTA_BINARY_PACKED" for name in ("starts", "lengths")},
         )
 
 
 def is_whole(path: Path, photos: list[str]) -> bool:
-    """Whether a shard is there, undamaged, and of these photos."""
+    """Returns whether a shard exists, is undamaged, and holds these photos."""
     try:
-        return path.exists() and _whole_table(path)["image"].to_pylist() == photos
+        return path.exists() and _verified_table(path)["image"].to_pylist() == photos
     except UserError:
         return False
 
 
 def read_names(path: Path) -> list[str]:
-    """The photos of a shard, without its runs."""
+    """Returns the photos of a shard, without its runs."""
     return _table(path, ["image"])["image"].to_pylist()
 
 
 def read(path: Path) -> Iterator[tuple[str, Runs]]:
-    """Photos and runs of a shard, in the order in which they were written. Raises UserError where it is damaged."""
-    table = _whole_table(path)
+    """Yields photos and runs of a shard, in the order in which they were written. Raises UserError if it is damaged."""
+    table = _verified_table(path)
     starts, lengths = (table[name].combine_chunks() for name in ("starts", "lengths"))
     runs = np.stack([starts.flatten(), lengths.flatten()], axis=1)
     offsets = np.cumsum([0, *starts.value_lengths().to_numpy()])
@@ -80,10 +80,10 @@ def read(path: Path) -> Iterator[tuple[str, Runs]]:
         yield photo, runs[first:end]
 
 
-def _whole_table(path: Path) -> pa.Table:
+def _verified_table(path: Path) -> pa.Table:
     table = _table(path, None)
     if (table.schema.metadata or {}).get(_DIGEST) != _digest(table):
-        raise _not_whole(path, "its content is not what its checksum says")
+        raise _damaged(path, "its content does not match its checksum")
     return table
 
 
@@ -91,9 +91,9 @@ def _table(path: Path, columns: list[str] | None) -> pa.Table:
     try:
         table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        raise _not_whole(path, str(error)) from error
+        raise _damaged(path, str(error)) from error
     if not table.schema.equals(pa.schema([_SCHEMA.field(name) for name in columns]) if columns else _SCHEMA):
-        raise _not_whole(path, f"its columns are {', '.join(table.schema.names)}")
+        raise _damaged(path, f"its columns are {', '.join(table.schema.names)}")
     return table
 
 
@@ -106,5 +106,5 @@ def _digest(table: pa.Table) -> bytes:
     return digest.hexdigest().encode()
 
 
-def _not_whole(path: Path, why: str) -> UserError:
-    return UserError(f"{path} is not a whole file of runs ({why}); `dvc repro -f` of its stage makes it again")
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is not an intact file of runs ({why}); `dvc repro -f` of its stage makes it again")
