@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import ROOT
 
+from carvana import workers
 from carvana.data import cache
 from carvana.errors import UserError
 from carvana.training import batches
@@ -72,7 +73,7 @@ def test_the_same_workers_serve_all_epochs(made):
 def test_a_killed_worker_is_said_at_once(made):
     started = time.monotonic()
     before = set(psutil.Process().children())
-    complaint = pytest.raises(UserError, match=r"reads photos for training ended .*runtime\.workers")
+    complaint = pytest.raises(UserError, match=r"reads photos was killed .*runtime\.workers")
     with complaint, batches.batches(made, CPU, 2) as read:
         loaded = read(PIECES * 1000)
         next(loaded)
@@ -111,7 +112,7 @@ def test_workers_end_with_a_stage_that_is_stopped(made, number):
 def test_workers_are_for_gpus_and_have_room_in_shared_memory(monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(64 * 2**20))
-    monkeypatch.setattr(batches, "_SHARED_MEMORY", ROOT)
+    monkeypatch.setattr(workers, "_SHARED_MEMORY", ROOT)
     assert batches.workers_for(CPU, 8, 2**20, 1) == 0
     assert batches.workers_for(GPU, 8, 2**20, 1) == 8
     assert batches.workers_for(GPU, 8, 2**20, 4) == 2

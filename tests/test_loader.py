@@ -50,7 +50,7 @@ def test_a_killed_worker_is_said_and_nothing_hangs(kaggle):
     next(batches)
     for worker in multiprocessing.active_children():
         worker.kill()
-    with pytest.raises(UserError, match=r"a worker that decodes photos was killed.*lower runtime\.workers"):
+    with pytest.raises(UserError, match=r"a process that reads photos was killed.*lower runtime\.workers"):
         list(batches)
 
 
@@ -60,7 +60,7 @@ def test_little_shared_memory_is_said_and_one_process_decodes(kaggle, monkeypatc
     with Archive(kaggle / "train.zip") as archive:
         batches = list(loader.load(archive.path, archive.photos, SIZE, 4, 2, pin=False))
     assert [len(batch.names) for batch in batches] == [4, 4, 2]
-    assert "is too small for 2 workers" in capsys.readouterr().err
+    assert "too small for 2 workers" in capsys.readouterr().err
 
 
 CODE = """

@@ -1,7 +1,5 @@
 """Photos of a zip, read and decoded in batches by the workers of a torch DataLoader."""
 
-import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from carvana import workers
 from carvana.data.archive import Archive
 from carvana.data.photos import decode_photo
 from carvana.errors import UserError
-from carvana.processes import die_with_parent, end_if_orphaned
 
 _BATCHES_AHEAD = 2  # decoded by each worker before they are asked for
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps it, not a temporary file
 
 
 @dataclass(frozen=True)
@@ -74,43 +71,40 @@ class _Photos(Dataset[Batch]):
 
 
 def load(
-    path: Path, names: list[str], size: tuple[int, int], batch_size: int, workers: int, pin: bool
+    path: Path, names: list[str], size: tuple[int, int], batch_size: int, processes: int, pin: bool
 ) -> Iterator[Batch]:
     """Yields those photos of a zip in batches, in their order, each at `size` = (height, width).
 
-    `workers` processes decode ahead of what is asked for; with 0 this process does it. Raises UserError if a worker
+    `processes` workers decode ahead of what is asked for; with 0 this process does it. Raises UserError if a worker
     is killed.
     """
     if not names:
         return
-    workers = _workers_that_fit(workers, min(batch_size, len(names)) * size[0] * size[1] * 3)
+    processes = _workers_that_fit(processes, min(batch_size, len(names)) * size[0] * size[1] * 3)
     loader = DataLoader(
         _Photos(path, names, size),
         batch_size,
-        num_workers=workers,
+        num_workers=processes,
         collate_fn=_as_it_is,
         pin_memory=pin,
-        prefetch_factor=_BATCHES_AHEAD if workers else None,
-        worker_init_fn=_begin,
+        prefetch_factor=_BATCHES_AHEAD if processes else None,
+        persistent_workers=processes > 0,
+        worker_init_fn=workers.begin,
     )
     try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise UserError(
-            "a worker that decodes photos was killed, most likely for memory; lower runtime.workers or "
-            "runtime.batch_size"
-        ) from error
+        yield from workers.each(loader)
+    finally:
+        workers.end(loader)
 
 
-def _workers_that_fit(workers: int, batch_bytes: int) -> int:
+def _workers_that_fit(wanted: int, batch_bytes: int) -> int:
     """Returns the number of workers, or 0 if the system's shared memory cannot hold their batches."""
-    needed = batch_bytes * (workers * _BATCHES_AHEAD + 2)
-    if not workers or not _SHARED_MEMORY.is_dir() or shutil.disk_usage(_SHARED_MEMORY).free > needed:
-        return workers
+    needed = batch_bytes * (wanted * _BATCHES_AHEAD + 2)
+    free = workers.free_shared_memory()
+    if not wanted or free is None or free > needed:
+        return wanted
     print(
-        f"{_SHARED_MEMORY} is too small for {workers} workers ({needed / 2**20:.0f} MiB), so that photos are decoded "
+        f"shared memory is too small for {wanted} workers ({needed / 2**20:.0f} MiB), so that photos are decoded "
         "by one process; lower runtime.batch_size, or start the container with --shm-size=1g",
         file=sys.stderr,
     )
@@ -119,11 +113,3 @@ def _workers_that_fit(workers: int, batch_bytes: int) -> int:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _begin(_: int) -> None:
-    """Sets a worker up: it ends with the process that started it, and leaves Ctrl-C to that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent()
-    end_if_orphaned()
