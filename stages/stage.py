@@ -44,6 +44,11 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
             under_dvc.require_unchanged()
     except UserError as error:
         _fail(name, str(error))
+    except RuntimeError as error:
+        # torch raises it in the main thread when a worker ends, wherever that is at the time.
+        if "DataLoader worker" not in str(error):
+            raise
+        _fail(name, "a process that reads photos was killed, most likely for memory; lower runtime.workers")
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         if error.errno in _FULL:

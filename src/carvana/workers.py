@@ -1,5 +1,6 @@
 """Worker processes of a torch DataLoader: how they begin and end, and what is said if one is killed."""
 
+import contextlib
 import shutil
 import signal
 from collections.abc import Iterator
@@ -29,10 +30,16 @@ def free_shared_memory() -> int | None:
     return shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else None
 
 
-def each(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Yields what a loader loads. Raises UserError if a worker is killed."""
+@contextlib.contextmanager
+def of(loader: DataLoader[Any]) -> Iterator[None]:
+    """Ends the workers of a loader at the end of the block. Raises UserError if one of them is killed."""
     try:
-        yield from loader
+        try:
+            yield
+        finally:
+            # Or torch would complain of a killed worker again as soon as any other child of this process ends.
+            if loader._iterator is not None:
+                cast("_MultiProcessingDataLoaderIter", loader._iterator)._shutdown_workers()
     except (RuntimeError, ConnectionError, EOFError) as error:
         # Connections break if a worker dies while it hands over what it has read.
         if not loader.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
@@ -41,12 +48,3 @@ def each(loader: DataLoader[Any]) -> Iterator[Any]:
             f"a process that reads photos was killed ({first_line(error)}), most likely for memory; "
             "lower runtime.workers"
         ) from error
-
-
-def end(loader: DataLoader[Any]) -> None:
-    """Ends the workers of a loader that keeps them.
-
-    Otherwise torch would report a killed worker once more as soon as any other child of this process ends.
-    """
-    if loader._iterator is not None:
-        cast("_MultiProcessingDataLoaderIter", loader._iterator)._shutdown_workers()

@@ -91,10 +91,8 @@ def load(
         persistent_workers=processes > 0,
         worker_init_fn=workers.begin,
     )
-    try:
-        yield from workers.each(loader)
-    finally:
-        workers.end(loader)
+    with workers.of(loader):
+        yield from loader
 
 
 def _workers_that_fit(wanted: int, batch_bytes: int) -> int:

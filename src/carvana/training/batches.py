@@ -41,13 +41,11 @@ def batches(cache: Cache, on: torch.device, processes: int) -> Iterator[Read]:
 
     def read(wanted: Iterable[Rows]) -> Iterator[Batch]:
         pieces[:] = wanted
-        for photos, masks in workers.each(loader):
+        for photos, masks in loader:
             yield photos.to(on, non_blocking=True), masks.to(on, non_blocking=True)
 
-    try:
+    with workers.of(loader):
         yield read
-    finally:
-        workers.end(loader)
 
 
 def workers_for(on: torch.device, wanted: int, size: int, processes: int) -> int:
