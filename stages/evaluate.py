@@ -22,7 +22,9 @@ def main() -> None:
     roles = split.read(paths.SPLIT)
     truth = cache.read(paths.CACHE)
     if unknown := {car_of(name) for name in truth.names} - roles.keys():
-        raise UserError(f"{paths.SPLIT} lacks {some(sorted(unknown))} of {paths.CACHE}; `dvc repro resize split`")
+        raise UserError(
+            f"{some(sorted(unknown))} of {paths.CACHE} are missing from {paths.SPLIT}; run `dvc repro resize split`"
+        )
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
     findings = find(how, roles, truth, trained)

@@ -16,7 +16,9 @@ def main(out: Path) -> None:
     truth = cache.read(paths.CACHE)
     roles = split.read(paths.SPLIT)
     if unknown := {car_of(name) for name in truth.names} - roles.keys():
-        raise UserError(f"{paths.SPLIT} lacks {some(sorted(unknown))} of {paths.CACHE}; `dvc repro resize split`")
+        raise UserError(
+            f"{some(sorted(unknown))} of {paths.CACHE} are missing from {paths.SPLIT}; run `dvc repro resize split`"
+        )
     seen = look.survey(truth, roles, split.read_makes(paths.METADATA))
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos

@@ -115,7 +115,7 @@ def test_every_car_needs_a_role_that_is_one(trained):
     assert "the role 'tset' is neither test nor a fold's number; `dvc repro -f split`" in message
     path.write_text("".join(line for line in text.splitlines(True) if ",test" not in line), encoding="ascii")
     for command in ("train 0", "evaluate", "look"):
-        assert "data/split.csv lacks " in stage(trained, *command.split(), status=1)
+        assert "of data/cache are missing from data/split.csv; `dvc repro" in stage(trained, *command.split(), status=1)
 
 
 @pytest.mark.parametrize(
