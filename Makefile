@@ -28,12 +28,23 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 	dvc repro
 	@python -m stages.summary
 
-submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
-	@python -m stages.submit --message "$$MESSAGE" $(if $(YES),--yes)
+# As they were typed: make would expand a `$` in them, and run `$(shell …)`.
+override MESSAGE := $(value MESSAGE)
+override YES := $(value YES)
+export MESSAGE
+ifeq ($(YES),1)
+override SURE := --yes
+else
+override SURE :=
+endif
 
-test: install ## Lint, and every test but the slow ones
+submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
+	@python -m stages.submit --message="$$MESSAGE" $(SURE)
+
+test: install ## Lint, types, and every test but the slow ones
 	ruff check .
 	ruff format --check .
+	mypy
 	python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install ## The tests that take minutes: every command of the documentation, for one

@@ -3,7 +3,7 @@
 The route that public repositories take (one photo at a time: decode, resize, a float32 forward pass, sigmoid, resize to
 1918×1280, threshold, numpy's run-length code, rows in a list, pandas at the end) and this project's, from one zip to
 submission.csv with one network: end to end, and step by step with all threads at the same work. They run in processes
-of their own, by turns; the medians of several rounds are compared. Starting up is not counted.
+of their own, alternately; the medians of several rounds are compared. Starting up is not counted.
 """
 
 import argparse
@@ -30,11 +30,17 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import device, engines, params, paths, rle, shards, submission  # noqa: E402
-from carvana.archive import Archive  # noqa: E402
-from carvana.fullsize import runs_of_logits  # noqa: E402
-from carvana.photos import HEIGHT, WIDTH, decode_photo  # noqa: E402
-from carvana.predict import Ensemble, Settings, predict  # noqa: E402
+from carvana import params, paths  # noqa: E402
+from carvana.competition import HEIGHT, WIDTH  # noqa: E402
+from carvana.data.archive import Archive  # noqa: E402
+from carvana.data.photos import decode_photo  # noqa: E402
+from carvana.kaggle import submission  # noqa: E402
+from carvana.masks import rle, shards  # noqa: E402
+from carvana.masks.fullsize import runs_of_logits  # noqa: E402
+from carvana.networks import device  # noqa: E402
+from carvana.prediction import engines  # noqa: E402
+from carvana.prediction.inference import Ensemble, predict  # noqa: E402
+from carvana.prediction.settings import Settings, choose_engine  # noqa: E402
 
 ROUNDS, WARM = 3, 8
 STEPS = ("decode", "network", "runs", "text")
@@ -56,7 +62,7 @@ def plain_network(model: nn.Module, photo: Pixels) -> Logits:
 
 
 def plain_runs(logits: Logits) -> NDArray[np.int64]:
-    """Starts and lengths by turns."""
+    """Returns starts and lengths alternately."""
     mask = cv2.resize(1 / (1 + np.exp(-logits)), (WIDTH, HEIGHT)) > 0.5
     pixels = np.concatenate([[0], mask.flatten(), [0]])
     runs = np.where(pixels[1:] != pixels[:-1])[0] + 1
@@ -105,12 +111,11 @@ def plain_steps(ensemble: Ensemble, files: list[bytes]) -> dict[str, float]:
 
 
 def our_steps(ensemble: Ensemble, files: list[bytes], how: Settings) -> dict[str, float]:
-    """Seconds a photo of every step of this project, where all threads do the same."""
-    threads = engines.threads(how.engine, how.workers)
+    """Seconds a photo of every step of this project, with all threads at the same step."""
+    engine = engines.build(ensemble.eval(), ensemble.size, how)
     with engines.one_core_a_thread():
-        compute = engines.on_cpu(ensemble, ensemble.size, how.engine, how.workers)
         decoded = each(lambda data: decode_photo(data, "photo", ensemble.size), files, how.workers)
-        logits = each(lambda photo: compute(photo[None])[0], decoded[1], threads)
+        logits = each(lambda photo: engine.compute(photo[None])[0], decoded[1], engine.threads)
         runs = each(lambda values: runs_of_logits(values, how.threshold), logits[1], how.workers)
         # One thread: the stage that does it has no other.
         text = each(rle.to_text, runs[1], 1)
@@ -162,7 +167,7 @@ def show(route: str, found: dict[str, float], baseline: dict[str, float]) -> Non
 
 
 def main() -> None:
-    """Runs all routes by turns, in processes of their own, and prints their medians."""
+    """Runs all routes alternately, in processes of their own, and prints their medians."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", type=int, default=0, help="another one than the model was trained at")
     parser.add_argument("--photos", type=int, default=96)
@@ -173,7 +178,7 @@ def main() -> None:
     if arguments.only:
         measure(arguments.only[0], arguments.model, arguments.size, Path(arguments.only[1]))
         return
-    routes = ["plain", "torch"] + ["openvino"] * (engines.choose("auto") == "openvino")
+    routes = ["plain", "torch"] + ["openvino"] * (choose_engine("auto") == "openvino")
     rounds: dict[str, list[dict[str, float]]] = {route: [] for route in routes}
     with tempfile.TemporaryDirectory() as folder:
         write_zip(arguments.zip, Path(folder), arguments.photos)

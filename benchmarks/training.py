@@ -2,8 +2,8 @@
 
 Photos per second of the project's step, in one process and shared by several (`runtime.processes`), and of a plain
 float32 loop in torch's default memory format, with the network and batch of params.yaml, and cross entropy in the plain
-loop; then of the input pipeline alone (cache, flip and augmentation). All run in processes of their own, by turns, and
-the medians of their steps are compared.
+loop; then of the input pipeline alone (cache, flip and augmentation). All run alternately, in processes of
+their own, and the medians of their steps are compared.
 """
 
 import argparse
@@ -20,9 +20,13 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import cache, device, distributed, models, params, progress, shards, training  # noqa: E402
-from carvana.augment import Augmentation  # noqa: E402
+from carvana import params  # noqa: E402
+from carvana.data import cache  # noqa: E402
+from carvana.masks import shards  # noqa: E402
+from carvana.networks import device, distributed, models  # noqa: E402
 from carvana.params import Augment, Train  # noqa: E402
+from carvana.training import loop, state  # noqa: E402
+from carvana.training.augment import Augmentation  # noqa: E402
 
 ROUNDS, STEPS, PHOTOS = 3, 6, 64
 EVERYTHING = {"flip": 0.5, "rotation": 10.0, "shift": 0.05, "scale": 0.1}
@@ -39,15 +43,17 @@ def write_cache(folder: Path, size: int) -> None:
     (folder / "index.csv").write_text("\n".join(["image,digest", *(f"{name}," for name in names), ""]))
 
 
-def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
+def plain(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[float]:
     """Seconds of each step of the loop that one writes first."""
+    settings = whole.train
     model = models.build(settings.network, settings.encoder_weights).to(on, memory_format=torch.contiguous_format)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     seconds = []
     for step in range(STEPS):
         rows = batch(step, settings)
         started = time.perf_counter()
-        photos, masks = training.read_batch(examples, rows, on)
+        photos = torch.from_numpy(examples.read_photos(rows)).to(on)
+        masks = torch.from_numpy(examples.read_masks(rows)).to(on)
         # As a batch that was stacked channels first.
         photos = photos.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
         loss = functional.binary_cross_entropy_with_logits(model(photos), masks.float() / 255)
@@ -59,32 +65,37 @@ def plain(examples: cache.Cache, settings: Train, on: torch.device) -> list[floa
     return seconds
 
 
-def ours(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
+def ours(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[float]:
     """Seconds of each step of the project, by one process or by all that torchrun started."""
+    settings = whole.train
     device.prepare(on)
-    state = progress.begin(settings, on)
-    forward = distributed.wrap(state.model)
+    progress = state.begin(settings, on)
+    forward = distributed.wrap(progress.model, examples.size)
     nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
     seconds = []
-    for step in range(STEPS):
-        rows = batch(step, settings)
-        changes = Augmentation.draw(len(rows), examples.size, nothing, torch.Generator())
-        started = time.perf_counter()
-        training.take_step(state, forward, examples, rows, changes, settings).sum().item()
-        seconds.append(time.perf_counter() - started)
+    pieces = loop.pieces_of(settings.batch_size, settings.accumulate, progress.fewest)
+    with loop.reading(examples, settings, whole.runtime, on) as read:
+        loaded = read(batch(step, settings)[piece.rows] for step in range(STEPS) for piece in pieces)
+        for _ in range(STEPS):
+            changes = Augmentation.draw(settings.batch_size, examples.size, nothing, torch.Generator())
+            started = time.perf_counter()
+            loop.take_step(progress, forward, pieces, loaded, changes, settings).sum().item()
+            seconds.append(time.perf_counter() - started)
     return seconds
 
 
-def inputs(examples: cache.Cache, settings: Train, on: torch.device) -> list[float]:
+def inputs(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[float]:
     """Seconds of each batch of the input pipeline, with everything that augmentation can do."""
+    settings = whole.train
     seconds = []
-    for step in range(STEPS):
-        rows = batch(step, settings)
-        started = time.perf_counter()
-        changes = Augmentation.draw(len(rows), examples.size, Augment(**EVERYTHING), torch.Generator())
-        photos, _ = changes.apply(*training.read_batch(examples, rows, on))
-        photos.sum().item()
-        seconds.append(time.perf_counter() - started)
+    with loop.reading(examples, settings, whole.runtime, on) as read:
+        loaded = read(batch(step, settings) for step in range(STEPS))
+        for _ in range(STEPS):
+            started = time.perf_counter()
+            changes = Augmentation.draw(settings.batch_size, examples.size, Augment(**EVERYTHING), torch.Generator())
+            photos, _ = changes.apply(*next(loaded))
+            photos.sum().item()
+            seconds.append(time.perf_counter() - started)
     return seconds
 
 
@@ -102,7 +113,7 @@ def measured(name: str, folder: str, processes: int) -> list[float]:
 
 
 def main() -> None:
-    """Runs all by turns, in processes of their own, and prints photos per second."""
+    """Runs all alternately, in processes of their own, and prints photos per second."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--processes", type=int, default=2, help="that share a training, in one of the figures")
@@ -113,7 +124,7 @@ def main() -> None:
     if arguments.only:
         with distributed.joined(device.pick(settings.runtime.device)) as on:
             measure = {"plain": plain, "ours": ours, "inputs": inputs}[arguments.only]
-            seconds = measure(cache.read(arguments.cache), settings.train, on)
+            seconds = measure(cache.read(arguments.cache), settings, on)
             if distributed.rank() == 0:
                 print(*seconds[2:])  # the first steps warm up
         return

@@ -1,8 +1,9 @@
-"""Whether Kaggle will take a submission: `python -m stages.check data/submission.csv`."""
+"""Checks that Kaggle will accept a submission: `python -m stages.check data/submission.csv`."""
 
 from pathlib import Path
 
-from carvana import paths, submission
+from carvana import paths
+from carvana.kaggle import submission
 from stages.stage import command_line, run
 
 

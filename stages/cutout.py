@@ -1,7 +1,7 @@
-"""Cars cut out of one's own photos: `python -m stages.cutout PHOTOS … --out FOLDER`.
+"""Cuts cars out of your own photos: `python -m stages.cutout PHOTOS … --out FOLDER`.
 
-PHOTOS are photos, folders with their sub-folders, and zips. The models are those of params.yaml, the newest in models/.
-What is there already is not made again, unless models or options have changed.
+PHOTOS are photos, folders with their sub-folders, and zips. The models are those of train.folds in models/.
+Existing cut-outs are not made again unless models or options have changed.
 """
 
 import sys
@@ -10,20 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from carvana import cutout, cutout_files, engines, params, paths, photo_files, photo_pixels, resume
-from carvana.cutout_files import Job
+from carvana import files, params, paths
+from carvana.console import Bar
+from carvana.cutouts import cutout, outputs, photo_files, photo_pixels
+from carvana.cutouts.outputs import Job
+from carvana.cutouts.photo_pixels import Pixels
+from carvana.cutouts.turns import Turns
 from carvana.errors import UserError, some
-from carvana.photo_pixels import Pixels
-from carvana.predict import Ensemble, Settings
-from carvana.turns import Turns
+from carvana.prediction import engines
+from carvana.prediction.engines import Engine
+from carvana.prediction.inference import Ensemble
+from carvana.prediction.settings import Settings
 from stages.stage import command_line, run
 
 # Measured peaks: 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
 BYTES_A_PIXEL = {"png": 17, "webp": 27}
 
-# Photos of 29 megapixels on all threads at once; larger ones wait for each other, and the largest takes 3.2 GB alone.
+# Enough for photos of 29 megapixels on all threads at once. Larger ones wait for each other; the largest takes 3.2 GB.
 BYTES_A_THREAD = 500_000_000
 
 _SHOWN = 20  # names in a message
@@ -31,7 +34,7 @@ _SHOWN = 20  # names in a message
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photo: a complaint if it cannot be cut out, else whether a car was found in it."""
+    """The result for a photo: a complaint if it cannot be cut out, otherwise whether a car was found in it."""
 
     where: str
     complaint: str | None = None
@@ -43,21 +46,26 @@ def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool
     how, models = Settings.of(settings), [paths.model(fold) for fold in settings.train.folds]
     behind = cutout.read_background(background)
     with photo_files.opened(sources, out) as found, engines.one_core_a_thread():
-        jobs = cutout_files.plan(found.photos, out, f".{kind}", masks)
+        jobs = outputs.plan(found.photos, out, f".{kind}", masks)
         read = [*sources, Path(background), *(photo.path for photo in found.photos if photo.path)]
-        cutout_files.refuse_to_overwrite(jobs, read)
+        outputs.refuse_to_overwrite(jobs, read)
         ensemble = Ensemble.load(models)
         options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks}
-        since = cutout_files.begin(out, options | {"models": [resume.digest(path) for path in models]}, jobs)
-        todo = [job for job in jobs if not cutout_files.is_done(job, since)]
-        outcomes = in_threads(worker(ensemble, how, behind, BYTES_A_PIXEL[kind]), todo, len(jobs), how) if todo else []
+        since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
+        todo = [job for job in jobs if not outputs.is_done(job, since)]
+        outcomes = []
+        if todo:
+            engine = engines.build(ensemble.flipping(how.flip), ensemble.size, how)
+            work = worker(engine, ensemble.size, behind, BYTES_A_PIXEL[kind])
+            outcomes = in_threads(work, todo, len(jobs), engine.threads)
     report(out, len(jobs) - len(todo), outcomes, found.skipped)
 
 
-def worker(ensemble: Ensemble, how: Settings, behind: Pixels | None, bytes_a_pixel: int) -> Callable[[Job], Outcome]:
-    """What cuts out one photo, for threads to call."""
-    compute = engines.on_device(ensemble.flipping(how.flip), ensemble.size, how.engine, how.workers, how.on)
-    turns = Turns(BYTES_A_THREAD * engines.threads(how.engine, how.workers))
+def worker(
+    engine: Engine, size: tuple[int, int], behind: Pixels | None, bytes_a_pixel: int
+) -> Callable[[Job], Outcome]:
+    """Returns a function that cuts out one photo, for threads to call; `size` is the network's (height, width)."""
+    turns = Turns(BYTES_A_THREAD * engine.threads)
 
     def work(job: Job) -> Outcome:
         where = job.photo.where
@@ -66,14 +74,14 @@ def worker(ensemble: Ensemble, how: Settings, behind: Pixels | None, bytes_a_pix
                 image = photo_pixels.open_photo(file, where)
                 with turns.holding(image.width * image.height * bytes_a_pixel):
                     photo = photo_pixels.decode(image, where)
-                    # Or libwebp's decoder, which it owns, would keep its memory.
+                    # Frees the memory of libwebp's decoder, which the image owns.
                     del image
-                    alpha = cutout.cut(photo, ensemble.size, compute)
+                    alpha = cutout.cut(photo, size, engine.compute)
                     if job.mask:
                         cutout.save(job.mask, alpha)
-                    # By the same name, or the photo would take memory while the cut-out is written.
+                    # Reusing the name frees the photo's memory while the cut-out is written.
                     photo = cutout.compose(photo, alpha, behind)
-                    # Last, since it says that the photo is done.
+                    # Written last, because it marks the photo as done.
                     cutout.save(job.cutout, photo)
                     return Outcome(where, has_car=cutout.has_car(alpha))
         except UserError as error:
@@ -82,20 +90,23 @@ def worker(ensemble: Ensemble, how: Settings, behind: Pixels | None, bytes_a_pix
     return work
 
 
-def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, how: Settings) -> list[Outcome]:
-    """The outcomes of all that is to do, in order; a bar shows how far it is."""
-    pool = ThreadPoolExecutor(engines.threads(how.engine, how.workers))
+def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, threads: int) -> list[Outcome]:
+    """Returns the outcomes of all jobs, in order, and shows its progress."""
+    pool = ThreadPoolExecutor(threads)
     try:
-        results = pool.map(work, todo)
-        done = total - len(todo)
-        return list(tqdm(results, total=total, initial=done, desc="cutout", unit=" photos", disable=None))
+        with Bar(total=total, initial=total - len(todo), desc="cutout", unit=" photos") as bar:
+            outcomes = []
+            for outcome in pool.map(work, todo):
+                outcomes.append(outcome)
+                bar.update()
+            return outcomes
     finally:
-        # Ctrl-C does not wait for the photos in hand: a large one takes 20 seconds.
+        # Ctrl-C does not wait for the photos in progress: a large one takes 20 seconds.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -> None:
-    """Prints what was made and what was skipped. Raises UserError if a photo could not be read."""
+    """Prints what was made and what was skipped. Raises UserError if a photo could not be cut out."""
     bad = [outcome.complaint for outcome in outcomes if outcome.complaint]
     empty = [outcome.where for outcome in outcomes if not outcome.has_car]
     summary = f"{count(there + len(outcomes) - len(bad), 'cut-out')} in {out}"
@@ -106,7 +117,7 @@ def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -
     print(summary, flush=True)
     if skipped:
         print(
-            f"{count(len(skipped), 'file')} skipped, because only {photo_pixels.KINDS} is read: "
+            f"{count(len(skipped), 'file')} skipped, because only {photo_pixels.KINDS} are supported: "
             f"{some(skipped, _SHOWN)}; convert other pictures to JPEG first",
             file=sys.stderr,
         )
@@ -115,7 +126,7 @@ def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -
 
 
 def count(number: int, what: str) -> str:
-    """`1 photo`, `2 photos`."""
+    """Returns `1 photo`, `2 photos`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
@@ -124,8 +135,8 @@ if __name__ == "__main__":
     parser.add_argument("photos", type=Path, nargs="+", help="photos, folders with their sub-folders, and zips")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the cut-outs, sub-folders kept")
     parser.add_argument("--background", default="none", help="none, a colour (white, #204060), or a picture's path")
-    parser.add_argument("--format", choices=["png", "webp"], default="png", help="of the cut-outs")
-    parser.add_argument("--masks", action="store_true", help="the soft masks, too, as …_mask.png")
+    parser.add_argument("--format", choices=["png", "webp"], default="png", help="format of the cut-outs")
+    parser.add_argument("--masks", action="store_true", help="write the soft masks as well, as …_mask.png")
     arguments = parser.parse_args()
     run(
         lambda: main(arguments.photos, arguments.out, arguments.background, arguments.format, arguments.masks),

@@ -1,8 +1,9 @@
-"""Kaggle's files into data/raw, from the source that `data.source` names: `python -m stages.download`."""
+"""Gets Kaggle's files into data/raw, from the source that `data.source` names: `python -m stages.download`."""
 
 from pathlib import Path
 
-from carvana import demo, params, paths, sources
+from carvana import demo, params, paths
+from carvana.kaggle import sources
 from stages.stage import command_line, run
 
 

@@ -1,59 +1,75 @@
-"""Scores on unseen cars, and pictures of them, into metrics/: `python -m stages.evaluate`."""
+"""Writes scores on unseen cars, and pictures of them, to metrics/: `python -m stages.evaluate`."""
 
-from dataclasses import fields
+from collections import Counter
 
-from carvana import cache, checkpoint, device, evaluation, history, models, params, paths, report, split, tables
-from carvana.archive import car_of
-from carvana.errors import UserError, some
-from carvana.findings import Findings
+import pandas as pd
+
+from carvana import params, paths
+from carvana.competition import car_of
+from carvana.console import Bar, say
+from carvana.data import cache, split
+from carvana.files import whole_file, whole_folder, write_json
+from carvana.networks import checkpoint, device, models
 from carvana.params import Params
-from carvana.predict import Ensemble, Settings
-from carvana.work import whole_file, whole_folder, write_json
+from carvana.prediction.inference import Ensemble
+from carvana.prediction.settings import Settings
+from carvana.results import report, scoring
+from carvana.results.totals import Findings
+from carvana.training import history
 from stages.stage import command_line, run
 
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    roles = split.read(paths.SPLIT)
     truth = cache.read(paths.CACHE)
-    if unknown := {car_of(name) for name in truth.names} - roles.keys():
-        raise UserError(f"{paths.SPLIT} lacks {some(sorted(unknown))} of {paths.CACHE}; `dvc repro resize split`")
+    roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
-    findings = find(how, roles, truth, trained)
-    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
-    summaries = {role: evaluation.summarise(findings.of(role)) for role in findings.roles}
+    network = models.describe(settings.train.network, parameters, settings.train.height_and_width)
+    count = Counter(roles[car_of(name)] for name in truth.names)
+    validation, test = sum(count[str(fold)] for fold in trained), count[split.TEST]
+    say(f"Scoring {validation} photos of validation cars and {test} of test cars: {network}\nby {how.describe()}")
+    with Bar(total=validation + test, desc="evaluate", unit=" photos") as bar:
+        findings = find(how, roles, truth, trained, bar)
+    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
+    summaries = {role: scoring.summarise(findings.of(role)) for role in findings.roles}
     model = {
         "parameters": parameters,
         "epochs": sum(map(len, histories.values())),
-        # Scores differ by rounding from one to another.
+        # Scores differ by rounding between engines and between precisions.
         "engine": how.engine,
         "precision": device.precision_name(how.on),
     }
 
-    scores = [evaluation.row_of(score) for score in evaluation.worst_first(findings.scores)]
-    tables.write(paths.SCORES, scores, [field.name for field in fields(evaluation.Score)])
-    tables.write(paths.CURVES, history.curves(histories), ["epoch", "fold", "curve", "loss", "dice"])
-    tables.write(paths.THRESHOLDS, report.threshold_rows(findings), ["threshold", "dice"])
+    for path, table in (
+        (paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))),
+        (paths.CURVES, history.curves(histories)),
+        (paths.THRESHOLDS, report.thresholds(findings)),
+    ):
+        with whole_file(path) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6f")
     pictures = draw(settings, roles, truth, findings)
-    title = describe(settings, parameters, how)
     with whole_file(paths.REPORT) as temporary:
-        temporary.write_text(report.write(findings, summaries, histories, title, pictures), encoding="utf-8")
+        title = describe(settings, network, how)
+        temporary.write_text(report.render(findings, summaries, histories, title, pictures), encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 
-def find(how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained]) -> Findings:
-    """Every model on its own validation cars, and all of them together on the test cars."""
+def find(
+    how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained], bar: Bar
+) -> Findings:
+    """Returns the findings of every model on its validation cars, and of all models together on the test cars."""
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
     for members, wanted, role in [
-        *(([one], str(fold), evaluation.VALIDATION) for fold, one in trained.items()),
+        *(([one], str(fold), scoring.VALIDATION) for fold, one in trained.items()),
         (list(trained.values()), split.TEST, split.TEST),
     ]:
         cars = {car for car, found in roles.items() if found == wanted}
-        for scored in evaluation.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
+        for scored in scoring.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
             findings.add(scored)
+            bar.update()
     return findings
 
 
@@ -69,13 +85,10 @@ def draw(settings: Params, roles: dict[str, str], truth: cache.Cache, findings: 
     return pictures
 
 
-def describe(settings: Params, parameters: int, how: Settings) -> str:
-    train = settings.train
-    network = train.arch if train.encoder == models.NONE else f"{train.arch} with {train.encoder}"
-    height, width = train.height_and_width
-    folds = ", ".join(map(str, train.folds))
+def describe(settings: Params, network: str, how: Settings) -> str:
+    folds = ", ".join(map(str, settings.train.folds))
     computed = f"computed by {how.engine} on {how.on.type} in {device.precision_name(how.on)}"
-    return f"{network}, {parameters:,} parameters, at {height}×{width}; folds: {folds}; {computed}"
+    return f"{network}; folds: {folds}; {computed}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""What every level of the network makes of one photo, as pictures: `python -m stages.features PHOTO --out FOLDER`.
+"""Draws what each level of the network computes from a photo: `python -m stages.features PHOTO --out FOLDER`.
 
-PHOTO is a file, or the name of one of Kaggle's photos in data/raw. A picture a level, and all on a page, index.html.
+PHOTO is a file, or the name of one of Kaggle's photos in data/raw. FOLDER gets one picture for each level, and a page
+with all of them, index.html.
 """
 
 from pathlib import Path
@@ -8,11 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from carvana import checkpoint, cutout, features, page, params, paths, photo_files, photo_pixels, pictures
-from carvana.archive import Archive
+from carvana import params, paths
+from carvana.competition import HEIGHT, WIDTH
+from carvana.cutouts import cutout, photo_files, photo_pixels
+from carvana.data.archive import Archive
+from carvana.data.photos import decode_photo, resize_by_area
 from carvana.errors import UserError
-from carvana.photos import HEIGHT, WIDTH, decode_photo, resize_by_area
-from carvana.work import whole_file
+from carvana.files import whole_file
+from carvana.networks import checkpoint
+from carvana.results import features, page, pictures
 from stages.stage import command_line, run
 
 
@@ -21,19 +26,19 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
     trained = checkpoint.load(paths.model(settings.train.folds[0] if fold is None else fold))
     pixels, shape = read(photo, trained.size)
     found = features.of_modules(trained.model, pixels, modules) if modules else features.levels(trained.model, pixels)
-    figures = []
+    levels = {}
     for number, (name, maps) in enumerate(found.items(), start=1):
         sheet = features.sheet(maps, shape)
         cutout.save(out / f"{number:02d}-{name}.png", sheet)
         title = f"{name}: {len(maps)} × {maps.shape[1]}×{maps.shape[2]}"
-        figures.append(page.section(title, page.grid(page.picture(pictures.webp(sheet), title), kind="full")))
+        levels[title] = pictures.webp(sheet)
     with whole_file(out / "index.html") as temporary:
-        temporary.write_text(page.document(f"Feature maps of {Path(photo).name}", *figures), encoding="utf-8")
+        temporary.write_text(page.render("features.html", photo=Path(photo).name, levels=levels), encoding="utf-8")
     print(f"{len(found)} levels in {out}, all of them on {out / 'index.html'}")
 
 
 def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The photo at the network's size, and its own (height, width)."""
+    """Returns the photo at the network's size, and its original (height, width). Raises UserError if there is none."""
     if Path(photo).is_file():
         with photo_files.open_file(Path(photo)) as file:
             pixels = photo_pixels.read_rgb(file, photo)

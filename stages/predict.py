@@ -1,60 +1,73 @@
-"""Run lists of every test photo into data/predictions: `python -m stages.predict`."""
+"""Writes run lists of every test photo to data/predictions: `python -m stages.predict`."""
 
 import shutil
 import sys
 from pathlib import Path
 
-from carvana import device, distributed, params, paths, resume
-from carvana.archive import Archive
+from carvana import console, files, params, paths, unfinished
+from carvana.data.archive import Archive
 from carvana.errors import UserError, some
-from carvana.predict import Damaged, Ensemble, Settings
-from carvana.sweep import DAMAGED, sweep
-from carvana.work import link_or_copy, whole_folder
+from carvana.files import link_or_copy, whole_folder
+from carvana.networks import device, distributed, models
+from carvana.prediction.inference import Damaged, Ensemble
+from carvana.prediction.settings import Settings
+from carvana.prediction.sharded import DAMAGED, sweep
+from stages import definition
 from stages.stage import command_line, run
 
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    models = [paths.model(fold) for fold in settings.train.folds]
-    ensemble = Ensemble.load(models)
+    trained = [paths.model(fold) for fold in settings.train.folds]
+    ensemble = Ensemble.load(trained)
     how = Settings.of(settings)
     with Archive(paths.TEST) as archive:
-        name = fingerprint(archive, models, settings, how)
+        name = fingerprint(archive, trained, settings, how)
         if not distributed.launched():
-            resume.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
+            unfinished.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
         if distributed.wanted(settings.runtime.processes):
             distributed.launch(settings.runtime.processes, "stages.predict")
             return
-        with distributed.joined(how.on) as on:
-            first = distributed.rank() == 0
-            folder = distributed.from_first(begin(name) if first else None)
+        with distributed.joined(how.on, in_step=False) as on:
+            folder = distributed.from_first(lambda: begin(name))
+            if distributed.rank() == 0:
+                console.say(plan(settings, ensemble, len(archive.photos), how.at(on)))
             skip = settings.predict.on_bad_image == "skip"
             damaged = sweep(ensemble, archive, folder, how.at(on), skip, paths.report(distributed.rank()))
             damaged = distributed.gathered(damaged)
-            if first:
+            if distributed.rank() == 0:
                 report(damaged, skip)
                 publish([folder, folder / DAMAGED])
-                resume.finish(folder, [paths.PREDICTIONS])
+                unfinished.finish(folder, [paths.PREDICTIONS])
 
 
-def fingerprint(archive: Archive, models: list[Path], settings: params.Params, how: Settings) -> str:
-    """Returns a name for this prediction: what its runs depend on, and the machine's part in their rounding."""
+def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, how: Settings) -> str:
+    """Returns a name for this prediction: a digest of all that its runs depend on, including the device's rounding."""
     inputs = {
         "test": archive.digest(),
-        "models": str([resume.digest(path) for path in models]),
+        "models": str([files.digest(path) for path in trained]),
         "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
-        "versions": resume.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
+        "versions": unfinished.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
     }
-    return resume.fingerprint(inputs, paths.CODE)
+    return unfinished.fingerprint(inputs, definition.read("predict").files)
 
 
 def begin(name: str) -> Path:
-    """Returns the folder of this prediction. Shards with empty masks for unreadable photos are of one run only."""
-    folder = resume.subfolder(paths.PREDICTED, name, kept=1)
+    """Returns the folder of this prediction, without an earlier run's shards with empty masks for unreadable photos."""
+    folder = unfinished.subfolder(paths.PREDICTED, name, kept=1)
     if (folder / DAMAGED).exists():
         shutil.rmtree(folder / DAMAGED)
     return folder
+
+
+def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings) -> str:
+    """Returns what a prediction is about to do, in words."""
+    network = models.describe(settings.train.network, models.count_parameters(ensemble), ensemble.size)
+    several = f", mean of {len(ensemble.models)} models" if len(ensemble.models) > 1 else ""
+    mirrored = ", each as it is and mirrored" if how.flip else ""
+    processes = f", in {distributed.world()} processes" if distributed.world() > 1 else ""
+    return f"Predicting {photos} photos{mirrored}: {network}{several}\nby {how.describe()}{processes}"
 
 
 def report(damaged: list[Damaged], skip: bool) -> None:
@@ -65,13 +78,13 @@ def report(damaged: list[Damaged], skip: bool) -> None:
     if not skip:
         raise UserError(
             f"{len(damaged)} photos cannot be read: {names} ({first}); all others are done and kept. Replace "
-            f"{paths.TEST}, or give these an empty mask with predict.on_bad_image: skip"
+            f"{paths.TEST}, or submit an empty mask for them with predict.on_bad_image: skip"
         )
     print(f"{len(damaged)} photos cannot be read and get an empty mask: {names} ({first})", file=sys.stderr)
 
 
 def publish(folders: list[Path]) -> None:
-    """The finished shards under their declared name, and under their own: a `dvc` killed right after finds them."""
+    """Links finished shards into data/predictions. They also stay in place, in case `dvc` is killed right after."""
     with whole_folder(paths.PREDICTIONS) as temporary:
         for path in (path for folder in folders for path in folder.glob("*.parquet")):
             link_or_copy(path, temporary / path.name)

@@ -1,6 +1,7 @@
-"""Photos and soft masks at `train.size` into data/cache: `python -m stages.resize`."""
+"""Writes photos and soft masks at `train.size` to data/cache: `python -m stages.resize`."""
 
-from carvana import cache, params, paths
+from carvana import params, paths
+from carvana.data import cache
 from stages.stage import command_line, run
 
 

@@ -1,21 +1,22 @@
-"""Kaggle's score of a submission: `python -m stages.score submission.csv truth`.
+"""Computes Kaggle's score of a submission: `python -m stages.score submission.csv truth`.
 
-`truth` is a CSV in the submission's form (`.csv`, `.csv.gz`, `.csv.zip`) or a zip of mask GIFs. Without
-arguments it is the pipeline's last stage: data/submission.csv against the demo's truth, into metrics/.
+`truth` is a CSV in the submission's form (`.csv`, `.csv.gz`, `.csv.zip`) or a zip of mask GIFs. Without arguments, this
+is the pipeline's last stage: it scores data/submission.csv against the demo's truth, and writes to metrics/.
 """
 
 from pathlib import Path
 from statistics import fmean
 
-from carvana import paths, submission
+from carvana import paths
 from carvana.errors import UserError
-from carvana.work import write_json
+from carvana.files import write_json
+from carvana.kaggle import submission
 from stages.stage import command_line, run
 
 
 def main() -> None:
     dice = submission.score(paths.SUBMISSION, paths.TEST_MASKS)
-    # Without a truth (only the demo has one) there is no score, rather than a score of 0.
+    # Without true masks (only the demo has them) there is no score, rather than a score of 0.
     content = {"dice": round(fmean(dice.values()), 6)} if dice else {}
     write_json(paths.LEADERBOARD, {"leaderboard": content | {"images": len(dice)}})
 
@@ -34,7 +35,7 @@ if __name__ == "__main__":
     parser.add_argument("truth", type=Path, nargs="?")
     arguments = parser.parse_args()
     if (arguments.submission is None) != (arguments.truth is None):
-        parser.error("give both a submission and a truth, or neither")
+        parser.error("name both a submission and a truth, or neither")
     if arguments.submission is None:
         run(main, "score")
     else:

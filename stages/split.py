@@ -1,7 +1,9 @@
-"""A role for every car into data/split.csv: `python -m stages.split`."""
+"""Writes a role for every car to data/split.csv: `python -m stages.split`."""
 
-from carvana import params, paths, split
-from carvana.archive import Archive, car_of
+from carvana import params, paths
+from carvana.competition import car_of
+from carvana.data import split
+from carvana.data.archive import Archive
 from stages.stage import command_line, run
 
 

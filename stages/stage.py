@@ -1,25 +1,25 @@
-"""What every stage does around its work: arguments, one writer, errors for the user, a quick end on a signal."""
+"""What all stages share: arguments, a lock for the only writer, errors for the user, a quick exit on a signal."""
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from carvana import paths
-from carvana.errors import UserError
-from carvana.work import only_writer
+from carvana.errors import FORBIDDEN, FULL, UserError
+from carvana.files import only_writer
+from carvana.processes import READER_KILLED
 from stages import under_dvc
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_PATIENCE = 5  # seconds for a stage to end after a signal
 
 
 def command_line(name: str, description: str) -> argparse.ArgumentParser:
-    """Returns a parser of a stage's command line; without arguments added, it takes `--help` alone."""
+    """Returns a parser for a stage's command line; until arguments are added, it takes only `--help`."""
     return argparse.ArgumentParser(
         prog=f"python -m stages.{name}",
         description=description,
@@ -28,34 +28,38 @@ def command_line(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
-    """Runs a stage's work, and as its only writer if it writes.
+    """Runs a stage's work; a stage that writes runs as the only writer.
 
     Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM.
     """
-    # An exception rather than sudden death, so that temporary files are removed and workers end.
+    # An exception rather than an immediate exit, so that temporary files are removed and workers end.
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
         _require_root()
         # Processes that torchrun starts share the lock of the stage that started it.
-        shared = "TORCHELASTIC_RUN_ID" in os.environ
-        with only_writer(paths.WORK, name) if writes and not shared else contextlib.nullcontext():
+        with only_writer(paths.WORK, name) if writes and not _in_torchrun() else contextlib.nullcontext():
             work()
             under_dvc.require_unchanged()
     except UserError as error:
         _fail(name, str(error))
+    except RuntimeError as error:
+        # torch raises it in the main thread when a worker ends, whatever the main thread does at the time.
+        if "DataLoader worker" not in str(error):
+            raise
+        _fail(name, READER_KILLED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        if error.errno in _FULL:
+        if error.errno in FULL:
             _fail(name, f"the disk is full{where}; make room")
-        if error.errno in _FORBIDDEN:
-            _fail(name, f"{error.strerror.lower()}{where}; work in a folder that you may write to")
+        if error.errno in FORBIDDEN:
+            _fail(name, f"{str(error.strerror).lower()}{where}; work in a folder that you may write to")
         raise
     except _Stopped as stopped:
         print(f"{name}: stopped", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        # At once: Python would first take torch apart, for a second or two.
+        # Immediately: Python would first spend a second or two on shutting torch down.
         os._exit(128 + stopped.number)
 
 
@@ -65,6 +69,9 @@ class _Stopped(BaseException):
 
 
 def _stop(number: int, _frame: object) -> None:
+    # Python loses the exception if the signal arrives in a destructor or in a callback of the garbage collector. Then
+    # the system ends this process.
+    signal.alarm(_PATIENCE)
     raise _Stopped(number)
 
 
@@ -73,7 +80,15 @@ def _require_root() -> None:
         raise UserError(f"{paths.PIPELINE} is not in this folder; first `cd {Path(__file__).resolve().parent.parent}`")
 
 
-def _fail(name: str, message: str) -> None:
+def _in_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _fail(name: str, message: str) -> NoReturn:
+    if _in_torchrun():
+        from carvana.networks import distributed  # noqa: PLC0415 - most stages do without torch
+
+        distributed.complain(message)
     print(f"error in {name}: {message}", file=sys.stderr)
     if "DVC_STAGE" in os.environ and (advice := under_dvc.advice()):
         print(advice, file=sys.stderr)

@@ -1,11 +1,11 @@
-"""Where the submission is and what it scored, for the end of `make submission`: `python -m stages.summary`."""
+"""Prints where the submission is and how it scored, at the end of `make submission`: `python -m stages.summary`."""
 
 import json
 import subprocess
 from pathlib import Path
 
 from carvana import paths
-from carvana.errors import UserError
+from carvana.errors import reading
 from stages.stage import command_line, run
 
 
@@ -28,16 +28,15 @@ def main() -> None:
 
 
 def has_uncommitted_results() -> bool:
-    """Returns whether git has yet to learn of what DVC has recorded, or of the parameters."""
-    command = ["git", "status", "--porcelain", "--", paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD]
+    """Returns whether dvc.lock, the parameters or the metrics have changes that are not committed to git."""
+    files = (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)
+    command = ["git", "status", "--porcelain", "--", *map(str, files)]
     return bool(subprocess.run(command, capture_output=True, check=False).stdout)  # noqa: S603
 
 
 def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+    with reading(path, "cannot be read", "`dvc repro` makes it again", "`dvc repro` makes it"):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

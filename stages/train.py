@@ -1,13 +1,17 @@
-"""The model of one fold into models/: `python -m stages.train 0`. With `--summary`, only its table of layers."""
+"""Trains the model of one fold into models/: `python -m stages.train 0`. `--summary` only prints its layers."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from carvana import cache, checkpoint, device, distributed, history, models, params, paths, resume, split, training
-from carvana.archive import car_of
+from carvana import files, params, paths, unfinished
+from carvana.competition import car_of
+from carvana.data import cache, split
 from carvana.errors import UserError
+from carvana.networks import checkpoint, device, distributed, models
+from carvana.training import history, loop
+from stages import definition
 from stages.stage import command_line, run
 
 
@@ -17,25 +21,34 @@ def main(fold: int) -> None:
     examples = read_examples(fold, settings.train.height_and_width)
     on = device.pick(settings.runtime.device)
     name = fingerprint(examples, settings, on)
-    unfinished = paths.unfinished(fold)
+    folder_of_fold = paths.unfinished(fold)
     if not distributed.launched():
-        resume.discard_if_recorded(unfinished / name, paths.LOCK, f"train@{fold}")
+        unfinished.discard_if_recorded(folder_of_fold / name, paths.LOCK, f"train@{fold}")
     if distributed.wanted(settings.runtime.processes):
         distributed.launch(settings.runtime.processes, "stages.train", str(fold))
         return
     with distributed.joined(on) as on:
         first = distributed.rank() == 0
-        folder = resume.subfolder(unfinished, name) if first else None
+        folder = unfinished.subfolder(folder_of_fold, name) if first else None
         saved = folder / "epoch.pt" if folder else None
-        model, epochs = training.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
+        model, epochs = loop.fit(
+            examples,
+            settings.train,
+            settings.augment,
+            settings.runtime,
+            on,
+            saved,
+            after_epoch=lambda epochs: write_curves(fold, epochs),
+        )
         if folder:
             history.write(paths.history(fold), epochs)
             checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
-            resume.finish(folder, [paths.history(fold), paths.model(fold)])
+            unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
+            paths.curves_so_far(fold).unlink(missing_ok=True)
 
 
-def fingerprint(examples: training.Examples, settings: params.Params, on: torch.device) -> str:
-    """Returns a name for this training: what its weights depend on, and the machine's part in their rounding."""
+def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.device) -> str:
+    """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
     train = settings.train
     weights = Path(train.encoder_weights)
     inputs = {
@@ -43,26 +56,30 @@ def fingerprint(examples: training.Examples, settings: params.Params, on: torch.
         "rows": str((examples.train.tolist(), examples.validation.tolist())),
         "train": train.model_dump_json(exclude={"folds"}),
         "augment": settings.augment.model_dump_json(),
-        "weights": resume.digest(weights) if weights.is_file() else train.encoder_weights,
-        "versions": resume.versions("torch", "timm", "segmentation-models-pytorch"),
+        "weights": files.digest(weights) if weights.is_file() else train.encoder_weights,
+        "versions": unfinished.versions("torch", "timm", "segmentation-models-pytorch"),
         "device": f"{on.type}, {device.precision_name(on, train.precision)}",
     }
-    return resume.fingerprint(inputs, paths.CODE)
+    return unfinished.fingerprint(inputs, definition.read("train").files)
 
 
-def read_examples(fold: int, size: tuple[int, int]) -> training.Examples:
-    roles = split.read(paths.SPLIT)
+def write_curves(fold: int, epochs: list[history.Epoch]) -> None:
+    """Writes the history so far as the table of `metrics/curves.csv`, to be plotted while the training runs."""
+    with files.whole_file(paths.curves_so_far(fold)) as temporary:
+        history.curves({fold: epochs}).to_csv(temporary, index=False, float_format="%.6f")
+
+
+def read_examples(fold: int, size: tuple[int, int]) -> loop.Examples:
     examples = cache.read(paths.CACHE)
     if examples.size != size:
         raise UserError(f"{paths.CACHE} was made for another train.size; `dvc repro resize` makes it again")
-    if unknown := {car_of(name) for name in examples.names} - roles.keys():
-        raise UserError(f"{paths.SPLIT} lacks {len(unknown)} cars of {paths.CACHE}; `dvc repro split` makes it again")
+    roles = split.read(paths.SPLIT, examples.names)
     role_of_row = np.array([roles[car_of(name)] for name in examples.names])
     validation = np.flatnonzero(role_of_row == str(fold))
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))
     if not len(validation) or not len(train):
         raise UserError(f"fold {fold} has {len(validation)} photos to validate and {len(train)} to train on")
-    return training.Examples.of(examples, train, validation)
+    return loop.Examples.of(examples, train, validation)
 
 
 def summarise() -> None:

@@ -1,13 +1,14 @@
 import pytest
 from conftest import pack
 
-from carvana import archive
-from carvana.archive import Archive
+from carvana.competition import car_of
+from carvana.data import archive
+from carvana.data.archive import Archive
 from carvana.errors import UserError
 
 
 def test_names_belong_together():
-    assert archive.car_of("502733994e02_16.jpg") == "502733994e02"
+    assert car_of("502733994e02_16.jpg") == "502733994e02"
     assert archive.mask_of("502733994e02_16.jpg") == "502733994e02_16_mask.gif"
     assert archive.photo_of("502733994e02_16_mask.gif") == "502733994e02_16.jpg"
 
@@ -45,7 +46,7 @@ def test_a_missing_zip_and_one_cut_short_are_named(tmp_path):
         Archive(tmp_path / "a.zip")
     pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"0" * 1000})
     (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:700])
-    with pytest.raises(UserError, match=r"a\.zip is not a whole zip"):
+    with pytest.raises(UserError, match=r"a\.zip is not a complete zip"):
         Archive(tmp_path / "a.zip")
 
 
@@ -63,3 +64,21 @@ def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
     pack(tmp_path / "a.zip", {"0cdf5b5d0ce1_01.jpg": b"0" * 1000})
     with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match="the limit is 999"):
         opened.read("0cdf5b5d0ce1_01.jpg")
+
+
+def test_a_member_without_a_name_and_one_by_another_method_are_named(tmp_path):
+    path = tmp_path / "a.zip"
+    pack(path, {"0cdf5b5d0ce1_01.jpg": b"0" * 1000})
+    whole = path.read_bytes()
+    entry = whole.rindex(b"PK\x01\x02")
+    # The length of the name is at 28, and the rest of the entry is 46 bytes.
+    nameless = whole[: entry + 28] + b"\0\0" + whole[entry + 30 : entry + 46] + whole[entry + 46 + 19 :]
+    size = len(nameless) - 22 - entry
+    end = nameless.rindex(b"PK\x05\x06")
+    path.write_bytes(nameless[: end + 12] + size.to_bytes(4, "little") + nameless[end + 16 :])
+    with Archive(path) as opened, pytest.raises(UserError, match=r"a\.zip holds "):
+        _ = opened.photos
+    for method in (9, 12, 14, 99):
+        path.write_bytes(whole[: entry + 10] + bytes([method, 0]) + whole[entry + 12 :])
+        with Archive(path) as opened, pytest.raises(UserError, match=r"a\.zip: 0cdf5b5d0ce1_01\.jpg is damaged"):
+            opened.read("0cdf5b5d0ce1_01.jpg")

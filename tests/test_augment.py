@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import read_params
 
-from carvana.augment import Augmentation
+from carvana.training.augment import Augmentation, device_for
 
 NOTHING = {"flip": 0.0, "rotation": 0.0, "shift": 0.0, "scale": 0.0}
 NOTHING |= {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
@@ -116,3 +116,8 @@ def test_a_part_of_a_batch_is_changed_as_in_the_whole():
     part, part_masks = draw(**EVERYTHING).part(slice(1, 3)).apply(photos[1:3], masks[1:3])
     assert torch.allclose(part, whole[1:3], atol=1e-3)
     assert torch.equal(part_masks, whole_masks[1:3])
+
+
+def test_mps_augments_on_the_cpu():
+    assert device_for(torch.device("mps")).type == "cpu"
+    assert device_for(torch.device("cuda", 1)) == torch.device("cuda", 1)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, gif, jpeg, picture, repack, small_disk
 
-from carvana import cache, photos, rle, shards
-from carvana.archive import Archive, mask_of
+from carvana.competition import mask_of
+from carvana.data import cache, photos
+from carvana.data.archive import Archive
 from carvana.errors import UserError
+from carvana.masks import rle, shards
 
 SIZE = (64, 96)
 
@@ -48,7 +50,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(kaggle, tmp_path):
 @pytest.mark.parametrize(
     ("spoiled", "member", "data", "complaint"),
     [
-        ("train.zip", "train/{}.jpg", jpeg(picture(0)[0])[:9000], "{}.jpg is not a whole JPEG"),
+        ("train.zip", "train/{}.jpg", jpeg(picture(0)[0])[:9000], "{}.jpg is not a complete JPEG"),
         ("train.zip", "train/{}.jpg", jpeg(picture(0)[0][:640]), "{}.jpg is 1918×640"),
         ("train_masks.zip", "train_masks/{}_mask.gif", gif(picture(0)[1] * 3), "{}_mask.gif has the values 0, 3"),
     ],
@@ -77,7 +79,7 @@ def test_the_digest_is_of_every_byte(kaggle, tmp_path):
 def test_a_cache_cut_short_is_refused(kaggle, tmp_path):
     write(kaggle, tmp_path / "cache")
     (tmp_path / "cache" / "index.csv").write_text("image,digest\n", encoding="ascii")
-    with pytest.raises(UserError, match="not a whole cache"):
+    with pytest.raises(UserError, match="not a complete cache"):
         cache.read(tmp_path / "cache")
     with pytest.raises(UserError, match="dvc repro resize"):
         cache.read(tmp_path / "nothing")
@@ -96,7 +98,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
     """Every row of a cache is read, in batches: 40 times the rows, the same peak."""
     probe = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import numpy as np\n"
-        "from carvana import cache\n"
+        "from carvana.data import cache\n"
         "made = cache.read(Path(sys.argv[2]))\n"
         "for row in range(0, len(made.names), 2): made.read_photos(np.arange(row, row + 2)).sum()\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
@@ -113,3 +115,48 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
         command = [sys.executable, "-c", probe, str(ROOT / "src"), str(folder)]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) // 1024)
     assert peaks[1] < peaks[0] + 40, peaks
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("photos", lambda array: array.astype(np.int8)),
+        ("photos", lambda array: array.astype(np.float32)),
+        ("photos", np.asfortranarray),
+        ("masks", np.asfortranarray),
+        ("masks", lambda array: array.astype(bool)),
+        ("masks", lambda array: array[..., None]),
+        ("masks", lambda array: array[:-1]),
+    ],
+)
+def test_an_array_of_another_form_is_refused(kaggle, tmp_path, name, change):
+    write(kaggle, tmp_path / "cache")
+    path = tmp_path / "cache" / f"{name}.npy"
+    array = np.load(path)
+    np.save(path, array)
+    assert cache.read(tmp_path / "cache").size == SIZE
+    np.save(path, change(array))
+    with pytest.raises(UserError, match="cache is not a complete cache"):
+        cache.read(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("photos.npy", lambda data: data + b"0"),
+        ("photos.npy", lambda data: data[:-1]),
+        ("photos.npy", lambda data: b"PK\x03\x04" + data[4:]),
+        ("photos.npy", lambda data: data[:10] + b"(" * 60 + data[70:]),
+        ("masks.npy", lambda data: b""),
+        ("index.csv", lambda data: data.replace(b",digest", b"")),
+        ("index.csv", lambda data: data + b"\xff,\n"),
+        ("index.csv", lambda data: data + b"a" * 200_000),
+        ("truth.parquet", lambda data: data[:100]),
+    ],
+)
+def test_a_damaged_file_of_a_cache_is_refused(kaggle, tmp_path, name, change):
+    write(kaggle, tmp_path / "cache")
+    path = tmp_path / "cache" / name
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=r"cache is not a complete cache|truth\.parquet is not an intact file"):
+        cache.read(tmp_path / "cache")

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from carvana import checkpoint, cutout, models
+from carvana.cutouts import cutout
 from carvana.errors import UserError
+from carvana.networks import checkpoint, models
 
 SIZE = (64, 96)
 
@@ -146,7 +147,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 import numpy as np
-from carvana import cutout, photo_pixels
+from carvana.cutouts import cutout, photo_pixels
 
 def memory(key):
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
@@ -306,6 +307,7 @@ def test_a_bad_member_does_not_end_the_run(project):
         assert f"own.zip: {name}.jpg {complaint}" in errors
 
 
+@pytest.mark.slow
 def test_a_photo_is_never_overwritten(project):
     photo = encoded(np.full((40, 60, 3), 200, np.uint8), "PNG")
     (project / "photos").mkdir()

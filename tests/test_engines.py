@@ -1,12 +1,17 @@
 import importlib.util
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from conftest import read_network
+from conftest import ROOT, read_network, read_params
 
-from carvana import engines, models
+from carvana.networks import models
+from carvana.prediction import engines
+from carvana.prediction.settings import Settings, choose_engine
 
 SIZE = (64, 96)
 
@@ -17,14 +22,18 @@ def network():
     return models.build(read_network(depth=3, width=4)).eval()
 
 
+def settings(engine):
+    return Settings.of(read_params(runtime_engine=engine, runtime_device="cpu"))
+
+
 def test_an_engine_that_is_not_installed_is_replaced_with_a_word(monkeypatch, capsys):
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _: None)
-    assert engines.choose("openvino") == "torch"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert choose_engine("openvino") == "torch"
     assert "openvino is not installed" in capsys.readouterr().err
-    assert engines.choose("auto") == "torch"
+    assert choose_engine("auto") == "torch"
     assert not capsys.readouterr().err
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _: "there")
-    assert [engines.choose(name) for name in ("auto", "openvino", "torch")] == ["openvino", "openvino", "torch"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: "there")
+    assert [choose_engine(name) for name in ("auto", "openvino", "torch")] == ["openvino", "openvino", "torch"]
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
@@ -34,10 +43,39 @@ def test_openvino_gives_torchs_logits_to_several_threads(network, monkeypatch):
     photos = np.random.default_rng(0).integers(0, 256, (12, *SIZE, 3), dtype=np.uint8)
     with engines.one_core_a_thread(), ThreadPoolExecutor(4) as pool:
         expected, found = (
-            np.concatenate(list(pool.map(engines.on_cpu(network, SIZE, engine, 2), photos[:, None])))
-            for engine in ("torch", "openvino")
+            np.concatenate(list(pool.map(engines.build(network, SIZE, settings(name)).compute, photos[:, None])))
+            for name in ("torch", "openvino")
         )
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+import numpy as np
+from conftest import ROOT, read_network, read_params
+from carvana.networks import models
+from carvana.prediction import engines
+from carvana.prediction.settings import Settings
+
+how = Settings.of(read_params(runtime_engine="openvino", runtime_device="cpu"))
+held = [engines.build(models.build(read_network()), (64, 96), how)]
+held[0].compute(np.zeros((1, 64, 96, 3), np.uint8))
+last = threading.Thread(target=held.clear)
+last.start()
+last.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
+def test_a_signal_after_openvino_was_freed_in_a_thread_is_handled():
+    folders = [ROOT / "src", ROOT / "tests"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_torch_keeps_its_threads_for_what_comes_after(network):

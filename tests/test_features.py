@@ -5,8 +5,9 @@ import pytest
 import torch
 from conftest import jpeg, make_project, picture, read_network, set_params, stage
 
-from carvana import checkpoint, features, models
 from carvana.errors import UserError
+from carvana.networks import checkpoint, models
+from carvana.results import features
 from stages import features as command
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
@@ -56,7 +57,7 @@ def test_a_module_is_found_by_its_name_and_seen_before_what_works_in_place():
     np.testing.assert_array_equal(np.maximum(before, 0), behind)
     with pytest.raises(UserError, match=r"no module network\.encodr\.0; did you mean network\.encoder\.0"):
         features.of_modules(model, PHOTO, ["network.encodr.0"])
-    with pytest.raises(UserError, match=r"the module network\.encoder gives no feature maps"):
+    with pytest.raises(UserError, match=r"the module network\.encoder returns no feature maps"):
         features.of_modules(model, PHOTO, ["network.encoder"])
 
 

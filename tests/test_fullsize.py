@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from carvana import fullsize, photos, rle
+from carvana.competition import HEIGHT, WIDTH
 from carvana.errors import UserError
+from carvana.masks import fullsize, rle
 
 SIDES = [1, 2, 33, 64, 96, 128, 512, 1279, 1280, 1918, 1920, 2048]
 
@@ -16,15 +17,15 @@ SIDES = [1, 2, 33, 64, 96, 128, 512, 1279, 1280, 1918, 1920, 2048]
 def enlarged(logits, threshold):
     """torch's own interpolation of logits less the threshold's, float32 [1280, 1918]."""
     level = np.float32(math.log(threshold / (1 - threshold)))
-    return functional.interpolate(
-        torch.from_numpy(logits - level)[None, None], (photos.HEIGHT, photos.WIDTH), mode="bilinear"
-    )[0, 0].numpy()
+    return functional.interpolate(torch.from_numpy(logits - level)[None, None], (HEIGHT, WIDTH), mode="bilinear")[
+        0, 0
+    ].numpy()
 
 
 def different(logits, threshold=0.5):
     """The pixels in which the mask differs from the plain route's, as values of the plain route."""
     plain = enlarged(logits, threshold)
-    mask = rle.to_mask(fullsize.runs_of_logits(logits, threshold), photos.HEIGHT, photos.WIDTH)
+    mask = rle.to_mask(fullsize.runs_of_logits(logits, threshold), HEIGHT, WIDTH)
     return plain[mask != (plain > 0)]
 
 
@@ -78,13 +79,13 @@ def test_all_car_and_no_car():
     assert fullsize.runs_of_logits(np.full((64, 64), -5, np.float32), 0.5).tolist() == []
     assert fullsize.runs_of_logits(np.zeros((64, 64), np.float32), 0.5).tolist() == [], "above the threshold, not on it"
     full = fullsize.runs_of_logits(np.full((64, 64), 5, np.float32), 0.5)
-    assert full.tolist() == [[1, photos.HEIGHT * photos.WIDTH]]
+    assert full.tolist() == [[1, HEIGHT * WIDTH]]
 
 
 def test_runs_are_of_their_own_memory_and_in_order():
     runs = fullsize.runs_of_logits(noise(np.random.default_rng(0), (512, 512)), 0.5)
     assert runs.dtype == np.int32
-    rle.check(runs, photos.HEIGHT, photos.WIDTH)
+    rle.check(runs, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

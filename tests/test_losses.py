@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import read_params
 
-from carvana import losses
+from carvana.training import losses
 
 NAMES = ["bce", "dice", "bce_dice", "bce_log_dice", "boundary_bce"]
 

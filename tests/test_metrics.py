@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from carvana import metrics, rle
+from carvana.masks import metrics, rle
 
 MASKS = arrays(np.bool_, (5, 7))
 

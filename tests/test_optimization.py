@@ -4,8 +4,8 @@ from conftest import read_params
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from carvana import optimization
-from carvana.history import Epoch
+from carvana.training import optimization
+from carvana.training.history import Epoch
 
 
 def settings(**changes):

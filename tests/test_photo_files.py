@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 from conftest import pack
 
-from carvana import photo_files
+from carvana.cutouts import photo_files
 from carvana.errors import UserError
 
 
@@ -46,7 +46,7 @@ def test_photos_are_found_in_a_folder_a_zip_or_alone(own, tmp_path):
     (tmp_path / "empty").mkdir()
     refused("empty: there is no photo", tmp_path / "empty", out=out)
     refused("nowhere is neither a photo nor", own, tmp_path / "nowhere", out=out)
-    refused(r"bad\.zip is not a whole zip", tmp_path / "bad.zip", out=out)
+    refused(r"bad\.zip is damaged or not a zip", tmp_path / "bad.zip", out=out)
 
 
 def test_a_file_that_two_paths_lead_to_is_taken_once(own, tmp_path):
@@ -84,7 +84,7 @@ def test_zips_that_cannot_be_cut_are_refused(tmp_path):
     refused(r"a\.zip holds in/car\.jpg twice", path, out=tmp_path)
     for name in ("../a.jpg", "/a.jpg", "deep/../../a.jpg"):
         pack(path, {name: b""})
-        refused(r"a\.jpg leads out of the folder", path, out=tmp_path)
+        refused(r"a\.jpg points outside of the folder", path, out=tmp_path)
 
 
 def test_a_member_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):

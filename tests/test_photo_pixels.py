@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from carvana import photo_pixels
+from carvana.cutouts import photo_pixels
 from carvana.errors import UserError
 
 
@@ -37,7 +37,7 @@ def test_exif_turns_and_every_usual_kind_is_read():
         pixels = decoded(data)
         assert pixels.shape == (20, 30, 4)
         assert (pixels[..., 3] == 255).all()
-    with pytest.raises(UserError, match="a is not a whole photo"):
+    with pytest.raises(UserError, match="a is damaged or incomplete"):
         decoded(encoded(photo, "PNG")[:-30])
 
 
@@ -62,7 +62,9 @@ def test_grey_of_16_bits_keeps_its_brightness(mode):
 
 def test_pixels_that_do_not_fit_into_8_bits_are_refused():
     floats = encoded(Image.fromarray(np.array([[0.0, 1.0]], np.float32)), "TIFF")
-    with pytest.raises(UserError, match=r"sky\.tif has floating-point values, which are not read; convert it to 8 or"):
+    with pytest.raises(
+        UserError, match=r"sky\.tif has floating-point values, which are not supported; convert it to 8 or"
+    ):
         decoded(floats, "sky.tif")
     with pytest.raises(UserError, match=r"a has Lab colours"):
         decoded(encoded(Image.new("LAB", (2, 2)), "TIFF"))
@@ -108,7 +110,7 @@ def test_a_photo_beyond_the_limit_is_refused_before_it_is_decoded(size):
 
 def test_the_largest_cameras_photos_are_within_the_limit(tmp_path):
     (tmp_path / "phone.png").write_bytes(header(12000, 9000))
-    code = "from carvana import photo_pixels; print(photo_pixels.open_photo(open('phone.png', 'rb'), 'a').size)"
+    code = "from carvana.cutouts import photo_pixels; print(photo_pixels.open_photo(open('phone.png', 'rb'), 'a').size)"
     # A process of its own: pytest shows the warnings that Pillow's users would see.
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from carvana import photos
-from carvana.archive import Archive, mask_of
+from carvana.competition import HEIGHT, WIDTH, mask_of
+from carvana.data import photos
+from carvana.data.archive import Archive
 from carvana.errors import UserError
 
 
@@ -41,7 +42,7 @@ def test_photo_and_mask_lie_on_each_other(side):
     """
     shifts = []
     for column in range(1700, 1820, 4):
-        mask = np.zeros((photos.HEIGHT, photos.WIDTH), np.uint8)
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         mask[:, :column] = 1
         photo = np.repeat(np.where(mask, 40, 200).astype(np.uint8)[..., None], 3, axis=2)
         # From 3/4 of the width on, and only as deep as JPEG left the two greys.
@@ -53,7 +54,7 @@ def test_photo_and_mask_lie_on_each_other(side):
 
 
 def test_colours_are_rgb():
-    photo = np.zeros((photos.HEIGHT, photos.WIDTH, 3), np.uint8)
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     photo[..., 0] = 200
     red, green, blue = photos.decode_photo(jpeg(photo), "a.jpg", (64, 64)).mean(axis=(0, 1))
     assert red > 180
@@ -62,14 +63,14 @@ def test_colours_are_rgb():
 
 @pytest.mark.parametrize("spoil", [lambda d: d[: len(d) // 2], lambda d: d[:-2], lambda d: b"", lambda d: b"text"])
 def test_a_damaged_photo_is_named(spoil):
-    with pytest.raises(UserError, match=r"a\.jpg is not a whole JPEG"):
+    with pytest.raises(UserError, match=r"a\.jpg is not a complete JPEG"):
         photos.decode_photo(spoil(jpeg(picture(0)[0])), "a.jpg", (128, 128))
 
 
 def test_a_photo_damaged_in_the_middle_is_named():
     data = bytearray(jpeg(picture(0)[0]))
     data[len(data) // 2 : len(data) // 2 + 60] = b"\xff" * 60
-    with pytest.raises(UserError, match=r"a\.jpg is not a whole JPEG"):
+    with pytest.raises(UserError, match=r"a\.jpg is not a complete JPEG"):
         photos.decode_photo(bytes(data), "a.jpg", (128, 128))
 
 
@@ -86,13 +87,13 @@ def test_mask_values_0_1_and_0_255_are_the_same_mask(top):
 
 def test_empty_and_full_masks_are_masks():
     for value in (0, 1):
-        mask = np.full((photos.HEIGHT, photos.WIDTH), value, np.uint8)
+        mask = np.full((HEIGHT, WIDTH), value, np.uint8)
         assert np.array_equal(photos.decode_mask(gif(mask), "a.gif"), mask)
 
 
 @pytest.mark.parametrize("values", [(0, 2), (0, 1, 255), (0, 128), (0, 1, 2)])
 def test_other_mask_values_are_named(values):
-    mask = np.zeros((photos.HEIGHT, photos.WIDTH), np.uint8)
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[: len(values), 0] = values
     with pytest.raises(UserError, match=rf"a\.gif has the values {', '.join(map(str, values))}"):
         photos.decode_mask(gif(mask), "a.gif")
@@ -100,7 +101,7 @@ def test_other_mask_values_are_named(values):
 
 @pytest.mark.parametrize("data", [b"", b"text", gif(picture(0)[1])[:2000]])
 def test_a_damaged_mask_is_named(data):
-    with pytest.raises(UserError, match=r"a\.gif is not a whole mask picture"):
+    with pytest.raises(UserError, match=r"a\.gif is not a complete mask"):
         photos.decode_mask(data, "a.gif")
 
 
@@ -108,7 +109,7 @@ def test_a_damaged_mask_is_named(data):
 def test_a_mask_of_another_kind_is_not_opened(kind):
     file = io.BytesIO()
     Image.fromarray(picture(0)[1] * np.uint8(255)).save(file, kind)
-    with pytest.raises(UserError, match=r"a\.gif is not a whole mask picture"):
+    with pytest.raises(UserError, match=r"a\.gif is not a complete mask"):
         photos.decode_mask(file.getvalue(), "a.gif")
 
 
@@ -141,12 +142,12 @@ SIDES = st.integers(1, 64).map(lambda times: 32 * times)
 @example(size=(1280, 1920), seed=0)
 @example(size=(2048, 2048), seed=0)
 def test_soft_masks_are_means_over_areas_at_every_size(size, seed):
-    mask = np.random.default_rng(seed).integers(0, 2, (photos.HEIGHT, photos.WIDTH), dtype=np.uint8)
-    mean = 255 * shares(photos.HEIGHT, size[0]) @ mask @ shares(photos.WIDTH, size[1]).T
+    mask = np.random.default_rng(seed).integers(0, 2, (HEIGHT, WIDTH), dtype=np.uint8)
+    mean = 255 * shares(HEIGHT, size[0]) @ mask @ shares(WIDTH, size[1]).T
     soft = photos.soften(mask, size)
     assert soft.dtype == np.uint8
     assert np.abs(soft - mean).max() < 0.501, "rounded once"
-    if size[0] <= photos.HEIGHT and size[1] <= photos.WIDTH:
+    if size[0] <= HEIGHT and size[1] <= WIDTH:
         assert np.array_equal(soft, cv2.resize(mask * 255, size[::-1], interpolation=cv2.INTER_AREA))
 
 

@@ -6,9 +6,11 @@ import simplejpeg
 from conftest import picture
 from PIL import Image
 
-from carvana import mistakes, pictures, rle
-from carvana.archive import Archive, mask_of
-from carvana.photos import HEIGHT, WIDTH, decode_mask
+from carvana.competition import HEIGHT, WIDTH, mask_of
+from carvana.data.archive import Archive
+from carvana.data.photos import decode_mask
+from carvana.masks import rle
+from carvana.results import pictures, wrong_pixels
 
 
 def close(pixels, colour, within=12):
@@ -50,7 +52,7 @@ def test_the_worst_spot_holds_the_most_mistakes(centre):
     y, x = centre
     predicted[max(y - 30, 0) : y + 30, max(x - 30, 0) : x + 30] = 1
     predicted[300:310, 400:410] = 1
-    found = mistakes.find(rle.to_runs(predicted), rle.to_runs(true), true)
+    found = wrong_pixels.find(rle.to_runs(predicted), rle.to_runs(true), true)
     left, top = pictures.worst_spot(found.places)
     assert left <= x < left + 384
     assert top <= y < top + 256

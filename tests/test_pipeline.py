@@ -1,89 +1,16 @@
 """The whole pipeline by DVC, in a clone of its own, on a demo set of four training cars and one test car."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import torch
-import yaml
-from conftest import ROOT, stage, wait_for_an_epoch
+from clones import TINY, Clone
+from conftest import stage, wait_for_an_epoch
 from kaggle_server import Server
 
-TINY = {
-    "demo": {"train_cars": 4, "test_cars": 1},
-    "split": {"folds": 2, "test_fraction": 0.25},
-    "train": {"size": 64, "depth": 3, "width": 4, "epochs": 2, "learning_rate": 0.01},
-}
-
-
-class Clone:
-    """A clone of the working tree, committed or not, and the commands that a user types in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        for name in subprocess.run(files, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-            # What a run of the working tree has left is of another set of parameters.
-            if name and name != "dvc.lock" and not name.startswith("metrics/") and (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
-        content = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-        for section, values in TINY.items():
-            content[section] |= values
-        (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        self.git("init", "-q", "-b", "main")
-        self.git("config", "user.name", "Test")
-        self.git("config", "user.email", "test@localhost")
-        self.commit()
-
-    def git(self, *words: str) -> str:
-        return subprocess.run(["git", *words], cwd=self.folder, check=True, capture_output=True, text=True).stdout
-
-    def commit(self) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-qm", "state")
-
-    def start(self, *words: str) -> subprocess.Popen:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        # Unlike bash, sh does not replace itself by its only command.
-        environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "SHELL": "/bin/sh"}
-        command = [sys.executable, "-m", "dvc", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
-
-    def dvc(self, *words: str, fails: bool = False) -> str:
-        with self.start(*words) as process:
-            output, _ = process.communicate(timeout=300)
-        assert (process.returncode != 0) == fails, output
-        return output
-
-    def change(self, **changes: object) -> None:
-        """Changes parameters, train_size=64 for train.size, as an editor would."""
-        content = self.yaml("params.yaml")
-        for key, value in changes.items():
-            section, _, name = key.partition("_")
-            content[section][name] = value
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-
-    def outputs(self) -> dict[str, bytes]:
-        """Everything that the stages have made."""
-        files = [path for name in ("data", "models", "metrics") for path in (self.folder / name).rglob("*")]
-        return {str(path): path.read_bytes() for path in files if path.is_file()}
-
-    def read(self, name: str) -> dict:
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
-
-    def yaml(self, name: str) -> dict:
-        return yaml.safe_load((self.folder / name).read_text(encoding="utf-8"))
-
-    def model(self) -> bytes:
-        return (self.folder / "models/fold-0.safetensors").read_bytes()
+from carvana.training import resume
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +43,15 @@ def test_speed_knobs_run_nothing_again(clone):
     path = clone.folder / "params.yaml"
     text = path.read_text(encoding="utf-8")
     path.write_text(
-        re.sub(r"workers: \d+", "workers: 1", text).replace("device: auto", "device: cpu"), encoding="utf-8"
+        text.replace("workers: auto", "workers: 1").replace("device: auto", "device: cpu"), encoding="utf-8"
     )
     assert path.read_text(encoding="utf-8") != text
     assert re.findall(r"Running stage '(.*)'", clone.dvc("repro")) == ["params"], "it alone looks at them"
     path.write_text(text, encoding="utf-8")
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
+@pytest.mark.slow
 def test_sizes_are_experiments_of_their_own_and_the_way_back_is_a_cache_hit(clone):
     first, dice = clone.model(), clone.read("metrics/evaluate.json")["test"]
     clone.dvc("exp", "run", "-S", "train.size=96")
@@ -134,7 +62,7 @@ def test_sizes_are_experiments_of_their_own_and_the_way_back_is_a_cache_hit(clon
     assert "Stage 'resize' is cached" in output
     assert clone.model() == first
     assert clone.read("metrics/evaluate.json")["test"] == dice
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
 @pytest.mark.slow
@@ -149,17 +77,18 @@ def test_more_folds_reuse_those_that_are_there_and_are_scored_out_of_fold(clone)
     assert after["test"] != before["test"], "both models are averaged"
     curves = (clone.folder / "metrics/curves.csv").read_text(encoding="ascii")
     assert ",1,validation at full size," in curves
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")
 
 
+@pytest.mark.slow
 def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
     process = clone.start("exp", "run", "-S", "train.epochs=30")
     with process:
         wait_for_an_epoch(clone.folder, process, after=time.time())
         process.kill()
     written = max(clone.folder.glob(".work/train-0/*/epoch.pt"), key=lambda path: path.stat().st_mtime)
-    epochs = len(torch.load(written, weights_only=True)["history"])
+    epochs = len(resume.load(written)["history"])
     assert epochs < 30, "killed too late to show anything"
     # The stage ends with its dvc; were it to go on, the lock would turn the next one away.
     clone.dvc("repro", "train@0")
@@ -167,7 +96,7 @@ def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
     shutil.rmtree(clone.folder / ".work/train-0")
     clone.dvc("repro", "-f", "-s", "train@0")
     assert clone.model() == resumed
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")
 
 
@@ -188,14 +117,14 @@ def test_a_bad_parameter_is_refused_before_anything_is_removed(clone, changes, c
     assert complaint in output
     assert "Traceback" not in output
     assert clone.outputs() == before
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
 def test_an_experiment_with_a_bad_parameter_removes_nothing_either(clone):
     before = clone.outputs()
     assert "train.size: 100 is not" in clone.dvc("exp", "run", "-S", "train.size=100", fails=True)
     assert clone.outputs() == before
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
 def test_what_a_failed_stage_says_brings_everything_back_even_uncommitted_results(clone):
@@ -210,7 +139,7 @@ def test_what_a_failed_stage_says_brings_everything_back_even_uncommitted_result
     clone.dvc("checkout", "resize")
     assert clone.outputs() == before
     clone.git("reset", "-q", "HEAD~1")
-    clone.git("restore", "params.yaml")
+    clone.git("checkout", "-q", "HEAD", "--", "params.yaml")
 
 
 def test_the_advice_names_git_for_metrics_that_dvc_does_not_keep(clone):
@@ -228,34 +157,36 @@ def test_the_advice_names_git_for_metrics_that_dvc_does_not_keep(clone):
     clone.dvc("checkout", "--force", "split")
 
 
+@pytest.mark.slow
 def test_parameters_and_code_changed_while_a_stage_runs_are_not_recorded_with_its_result(clone):
     before = clone.outputs()
-    clone.change(train_epochs=20)
-    module = clone.folder / "src/carvana/losses.py"
+    clone.change(train_epochs=60)
+    module = clone.folder / "src/carvana/training/losses.py"
     text = module.read_text(encoding="utf-8")
     with clone.start("repro", "train@0") as process:
         wait_for_an_epoch(clone.folder, process, after=time.time())
         # As `dvc exp run -S` does, which is refused while another runs and leaves the file changed.
-        clone.change(train_epochs=21)
+        clone.change(train_epochs=61)
         module.write_text(text + "\n", encoding="utf-8")
         output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "train.epochs (20 → 21), src/carvana/losses.py changed while train@0 ran" in output
+    assert "train.epochs (60 → 61), src/carvana/training/losses.py changed while train@0 ran" in output, output
     recorded = clone.yaml("dvc.lock")["stages"]["train@0"]["params"]["params.yaml"]["train.epochs"]
     assert recorded == TINY["train"]["epochs"]
     # As they were, what is finished is not done again.
-    clone.change(train_epochs=20)
+    clone.change(train_epochs=60)
     module.write_text(text, encoding="utf-8")
     since = time.time()
     clone.dvc("repro", "train@0")
     assert not [path for path in clone.folder.glob(".work/train-0/*/epoch.pt") if path.stat().st_mtime > since]
     history = (clone.folder / "models/fold-0.csv").read_text(encoding="ascii").splitlines()
-    assert len(history) == 1 + 20
-    clone.git("restore", ".")
+    assert len(history) == 1 + 60
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")
     assert clone.outputs() == before
 
 
+@pytest.mark.slow
 def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
     before, since = clone.outputs(), time.time()
     clone.dvc("repro", "-s", "-f", "train@0")
@@ -268,7 +199,7 @@ def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
 @pytest.mark.slow
 def test_an_experiment_in_a_copy_runs_the_copys_code(clone):
     """The library tells where it lies: an editable install, say, would run the workspace's and not the copy's."""
-    module = clone.folder / "src/carvana/evaluation.py"
+    module = clone.folder / "src/carvana/results/scoring.py"
     text = module.read_text(encoding="utf-8")
     module.write_text(text.replace('"images": len(scores)', '"images": __file__'), encoding="utf-8")
     clone.dvc("exp", "run", "--temp", "--name", "copied", "-S", "train.epochs=1")
@@ -309,7 +240,7 @@ def test_a_submission_is_that_of_its_experiment(clone, monkeypatch):
     (upload,) = server.uploads
     assert upload["data"] == (clone.folder / "data/submission.csv.gz").read_bytes()
     assert upload["description"].startswith(f"whole · Dice test {dice:.5f}, ")
-    sending, _ = map(json.loads, (clone.folder / "data/submissions.jsonl").read_text(encoding="ascii").splitlines())
+    sending, *_ = map(json.loads, (clone.folder / "data/submissions.jsonl").read_text(encoding="ascii").splitlines())
     assert sending["params"]["train"]["epochs"] == 1
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")

@@ -23,7 +23,9 @@ from conftest import (
     stage,
 )
 
-from carvana import checkpoint, lockfile, models, shards
+from carvana import lockfile
+from carvana.masks import shards
+from carvana.networks import checkpoint, models
 
 CARS = 60
 
@@ -76,6 +78,7 @@ def runs_in(path):
     return sum(len(runs) for _, runs in shards.read(path))
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_with_the_same_bytes_and_does_nothing_twice(projects):
     whole = projects("whole")
     stage(whole, "predict")
@@ -92,6 +95,7 @@ def test_killed_twice_it_ends_with_the_same_bytes_and_does_nothing_twice(project
     assert before.items() <= made(killed).items()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(projects):
     one, two = projects("one"), projects("two", runtime_processes=2)
     stage(one, "predict")
@@ -127,6 +131,7 @@ def test_a_damaged_photo_is_named_the_others_are_kept_and_it_can_be_skipped(proj
     assert made(folder) == before, "kept as they were"
 
 
+@pytest.mark.slow
 def test_a_repaired_zip_replaces_the_empty_mask_of_a_damaged_photo(projects):
     """One flipped byte, skipped; then the zip as it was, whose directory is the same."""
     folder = projects("project", predict_on_bad_image="skip")
@@ -147,6 +152,7 @@ def test_a_repaired_zip_replaces_the_empty_mask_of_a_damaged_photo(projects):
     assert len(predictions(folder)) == CARS
 
 
+@pytest.mark.slow
 def test_a_prediction_that_dvc_has_recorded_is_made_again_if_asked_for(projects):
     folder = projects("project")
     stage(folder, "predict")
@@ -193,7 +199,7 @@ runpy.run_module("stages.predict", run_name="__main__")
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
 def test_openvino_reports_nothing_to_anyone(_ready, tmp_path):
     """Imported as it is, it sends events to an analytics service, except in CI and for who has opted out."""
-    project = copy_project(_ready, tmp_path / "project", runtime_engine="openvino")
+    project = copy_project(_ready, tmp_path / "project", runtime_engine="openvino", runtime_workers=0)
     (tmp_path / "home").mkdir()
     kept = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
     environment = kept | {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}

@@ -8,18 +8,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from clones import Clone
 from conftest import ROOT
-from test_pipeline import Clone
 
-from carvana.archive import Archive
+from carvana.data.archive import Archive
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+# Each begins where the README ends, in a copy of its own.
+OTHERS = sorted((ROOT / "docs").glob("*.md"))
 
 # Commands that are not run here, by how they begin.
 ELSEWHERE = {
     "make test": "runs this test",
     "make submit": "sends to Kaggle; tests/test_submit.py runs it",
-    "dvc exp run -S data.source=kaggle": "fetches from Kaggle; tests/test_kaggle.py runs it",
+    "make bench": "takes 7 minutes",
+    "python benchmarks/training.py": "takes minutes",
+    "dvc exp run -S data.source=kaggle": "downloads from Kaggle; tests/test_client.py runs it",
+    "dvc plots show metrics/training-0.csv": "takes a training that runs",
     "PET_NNODES": "takes two machines; tests/test_train_stage.py runs it",
     "pip install": "changes the environment",
     "WEIGHTS=": "takes a package that is not required",
@@ -28,56 +33,105 @@ ELSEWHERE = {
     "dvc exp run -S train.size=1024": "takes a GPU",
 }
 
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
-def commands():
-    """The commands of all documents in their order, without prompts and comments, continued lines joined."""
+
+def blocks(document, language):
+    """The blocks of a document that are marked with a language, indented or not."""
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(document):
+    """The commands of a document in their order, without prompts and comments, continued lines joined."""
     found = []
-    for document in DOCUMENTS:
-        for block in re.findall(r"```console\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
-            joined = re.sub(r"\\\n\s*", "", block)
-            found += [line.strip()[2:] for line in joined.splitlines() if line.strip().startswith("$ ")]
+    for block in blocks(document, "console"):
+        joined = re.sub(r"\\\n\s*", "", block)
+        found += [line.strip()[2:] for line in joined.splitlines() if line.strip().startswith("$ ")]
     return [re.sub(r"\s+# .*", "", command) for command in found]
 
 
 def test_commands_that_are_not_run_are_in_the_documents():
+    everything = [command for document in (README, *OTHERS) for command in commands(document)]
     for beginning in ELSEWHERE:
-        assert any(command.startswith(beginning) for command in commands()), beginning
+        assert any(command.startswith(beginning) for command in everything), beginning
+
+
+def test_links_between_the_documents_lead_somewhere():
+    for document in (README, *OTHERS):
+        text = document.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+            path, _, heading = link.partition("#")
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document.name}: {link}"
+            if heading:
+                titles = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), re.MULTILINE)
+                anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+                assert heading in anchors, f"{document.name}: {link}"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A clone in which every command of the README has been run."""
+    clone = Clone(tmp_path_factory.mktemp("readme") / "Straße mit Abstand")
+    run_all(README, clone.folder)
+    return clone.folder
 
 
 @pytest.mark.slow
-def test_every_command_of_the_documents_runs(tmp_path):
-    clone = Clone(tmp_path / "Straße mit Abstand")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def test_every_command_of_the_readme_runs(finished):
+    assert (finished / "data/submission.csv.gz").exists()
+
+
+@pytest.mark.slow
+def test_the_example_for_a_notebook_runs(finished):
+    provide_photos(finished)
+    (example,) = blocks(README, "python")
+    example += "\nassert mask.shape == photo.shape[:2] == (1280, 1918) and mask.max() >= 128 > mask.min()\n"
+    done = subprocess.run([sys.executable, "-c", example], cwd=finished, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [each for each in OTHERS if commands(each)], ids=lambda each: each.stem)
+def test_every_command_of_a_document_runs(finished, document, tmp_path):
+    folder = tmp_path / "Straße mit Abstand"
+    shutil.copytree(finished, folder, symlinks=True)
+    run_all(document, folder)
+
+
+def run_all(document, folder):
+    beside = folder.parent
     names = {
-        "/path/to/storage": str(tmp_path / "storage"),
-        "/path/to/carvana": str(tmp_path / "carvana"),
+        "/path/to/storage": str(beside / "storage"),
+        "/path/to/carvana": str(beside / "carvana"),
         # The tiny demo has the smaller size already.
         "train.size=64": "train.size=96",
     }
-    todo = [command for command in commands() if not command.startswith(tuple(ELSEWHERE))]
-    for command in todo:
+    for command in commands(document):
+        if command.startswith(tuple(ELSEWHERE)):
+            continue
         if "447964284e44_01.jpg" in command:
-            with Archive(clone.folder / "data/raw/train.zip") as archive:
+            with Archive(folder / "data/raw/train.zip") as archive:
                 names["447964284e44_01.jpg"] = archive.photos[0]
         if "stages.cutout" in command:
-            provide_photos(clone.folder)
-        if "data.local_dir" in command and not (tmp_path / "carvana").exists():
-            shutil.copytree(clone.folder / "data/raw", tmp_path / "carvana")
-        folder = clone.folder
+            provide_photos(folder)
+        if "data.local_dir" in command:
+            shutil.copytree(folder / "data/raw", beside / "carvana")
+        here = folder
         if command == "dvc pull":
-            folder = tmp_path / "second machine"
-            clone.git("clone", "-q", str(clone.folder), str(folder))
+            here = beside / "second machine"
+            subprocess.run(["git", "clone", "-q", str(folder), str(here)], check=True)
             command += " && dvc repro"  # noqa: PLW2901
-        for name, here in names.items():
-            command = command.replace(name, here)  # noqa: PLW2901
+        for name, replacement in names.items():
+            command = command.replace(name, replacement)  # noqa: PLW2901
         # The environment is there already.
         command = command.replace("make submission", "make -o install submission")  # noqa: PLW2901
         done = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+            ["bash", "-c", command], cwd=here, env=ENVIRONMENT, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr, f"{command}\n{done.stderr}"
-        if folder != clone.folder:
+        assert done.returncode == 0, f"{document.name}: {command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, f"{document.name}: {command}\n{done.stderr}"
+        if here != folder:
             assert "Data and pipelines are up to date" in done.stdout, "nothing is run again on a second machine"
 
 

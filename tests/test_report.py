@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import CARS, read_params
-from test_evaluation import scored
+from test_scoring import scored
 
-from carvana import cache, report
-from carvana.archive import car_of
-from carvana.findings import Findings
+from carvana.competition import car_of
+from carvana.data import cache
+from carvana.results import report, scoring
+from carvana.results.totals import Findings
+from carvana.training.history import Epoch
 
 STILL = dict.fromkeys(
     ("flip", "rotation", "shift", "scale", "brightness", "contrast", "saturation", "hue"),
@@ -51,3 +55,20 @@ def test_the_worst_come_first_and_so_do_the_best():
     ]
     assert [chosen[f"validation-{name}"].dice for name in ("worst-01", "worst-02", "best-01")] == dice
     assert report.choose(findings, 0, 0) == {}
+
+
+def test_names_on_the_page_are_text_and_no_html():
+    findings = Findings()
+    one = scored()[2]
+    findings.add(replace(one, score=replace(one.score, car="<script>car", make="<script>make")))
+    summaries = {"validation": scoring.summarise(findings.scores)}
+    drawn = dict.fromkeys(("error-map", "training-samples", "validation-worst-01"), report.Picture(b"jpeg", b"webp"))
+    epochs = {0: [Epoch(1, 0.01, 0.5, 0.5, 0.5, 0.5, 0.5)]}
+    content = report.render(findings, summaries, epochs, "<script>model", drawn)
+    assert "<script" not in content
+    for text in ("model", "car", "make, 1 car"):
+        assert f"&lt;script&gt;{text}<" in content
+    assert content.count("<img") == 3
+    assert content.count("<svg") == 8
+    assert "The worst of the validation cars" in content
+    assert "The best of the validation cars" not in content, "no picture of them was drawn"

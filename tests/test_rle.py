@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from carvana import rle
-from carvana.archive import Archive
-from carvana.photos import decode_mask
+from carvana.data.archive import Archive
+from carvana.data.photos import decode_mask
+from carvana.masks import rle
 
 MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 1))
 

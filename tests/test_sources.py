@@ -4,8 +4,8 @@ import zipfile
 import pytest
 from conftest import csv_text, make_project, repack, set_params, stage
 
-from carvana import sources, submission
 from carvana.errors import UserError
+from carvana.kaggle import sources, submission
 
 NAME = "a1b2c3d4e5f6_01"
 
@@ -89,7 +89,7 @@ def test_what_is_missing_is_named(kaggle, tmp_path):
         sources.copy_local(tmp_path / "nowhere", "standard", raw(tmp_path / "raw"))
     (kaggle / "train_masks.zip").unlink()
     with pytest.raises(
-        UserError, match=r"neither train_masks\.zip nor train_masks, .*; let data\.source=kaggle fetch it"
+        UserError, match=r"neither train_masks\.zip nor train_masks, .*; data\.source=kaggle downloads it"
     ):
         sources.copy_local(kaggle, "standard", raw(tmp_path / "raw"))
 
@@ -102,12 +102,12 @@ def test_what_is_missing_is_named(kaggle, tmp_path):
         ("train.zip", lambda m: m.update({f"{NAME}.jpg": b""}), rf"holds {NAME}\.jpg twice"),
         ("train.zip", lambda m: m.update({"train/readme.txt": b""}), r"holds readme\.txt, not of the form"),
         ("train.zip", lambda m: m.clear(), "no photo"),
-        ("test.zip", lambda m: m.pop("test/fffe00001111_01.jpg"), r"lacks: fffe00001111_01\.jpg"),
+        ("test.zip", lambda m: m.pop("test/fffe00001111_01.jpg"), r"missing in .*: fffe00001111_01\.jpg"),
         ("test.zip", lambda m: m.update({"test/fffe00001111_16.jpg": b""}), r"does not name: fffe00001111_16\.jpg"),
         (
             "sample_submission.csv.zip",
             lambda m: m.update({"sample_submission.csv": csv_text([["img", "rle_mask"], ["b_01.jpg", ""]])}),
-            r"names images that .*test\.zip lacks: b_01\.jpg",
+            r"names images that are missing in .*test\.zip: b_01\.jpg",
         ),
     ],
 )
@@ -120,7 +120,7 @@ def test_files_that_do_not_belong_together_are_named(kaggle, spoiled, change, co
 def test_a_zip_cut_short_is_named(kaggle):
     data = (kaggle / "test.zip").read_bytes()
     (kaggle / "test.zip").write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"test\.zip is not a whole zip"):
+    with pytest.raises(UserError, match=r"test\.zip is not a complete zip"):
         sources.check(raw(kaggle))
 
 

@@ -5,7 +5,7 @@ from conftest import csv_text, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana import split
+from carvana.data import split
 from carvana.errors import UserError
 
 
@@ -62,35 +62,43 @@ def test_file_keeps_ids_that_look_like_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (b"", r"line 1 is \[\] and must be \['car', 'role'\]"),
-        (b"car\n011330127438\n", r"line 1 is \['car'\]"),
-        (b"car,fold\n011330127438,0\n", r"line 1 is \['car', 'fold'\]"),
+        (b"", ", line 1 must be car,role"),
+        (b"car\n011330127438\n", ", line 1 must be car,role"),
+        (b"car,fold\n011330127438,0\n", ", line 1 must be car,role"),
+        (b"car,role,make\n011330127438,0\n", ", line 1 must be car,role"),
+        (b"011330127438,0\n", ", line 1 must be car,role"),
         (
             b"car,role\n011330127438,0\n331659860e11,tset\n",
-            "line 3: the role 'tset' is neither test nor a fold's number",
+            ", line 3: the role 'tset' is neither test nor a fold's number",
         ),
-        (b"car,role\n011330127438,\n", "line 2: the role '' is"),
-        (b"car,role\n011330127438,Test\n", "line 2: the role 'Test' is"),
-        (b"car,role\n011330127438, test\n", "line 2: the role ' test' is"),
-        (b"car,role\n011330127438,00\n", "line 2: the role '00' is"),
-        (b"car,role\n011330127438,-1\n", "line 2: the role '-1' is"),
-        (b"car,role\n011330127438,1.0\n", r"line 2: the role '1\.0' is"),
-        ("car,role\n011330127438,²\n".encode(), r"line 2: the role '.*xc2.*' is"),
-        (b"car,role\n011330127438,te\xffst\n", r"line 2: the role 'te.*xffst' is"),
-        (b"car,role\n011330127438,0\0\n", r"line 2: the role '0\\x00' is"),
-        (b"car,role\n011330127438\n", r"line 2: \['011330127438'\] is not a car and its role"),
-        (b"car,role\n011330127438,0\n\n331659860e11,1\n", r"line 3: \[\] is not a car and its role"),
-        (b"car,role\n011330127438,0,1\n", r"line 2: \['011330127438', '0', '1'\] is not a car and its role"),
-        (b"car,role\n11330127438,0\n", "line 2: '11330127438' is not a car's 12 hexadecimal digits"),
-        (b"car,role\n0CDF5B5D0CE1,0\n", "line 2: '0CDF5B5D0CE1' is not"),
-        (b"car,role\n011330127438,0\n331659860e11,1\n011330127438,test\n", "line 4: 011330127438 is listed twice"),
-        (b'car,role\n011330127438,0\n"331659860e11,1\n', "line 3: unexpected end of data"),
-        (b"car,role\n011330127438," + b"0" * 200_000, "line 2: "),
+        (b"car,role\n011330127438,\n", ", line 2: the role '' is neither"),
+        (b"car,role\n011330127438,Test\n", ", line 2: the role 'Test' is neither"),
+        (b"car,role\n011330127438, test\n", ", line 2: the role ' test' is neither"),
+        (b"car,role\n011330127438,00\n", ", line 2: the role '00' is neither"),
+        (b"car,role\n011330127438,-1\n", ", line 2: the role '-1' is neither"),
+        (b"car,role\n011330127438,1.0\n", r", line 2: the role '1\.0' is neither"),
+        (b"car,role\n011330127438,nan\n", ", line 2: the role 'nan' is neither"),
+        ("car,role\n011330127438,²\n".encode(), r", line 2: the role '.*xc2.*' is neither"),
+        (b"car,role\n011330127438,te\xffst\n", r", line 2: the role 'te.*xffst' is neither"),
+        (b"car,role\n011330127438,0\0\n", r", line 2: the role '0\\x00' is neither"),
+        (b"car,role\n011330127438\n", ", line 2: the role '' is neither"),
+        (b"car,role\n011330127438,0\n\n331659860e11,1\n", ", line 3: the car '' is not 12 hexadecimal digits"),
+        (b"car,role\n011330127438,0,1\n", ", line 2: the third field '1' is one too many"),
+        (b"car,role\n011330127438,0\n331659860e11,0,1,2\n", " cannot be read .*line 3, saw 4"),
+        (b"car,role\n11330127438,0\n", ", line 2: the car '11330127438' is not 12 hexadecimal digits"),
+        (b"car,role\n0CDF5B5D0CE1,0\n", ", line 2: the car '0CDF5B5D0CE1' is not"),
+        (
+            b"car,role\n011330127438,0\n331659860e11,1\n011330127438,test\n",
+            ", line 4: the car '011330127438' is listed twice",
+        ),
+        (b'car,role\n011330127438,0\n"331659860e11,1\n', ", line 3: the car '\"331659860e11' is not"),
+        (b'car,role\n011330127438,"1"0\n', ", line 2: the role '\"1\"0' is neither"),
+        (b"car,role\n011330127438," + b"0" * 200_000, ", line 2: the role '0000"),
     ],
 )
 def test_a_split_that_is_not_as_it_was_written_is_refused(tmp_path, text, complaint):
     (tmp_path / "split.csv").write_bytes(text)
-    with pytest.raises(UserError, match=rf"split\.csv, {complaint}.*; `dvc repro -f split` writes it again") as error:
+    with pytest.raises(UserError, match=rf"split\.csv{complaint}.*; `dvc repro -f split` writes it again") as error:
         split.read(tmp_path / "split.csv")
     assert len(str(error.value)) < 400 + len(str(tmp_path))
 
@@ -119,3 +127,18 @@ def test_other_metadata_is_refused_by_name(tmp_path):
 
 def test_real_cars_are_all_there(sample):
     assert len(split.read_makes(sample / "metadata.csv.zip")) == 6572 - 11
+
+
+def test_metadata_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    pack(tmp_path / "metadata.csv.zip", {"metadata.csv": "id,make\n011330127438,Acura\n"})
+    assert split.read_makes(tmp_path / "metadata.csv.zip") == {"011330127438": "Acura"}
+    monkeypatch.setattr(split, "_MOST_METADATA", 20)
+    with pytest.raises(UserError, match=r"metadata\.csv\.zip .*it would take 27 bytes; the limit is 20"):
+        split.read_makes(tmp_path / "metadata.csv.zip")
+
+
+@pytest.mark.parametrize("text", ['id,make\n"a', "id,make\n\xff,\x00", "", "id\na\n"])
+def test_damaged_metadata_is_refused_by_name(tmp_path, text):
+    pack(tmp_path / "metadata.csv.zip", {"metadata.csv": text.encode("latin-1")})
+    with pytest.raises(UserError, match=r"metadata\.csv\.zip is not Kaggle's"):
+        split.read_makes(tmp_path / "metadata.csv.zip")

@@ -25,8 +25,8 @@ from conftest import (
     wait_for_an_epoch,
 )
 
-from carvana import submission
-from carvana.archive import Archive
+from carvana.data.archive import Archive
+from carvana.kaggle import submission
 
 PHOTO = "331659860e11_02"
 
@@ -67,6 +67,7 @@ def test_the_road_from_local_zips_to_a_submission(trained):
     assert "data/submission.csv (0.0 MiB)" in stage(trained, "summary")
     assert "no rows" in stage(trained, "score", "data/submission.csv", "data/raw/test_masks.csv.zip", status=1)
     assert "485,957" not in stage(trained, "train", "--summary")
+    assert not (trained / "metrics/training-0.csv").exists(), "it is there while it trains"
 
 
 def test_an_evaluation_is_shown_on_one_page_and_as_pictures_of_the_same_names(trained):
@@ -87,14 +88,21 @@ def test_an_evaluation_is_shown_on_one_page_and_as_pictures_of_the_same_names(tr
     best = max(thresholds, key=lambda row: (float(row["dice"]), -abs(float(row["threshold"]) - 0.5)))
     evaluation = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
     assert evaluation["model"]["best_threshold"] == float(best["threshold"])
-    stage(trained, "evaluate")
+    said = stage(trained, "evaluate")
     assert (trained / "metrics/report.html").read_bytes() == page, "the same models give the same bytes"
+    first, second = said.splitlines()[:2]
+    assert re.fullmatch(
+        r"Scoring 4 photos of validation cars and 2 of test cars: unet, \d+ parameters, at 64×64", first
+    )
+    assert re.fullmatch(r"by torch on cpu in (bfloat16|float32), (\d+) threads; \2 processes decode", second)
 
 
 def test_evaluation_is_the_score_of_the_same_images_submitted(trained):
     """The Dice of evaluate.json is that of a submission: photos swapped, `score` gives the same number."""
     shutil.copy(trained / "data/raw/train.zip", trained / "data/raw/test.zip")
-    stage(trained, "predict")
+    assert re.match(
+        r"Predicting \d+ photos: unet, \d+ parameters, at 64×64\nby torch on cpu", stage(trained, "predict")
+    )
     scores = list(csv.DictReader((trained / "metrics/scores.csv").open(encoding="utf-8")))
     with Archive(trained / "data/raw/train.zip") as archive:
         with_names = csv_text([["img", "rle_mask"], *([name, "1 1"] for name in archive.photos)])
@@ -114,14 +122,16 @@ def test_every_car_needs_a_role_that_is_one(trained):
     message = stage(trained, "train", "0", status=1)
     assert "the role 'tset' is neither test nor a fold's number; `dvc repro -f split`" in message
     path.write_text("".join(line for line in text.splitlines(True) if ",test" not in line), encoding="ascii")
-    for command in ("train 0", "evaluate", "look"):
-        assert "data/split.csv lacks " in stage(trained, *command.split(), status=1)
+    for command in ("train 0", "evaluate"):
+        assert "data/split.csv has no role for a1b2c3d4e5f6; `dvc repro -f split`" in stage(
+            trained, *command.split(), status=1
+        )
 
 
 @pytest.mark.parametrize(
     ("spoiled", "member", "data", "at", "complaint"),
     [
-        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0])[:9000], "resize", f"{PHOTO}.jpg is not a whole JPEG"),
+        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0])[:9000], "resize", "is not a complete JPEG"),
         ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0][:64]), "resize", f"{PHOTO}.jpg is 1918×64"),
         ("train_masks.zip", f"train_masks/{PHOTO}_mask.gif", gif(picture(0)[1] * 9), "resize", "has the values 0, 9"),
         (
@@ -144,7 +154,7 @@ def test_every_car_needs_a_role_that_is_one(trained):
             "test/fffe00001111_02.jpg",
             b"\xff\xd8",
             "predict",
-            "test.zip: fffe00001111_02.jpg is not a whole",
+            "test.zip: fffe00001111_02.jpg is not a complete",
         ),
     ],
 )
@@ -168,7 +178,7 @@ def test_bad_files_are_named(project, kaggle):
     set_params(project, data_source="local", data_local_dir=str(kaggle))
     data = (kaggle / "test.zip").read_bytes()
     (kaggle / "test.zip").write_bytes(data[:-999])
-    assert "test.zip is not a whole zip" in stage(project, "download", status=1)
+    assert "test.zip is not a complete zip" in stage(project, "download", status=1)
     (kaggle / "test.zip").unlink()
     assert "has neither test.zip nor test" in stage(project, "download", status=1)
     shutil.rmtree(project / "data")
@@ -202,8 +212,8 @@ def test_a_sample_that_names_an_image_that_test_lacks(trained, kaggle):
     rows = csv_text([["img", "rle_mask"], ["fffe00001111_01.jpg", ""], ["fffe00001111_03.jpg", ""]])
     before = (trained / "data/submission.csv").read_bytes()
     pack(kaggle / "sample_submission.csv.zip", {"sample_submission.csv": rows})
-    assert "test.zip lacks: fffe00001111_03.jpg" in stage(trained, "download", status=1)
-    assert "data/predictions lacks: fffe00001111_03.jpg" in stage(trained, "encode", status=1)
+    assert "missing in data/raw/test.zip: fffe00001111_03.jpg" in stage(trained, "download", status=1)
+    assert "missing in data/predictions: fffe00001111_03.jpg" in stage(trained, "encode", status=1)
     assert (trained / "data/submission.csv").read_bytes() == before
 
 

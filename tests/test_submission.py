@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from conftest import csv_text, gif, pack
 
-from carvana import rle, shards, submission
-from carvana.archive import mask_of
+from carvana.competition import HEIGHT, SUBMISSION_HEADER, WIDTH, mask_of
 from carvana.errors import UserError
-from carvana.photos import HEIGHT, WIDTH
+from carvana.kaggle import submission
+from carvana.masks import rle, shards
 
 IMAGES = ["011330127438_01.jpg", "011330127438_02.jpg", "502733994e02_01.jpg"]
 RUNS = {
@@ -19,7 +19,7 @@ RUNS = {
 
 
 def write_sample(path, images):
-    pack(path, {"sample_submission.csv": csv_text([submission.HEADER, *([image, "1 1"] for image in images)])})
+    pack(path, {"sample_submission.csv": csv_text([SUBMISSION_HEADER, *([image, "1 1"] for image in images)])})
     return path
 
 
@@ -30,7 +30,7 @@ def write_shards(folder, runs):
 
 
 def write_csv(path, rows):
-    path.write_text(csv_text([submission.HEADER, *rows]), encoding="ascii")
+    path.write_text(csv_text([SUBMISSION_HEADER, *rows]), encoding="ascii")
     return path
 
 
@@ -54,7 +54,7 @@ def test_rows_follow_the_sample_and_an_empty_mask_is_an_empty_value(tmp_path, or
 @pytest.mark.parametrize(
     ("images", "complaint"),
     [
-        ([*IMAGES, "fffe00001111_01.jpg"], "that .*predictions lacks: fffe00001111_01.jpg"),
+        ([*IMAGES, "fffe00001111_01.jpg"], "that .*missing in .*predictions: fffe00001111_01.jpg"),
         (IMAGES[:2], "predictions has images that .* does not name: 502733994e02_01.jpg"),
         ([*IMAGES, IMAGES[0]], "names 011330127438_01.jpg twice"),
     ],
@@ -105,7 +105,7 @@ def test_score_is_kaggles_against_every_form_of_truth(tmp_path, masks, form, ord
     rows = [*given.items(), ("fffe00001111_01.jpg", "1 1")]  # a decoy
     path = write_csv(tmp_path / "submission.csv", rows)
     truth = tmp_path / f"truth.{form}"
-    text = csv_text([submission.HEADER, *((image, rle.encode(mask)) for image, mask in masks.items())])
+    text = csv_text([SUBMISSION_HEADER, *((image, rle.encode(mask)) for image, mask in masks.items())])
     if form == "csv":
         truth.write_text(text, encoding="ascii")
     elif form == "csv.gz":
@@ -162,3 +162,17 @@ def test_the_sample_scores_what_a_single_pixel_scores(sample, tmp_path):
     assert len(rows) == 100_064
     assert {text for _, text in rows} == {"1 1"}
     assert rows == sorted(rows)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"img,rle_mask\n" + b"1 " * 2**22,
+        b"img,rle_mask\n" + b"x" * 300 + b",1 1\n",
+        b'img,rle_mask\n"a' + b"\n" * 2**23,
+    ],
+)
+def test_a_line_without_an_end_is_refused_before_it_takes_memory(tmp_path, content):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(UserError, match=r"a\.csv\.gz"):
+        list(submission.read_rows(tmp_path / "a.csv.gz"))

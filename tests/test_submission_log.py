@@ -1,8 +1,8 @@
 import pytest
 from conftest import small_disk
 
-from carvana import submission_log
 from carvana.errors import UserError
+from carvana.kaggle import submission_log
 
 
 def test_an_entry_never_joins_a_line_that_a_crash_cut_off(tmp_path):

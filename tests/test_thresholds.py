@@ -5,8 +5,9 @@ from conftest import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carvana import metrics, rle, thresholds
-from carvana.fullsize import runs_of_logits
+from carvana.masks import metrics, rle
+from carvana.masks.fullsize import runs_of_logits
+from carvana.results import thresholds
 
 
 @given(st.integers(0, 1000), st.sampled_from([(16, 24), (40, 32), (64, 64)]), st.floats(0.1, 8))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,8 +16,10 @@ import torch
 import yaml
 from conftest import ROOT, copy_project, make_project, read_params, set_params, stage, wait_for_an_epoch
 
-from carvana import device, history, resume
-from carvana.checkpoint import load
+from carvana import unfinished
+from carvana.networks import device
+from carvana.networks.checkpoint import load
+from carvana.training import history
 
 COMMAND = [sys.executable, "-m", "stages.train", "0"]
 EVERYTHING = {"train_dropout": 0.2, "train_ema": 0.9, "train_optimizer": "adamw", "augment_rotation": 10.0}
@@ -58,6 +61,7 @@ def files(folder):
     return {path.name: path.read_bytes() for path in (folder / "models").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
     whole = projects("whole", train_epochs=40, **EVERYTHING)
     stage(whole, "train", "0")
@@ -69,16 +73,24 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
             process.kill()
         since = max(path.stat().st_mtime for path in killed.glob(".work/train-0/*/epoch.pt"))
         assert not (killed / "models").exists(), "killed too late to show anything"
+        curves = (killed / "metrics/training-0.csv").read_text(encoding="ascii").splitlines()
+        assert curves[0] == "epoch,fold,curve,loss,dice"
+        assert len(curves) > 1
     stage(killed, "train", "0")
     assert files(killed) == files(whole)
 
 
-@pytest.mark.parametrize("batch_norm", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_two_processes_train_as_one(projects, batch_norm):
-    changes = PLAIN | {"train_batch_norm": batch_norm, "train_epochs": 4}
+def test_two_processes_train_as_one(projects):
+    changes = PLAIN | {"train_epochs": 4}
     one, two = (projects(name, runtime_processes=n, **changes) for name, n in (("one", 1), ("two", 2)))
-    for folder in (one, two):
-        stage(folder, "train", "0")
+    said = [stage(folder, "train", "0") for folder in (one, two)]
+    for each in said:
+        assert re.findall(r"^Training.*", each, re.MULTILINE) == [
+            "Training unet, 467 parameters, at 64×64: 4 photos, and 4 to validate"
+        ]
+        assert re.findall(r"^4 epochs of .*", each, re.MULTILINE) == ["4 epochs of 1 steps, 4 photos a step"]
+        assert re.findall(r"^epoch (./4): loss .* left$", each, re.MULTILINE) == ["1/4", "2/4", "3/4", "4/4"]
+    assert "threads each, 2 processes" in said[1]
     (curves, weights), (other_curves, other_weights) = outcome(one), outcome(two)
     assert np.allclose(curves, other_curves, rtol=1e-3)
     assert np.allclose(weights, other_weights, atol=1e-3)
@@ -94,6 +106,22 @@ def test_a_killed_process_is_started_again_and_training_goes_on(projects):
         os.kill(ranks(killed)["1"], signal.SIGKILL)
         assert process.wait(100) == 0, process.stderr.read()
     assert np.allclose(outcome(whole)[0], outcome(killed)[0], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(projects):
+    network = {"train_arch": "pspnet", "train_encoder": "resnet18", "train_batch_size": 2}
+    folder = projects("project", runtime_processes=2, **network)
+    stage(folder, "train", "0")
+    assert len(outcome(folder)[0]) == 1
+
+
+def test_an_error_in_two_processes_is_said_once_and_alone(projects):
+    folder = projects("project", train_epochs=20, runtime_processes=2, **PLAIN | {"train_learning_rate": 1e30})
+    message = stage(folder, "train", "0", status=1)
+    assert message.count("error in train-0: the loss is") == 1
+    assert "Traceback" not in message
+    assert "torchrun" not in message
 
 
 def test_the_processes_end_with_the_stage(projects):
@@ -144,7 +172,7 @@ def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects,
     names = [name(), name("mps")]
     Path("weights.pth").write_bytes(b"two")
     names.append(name())
-    monkeypatch.setattr(resume, "version", lambda package: f"{package} of tomorrow")
+    monkeypatch.setattr(unfinished, "version", lambda package: f"{package} of tomorrow")
     names.append(name())
     monkeypatch.setattr(device, "has_bfloat16", lambda _: True)
     names.append(name())
@@ -152,6 +180,7 @@ def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects,
     assert name() == name()
 
 
+@pytest.mark.slow
 def test_a_training_that_dvc_has_recorded_is_done_again_if_asked_for(projects):
     folder = projects("project")
     stage(folder, "train", "0")
@@ -166,6 +195,7 @@ def test_a_training_that_dvc_has_recorded_is_done_again_if_asked_for(projects):
     assert files(folder) == before
 
 
+@pytest.mark.slow
 def test_a_missing_compiler_is_said(projects, tmp_path):
     folder = projects("project", runtime_compile=True)
     with start(folder, CXX="/nonexistent", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor")) as process:
@@ -189,7 +219,7 @@ def test_a_split_of_other_cars_is_said(projects):
     rows = (folder / "data/split.csv").read_text(encoding="ascii").splitlines()
     (folder / "data/split.csv").unlink()
     (folder / "data/split.csv").write_text("\n".join([*rows[:-1], ""]), encoding="ascii")
-    assert "data/split.csv lacks 1 cars of data/cache; `dvc repro split`" in stage(folder, "train", "0", status=1)
+    assert "data/split.csv has no role for" in stage(folder, "train", "0", status=1)
 
 
 def ranks(folder):

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from carvana.turns import Turns
+from carvana.cutouts.turns import Turns
 
 
 def test_threads_never_hold_more_than_there_is_together():

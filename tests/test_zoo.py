@@ -4,9 +4,10 @@ import pytest
 import torch
 from conftest import read_network
 from safetensors.torch import save_file
+from torch import nn
 
-from carvana import checkpoint, models, zoo
 from carvana.errors import UserError
+from carvana.networks import checkpoint, distributed, models, zoo
 
 ENCODER = "tu-mobilenetv3_small_050"
 
@@ -49,6 +50,32 @@ def test_a_wrong_name_lists_near_matches(changes, complaint):
 def test_a_size_that_the_encoder_cannot_take_is_named():
     with pytest.raises(UserError, match=r"train\.size: linknet with resnet18 cannot take 48×64"):
         models.require_size(read_network(arch="linknet", encoder="resnet18"), (48, 64))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fewest"),
+    [
+        ({"arch": "deeplabv3", "encoder": "resnet18"}, 2),
+        ({"arch": "fpn", "encoder": "resnet18"}, 1),
+        ({"depth": 6, "patch": 2}, 2),
+        ({"depth": 6, "patch": 2, "batch_norm": False}, 1),
+        ({"depth": 6}, 1),
+    ],
+)
+def test_batch_norm_of_a_single_value_needs_two_photos(changes, fewest):
+    assert models.fewest_photos(read_network(**changes), (64, 64)) == fewest
+
+
+@pytest.mark.parametrize(("arch", "unreached"), [("pspnet", {"encoder.layer3", "encoder.layer4"}), ("fpn", set())])
+def test_parameters_that_no_gradient_reaches_are_found(arch, unreached):
+    model = models.build(read_network(arch=arch, encoder="resnet18")).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    names = {id(value): name for name, value in model.network.named_parameters()}
+    found = distributed.unreached(model, (64, 64))
+    assert {".".join(names[id(each)].split(".")[:2]) for each in found} == unreached
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(each.grad is None for each in model.parameters())
 
 
 def test_a_file_of_weights_fills_the_encoder_by_name_or_in_order(tmp_path):
@@ -105,3 +132,16 @@ def test_imagenet_weights_offline_say_what_to_do(monkeypatch):
         UserError, match=r"ImageNet weights of resnet18 .* go online once, or name a file in train\.encoder_weights"
     ):
         models.build(read_network(encoder="resnet18"), "imagenet")
+
+
+def test_torch_reads_no_damaged_weights(tmp_path):
+    """torch.load verifies no CRC: a flipped bit would change a weight, or read beyond the file."""
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3))
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pth")
+    whole = (tmp_path / "encoder.pth").read_bytes()
+    zoo.load_encoder(encoder, tmp_path / "encoder.pth")
+    weights = whole.index(encoder[0].weight.detach().numpy().tobytes())
+    for place in range(weights, weights + 100, 9):
+        (tmp_path / "encoder.pth").write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+        with pytest.raises(UserError, match=r"encoder\.pth does not hold weights .* is damaged"):
+            zoo.load_encoder(encoder, tmp_path / "encoder.pth")

@@ -1,4 +1,4 @@
-"""Library of the Carvana pipeline: plain functions that know neither a command line nor params.yaml.
+"""Library of the Carvana pipeline: plain functions without a command line.
 
-`stages/` calls it for DVC; a notebook can call it as well (put `src/` on `sys.path`).
+`stages/` calls it for DVC; a notebook can call it as well (add `src/` to `sys.path`).
 """

@@ -1,19 +1,19 @@
-"""dvc.lock: what DVC has recorded of every stage, and the hashes that it records."""
+"""dvc.lock: what DVC has recorded for every stage, and the hashes that it records."""
 
 import hashlib
 import json
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
-from carvana.errors import UserError, first_line
+from carvana import yaml12
+from carvana.errors import reading
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A stage's dependencies and outputs, each path with its MD5, and its parameters by their dotted names."""
+    """MD5s of a stage's dependencies and outputs by path, and its parameters by dotted name."""
 
     deps: dict[str, str]
     outs: dict[str, str]
@@ -22,21 +22,15 @@ class Recorded:
 
 def read(path: Path) -> dict[str, Recorded]:
     """Returns what a dvc.lock records, by stage. Raises UserError if the file is missing or not a dvc.lock."""
-    try:
-        # Only what decides a result: the size of a file, say, may be missing in a dvc.lock of another version.
-        stages = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
-        return {name: _recorded(stage) for name, stage in stages.items()}
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
-    except (OSError, UnicodeDecodeError, YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not what DVC writes ({first_line(error)}); if a merge left conflict marks in it, resolve "
-            f"them, then run `dvc repro`"
-        ) from error
+    advice = "resolve the conflict marks of a merge, or, without such marks, run `python -m stages.unlock`"
+    with reading(path, "is not what DVC writes", advice, "`dvc repro` makes it"):
+        # Only what identifies a result: other keys, such as the size of a file, differ between versions of DVC.
+        stages = yaml12.parse(path.read_text(encoding="utf-8"))["stages"]
+        return {_text(name): _recorded(stage) for name, stage in stages.items()}
 
 
 def md5_of(path: Path) -> str:
-    """Returns the MD5 that DVC records of a file, or of a folder (`<md5>.dir`)."""
+    """Returns the MD5 that DVC records for a file, or for a folder (`<md5>.dir`)."""
     if path.is_dir():
         return md5_of_folder(md5s_in(path))
     with path.open("rb") as file:
@@ -49,7 +43,7 @@ def md5s_in(folder: Path) -> dict[str, str]:
 
 
 def md5_of_folder(files: dict[str, str]) -> str:
-    """Returns the MD5 that DVC records of a folder with these files: relative paths and their MD5s.
+    """Returns the MD5 that DVC records for a folder with these files: relative paths and their MD5s.
 
     It is the MD5 of a JSON list of the files' MD5s and relative paths, sorted by path.
     """
@@ -58,11 +52,17 @@ def md5_of_folder(files: dict[str, str]) -> str:
 
 
 def md5_of_bytes(data: bytes) -> str:
-    """Returns the MD5 that DVC records of a file with these bytes."""
+    """Returns the MD5 that DVC records for a file with these bytes."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _recorded(stage: dict[str, Any]) -> Recorded:
-    deps, outs = ({each["path"]: each["md5"] for each in stage.get(key, [])} for key in ("deps", "outs"))
-    params = {name: value for file in stage.get("params", {}).values() for name, value in file.items()}
+    deps, outs = ({_text(each["path"]): _text(each["md5"]) for each in stage.get(key, [])} for key in ("deps", "outs"))
+    params = {_text(name): value for file in stage.get("params", {}).values() for name, value in file.items()}
     return Recorded(deps, outs, params)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{reprlib.repr(value)} instead of a name, a path or an MD5")
+    return value

@@ -1,4 +1,4 @@
-"""Every path of the pipeline, once, relative to the repository's root; a test holds dvc.yaml against it."""
+"""Every path of the pipeline, relative to the repository's root; a test compares dvc.yaml with it."""
 
 from pathlib import Path
 
@@ -35,11 +35,10 @@ PREDICTED = WORK / "predict"
 UPLOAD = WORK / "submit"
 LOCK = Path("dvc.lock")
 DVC_LOCK = Path(".dvc/tmp/rwlock")
-CODE = Path(__file__).parent
 
 
 def download() -> Path:
-    """Where downloads arrive and stay: one folder for the workspace and all experiments that run in copies of it.
+    """Returns the folder for downloads, which the workspace and the experiments that run in copies of it share.
 
     `dvc exp run --temp` and the queue copy the workspace to a folder below its `.dvc/tmp/exps`.
     """
@@ -51,20 +50,25 @@ def download() -> Path:
 
 
 def model(fold: int) -> Path:
-    """The model whose validation cars are those of `fold`."""
+    """Returns the path of the model whose validation cars are those of `fold`."""
     return MODELS / f"fold-{fold}.safetensors"
 
 
 def history(fold: int) -> Path:
-    """Loss and Dice by epoch of that model's training."""
+    """Returns the path of that model's loss and Dice by epoch."""
     return MODELS / f"fold-{fold}.csv"
 
 
+def curves_so_far(fold: int) -> Path:
+    """Returns the path of that model's loss and Dice by epoch, which is there while it trains; no output of DVC's."""
+    return CURVES.with_name(f"training-{fold}.csv")
+
+
 def report(rank: int) -> Path:
-    """What a process of the last prediction has to say of its speed."""
+    """Returns the path of the speed report of one process of the last prediction."""
     return WORK / f"predict{f'-{rank}' if rank else ''}.json"
 
 
 def unfinished(fold: int) -> Path:
-    """Where that model's training keeps what it goes on from after a stop."""
+    """Returns the folder with the state from which that model's training resumes."""
     return WORK / f"train-{fold}"

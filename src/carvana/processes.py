@@ -1,23 +1,46 @@
-"""Processes that end with the one that started them."""
+"""Processes that end when their parent ends, and what is said if one is killed."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+
+from carvana.errors import UserError
+
+# Said of a worker of a DataLoader, wherever torch notices.
+READER_KILLED = "a process that reads photos was killed, most likely for memory; lower runtime.workers"
 
 
 def die_with_parent() -> None:
-    """Asks Linux to end this process when the one that started it ends; does nothing on other systems."""
+    """Asks Linux to end this process when its parent ends; does nothing on other systems."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # linux/prctl.h
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def end_if_orphaned() -> None:
-    """Ends this process if the one that started it has ended already.
+    """Ends this process if its parent has ended already.
 
-    A process starts in its parent's process group. An orphan's new parent, init or what takes its place, is in
-    another. Call it after `die_with_parent`, which hears only of what happens later.
+    A process starts in its parent's process group. The new parent of an orphan (init or its replacement) is in
+    another group. Call this after `die_with_parent`, which only notices a parent that ends later.
     """
     if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def complete(does: str) -> Iterator[None]:
+    """Raises UserError if a process of a ProcessPoolExecutor that is used in the block is killed.
+
+    `does` says what it does, in the third person.
+    """
+    try:
+        yield
+    except (BrokenExecutor, OSError) as error:
+        # An executor that breaks while it starts a process raises an OSError of its own, without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UserError(f"a process that {does} was killed, most likely for memory; lower runtime.workers") from error

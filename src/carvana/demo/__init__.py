@@ -1,4 +1,4 @@
-"""The demo studio: made-up cars in the exact format of Kaggle's Carvana Image Masking Challenge."""
+"""The demo studio: invented cars in the exact format of Kaggle's Carvana Image Masking Challenge."""
 
 from carvana.demo.files import render, write
 from carvana.demo.identities import FIRST_TEST_CAR

@@ -1,7 +1,7 @@
-"""The paint atlas: one picture a car that holds everything that is flat on its body.
+"""The paint atlas: one picture for each car, with everything that is flat on its body.
 
-The body is unfolded into four plans, seen from the side, the top, the front and the rear; a strip of plain
-swatches paints all other parts. Every texel carries a colour and a finish.
+The body is unfolded into four plans, seen from the side, the top, the front and the rear; plain swatches paint all
+other parts. Every texel has a colour and a finish.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from carvana.demo.cars import Car
 
 SCALE = 256
-"""Texels a metre."""
+"""Texels per metre."""
 
 HEIGHT, WIDTH = 1640, 1640
 SUBPIXEL_BITS = 4
@@ -26,12 +26,12 @@ _SWATCH_COLUMN, _SWATCH_ROW, _SWATCH_SIZE = 1300, 1170, 24
 
 @dataclass(frozen=True)
 class Material:
-    """How a spot looks.
+    """The look of a surface.
 
     Attributes:
         colour: RGB in 0..1 as in a photo.
-        gloss: share of the clear-coat reflection, 0..1.
-        metal: share of light that is mirrored in the material's own colour, 0..1.
+        gloss: share of the clear coat's reflection, 0..1.
+        metal: share of light that is reflected in the material's own colour, 0..1.
     """
 
     colour: tuple[float, float, float]
@@ -49,12 +49,12 @@ GLOSS_BLACK = Material((0.07, 0.07, 0.07), 1.0)
 
 
 def paint_of(car: Car) -> Material:
-    """The car's body paint."""
+    """Returns the car's body paint."""
     return Material(car.paint, 1.0, 0.5 * car.metallic)
 
 
 def plan(name: str, along: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Atlas pixels of points of a plan.
+    """Returns the atlas pixels of points on a plan.
 
     Args:
         name: "side" (x, z), "top" (x, y), "front" or "rear" (y, z).
@@ -69,7 +69,7 @@ def plan(name: str, along: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 class Atlas:
-    """A picture to paint materials on, all `ground` at first."""
+    """A picture to paint materials on, filled with `ground`."""
 
     def __init__(self, ground: Material) -> None:
         self._finishes: dict[tuple[float, float], int] = {}
@@ -80,11 +80,11 @@ class Atlas:
         cv2.rectangle(self._colour, (0, 0), (WIDTH, HEIGHT), colour, cv2.FILLED)
 
     def texels(self) -> np.ndarray:
-        """The picture so far: uint8 [HEIGHT, WIDTH, 4], RGB as in a photo and the index of a finish."""
+        """Returns the picture so far: uint8 [HEIGHT, WIDTH, 4], RGB as in a photo and the index of a finish."""
         return cv2.merge([self._colour, self._finish])
 
     def finishes(self) -> np.ndarray:
-        """Gloss and metal of all finishes: float32 [finishes, 2]."""
+        """Returns gloss and metal of all finishes: float32 [finishes, 2]."""
         return np.array(list(self._finishes), np.float32)
 
     def _value(self, material: Material) -> list[int]:
@@ -92,7 +92,7 @@ class Atlas:
         return [*(round(255 * min(max(part, 0), 1)) for part in material.colour), finish]
 
     def swatch(self, material: Material) -> np.ndarray:
-        """Paints the next free swatch; returns the atlas pixel in its middle, float64 [2]."""
+        """Paints the next free swatch; returns the atlas pixel at its centre, float64 [2]."""
         column = _SWATCH_COLUMN + _SWATCH_SIZE * (self._swatches % 12)
         row = _SWATCH_ROW + _SWATCH_SIZE * (self._swatches // 12)
         self._swatches += 1
@@ -104,12 +104,12 @@ class Atlas:
     def fill(self, name: str, outline: ArrayLike, material: Material) -> None:
         """Fills a polygon, float [corners, 2] in metres, on a plan."""
         corners, value = self._fixed_point(name, outline), self._value(material)
-        # Only colours may blend along the edges: a mean of two indices would be the index of a third finish.
+        # Only colours may blend along the edges: the mean of two indices would be the index of a third finish.
         cv2.fillPoly(self._finish, [corners], value[3], cv2.LINE_8, SUBPIXEL_BITS)
         cv2.fillPoly(self._colour, [corners], value[:3], cv2.LINE_AA, SUBPIXEL_BITS)
 
     def band(self, name: str, low: float, high: float, material: Material) -> None:
-        """Fills all of a plan between two heights, metres."""
+        """Fills the full width of a plan between two heights, metres."""
         reach = _REACHES[name]
         self.fill(name, [[-reach, low], [reach, low], [reach, high], [-reach, high]], material)
 
@@ -123,13 +123,13 @@ class Atlas:
     @staticmethod
     def _fixed_point(name: str, path: ArrayLike) -> np.ndarray:
         path = np.asarray(path, float)
-        # OpenCV puts whole numbers on pixel centres, the atlas puts them on pixel corners.
+        # In OpenCV, whole numbers are pixel centres; in the atlas, they are pixel corners.
         pixels = plan(name, path[:, 0], path[:, 1]) - 0.5
         return np.round(pixels * 2**SUBPIXEL_BITS).astype(np.int32)
 
 
 def rounded(outline: ArrayLike, times: int = 2) -> np.ndarray:
-    """A closed polygon with its corners cut `times` times over: float [corners, 2] to [more, 2]."""
+    """Returns a closed polygon with its corners cut `times` times: float [corners, 2] to [more, 2]."""
     outline = np.asarray(outline, float)
     for _ in range(times):
         following = np.roll(outline, -1, axis=0)
@@ -139,6 +139,6 @@ def rounded(outline: ArrayLike, times: int = 2) -> np.ndarray:
 
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], corners: int = 32) -> np.ndarray:
-    """A closed polygon in the form of an ellipse, float [corners, 2]."""
+    """Returns an ellipse as a closed polygon, float [corners, 2]."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     return np.array(centre) + np.array(radii) * np.stack([np.cos(angle), np.sin(angle)], axis=1)

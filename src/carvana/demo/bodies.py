@@ -17,7 +17,7 @@ DECK_SHARES = np.linspace(0, 1, 11)[1:] ** 1.3
 
 
 def shoulder_height(shape: Shape, x: np.ndarray) -> np.ndarray:
-    """Height of the upper edge of the lower body (bonnet, belt line, boot) at x, metres."""
+    """Returns the height of the lower body's upper edge (bonnet, belt line, boot) at x, metres."""
     hood = shape.windscreen_base + 0.05
     tail = shape.deck_height - 0.05 * (shape.rear_glass_base - shape.rear)
     stations = [shape.rear, shape.rear + 0.12, shape.rear_glass_base, hood, shape.front - 0.45, shape.front]
@@ -32,7 +32,7 @@ def shoulder_height(shape: Shape, x: np.ndarray) -> np.ndarray:
 
 
 def roof_height(shape: Shape, x: np.ndarray) -> np.ndarray:
-    """Height of the roof's edge at x, metres."""
+    """Returns the height of the roof's edge at x, metres."""
     middle = 0.35 * shape.roof_rear + 0.65 * shape.roof_front
     span = shape.roof_front - shape.roof_rear + 0.6
     return shape.height - 0.05 - 0.16 * ((np.asarray(x) - middle) / span) ** 2
@@ -40,13 +40,13 @@ def roof_height(shape: Shape, x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Outline:
-    """Half of a superellipse seen from above, from the front round the left side to the rear.
+    """Half of a superellipse seen from above, from the front around the left side to the rear.
 
     Attributes:
         x: float64 [points], metres.
         y: float64 [points], metres, 0 at both ends.
-        front_corner: index of the point where the front turns into the side.
-        rear_corner: index of the point where the side turns into the rear.
+        front_corner: index of the point between front and side.
+        rear_corner: index of the point between side and rear.
     """
 
     x: np.ndarray
@@ -56,9 +56,9 @@ class Outline:
 
 
 def outline(ends: tuple[float, float], half_width: float, exponent: float, stations: np.ndarray) -> Outline:
-    """The superellipse between x of the rear and of the front `ends`.
+    """Returns the superellipse between `ends`, x of the rear and x of the front.
 
-    `stations`, float [n], are points of the side between -1 and 1, rising; the ends get points of their own.
+    `stations`, float [n], are rising points of the side between -1 and 1; points of the two ends are added.
     """
     middle, half_length = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
     corner = 0.5 ** (1 / exponent)
@@ -72,7 +72,7 @@ def outline(ends: tuple[float, float], half_width: float, exponent: float, stati
 
 
 def _side_stations(shape: Shape) -> np.ndarray:
-    """Points of the body's side in -1..1, close together at the wheel arches."""
+    """Returns points of the body's side in -1..1, close together at the wheel arches."""
     arch = (shape.tyre_radius + ARCH_GAP) * np.cos(np.linspace(0, np.pi, 19))
     wheels = np.concatenate([arch - shape.wheelbase / 2, arch + shape.wheelbase / 2])
     middle, half_length = (shape.front + shape.rear) / 2, (shape.front - shape.rear) / 2
@@ -80,13 +80,13 @@ def _side_stations(shape: Shape) -> np.ndarray:
 
 
 def _skirt(shape: Shape, x: np.ndarray) -> np.ndarray:
-    """Height of the body's lower edge at x, were there no wheels: sills and bumpers, metres."""
+    """Returns the height of the body's lower edge (sills and bumpers) at x without wheel arches, metres."""
     to_end = np.minimum(shape.front - x, x - shape.rear)
     return shape.clearance + 0.05 * np.clip(1 - to_end / 0.5, 0, 1)
 
 
 def _arches(shape: Shape, x: np.ndarray) -> np.ndarray:
-    """Height of the wheel arches at x, metres; 0 between them."""
+    """Returns the height of the wheel arches at x, metres; 0 between them."""
     radius = shape.tyre_radius + ARCH_GAP
     height = np.zeros_like(x)
     for axle in (-shape.wheelbase / 2, shape.wheelbase / 2):
@@ -96,22 +96,22 @@ def _arches(shape: Shape, x: np.ndarray) -> np.ndarray:
 
 
 def _side_profile(level: np.ndarray) -> np.ndarray:
-    """Share of the full half-width at a level between sill (0) and shoulder (1)."""
+    """Returns the share of the full half-width at a level between sill (0) and shoulder (1)."""
     levels = [0.0, 0.05, 0.12, 0.22, 0.40, 0.60, 0.715, 0.745, 0.80, 0.90, 0.95, 0.98, 1.0]
     shares = [0.930, 0.955, 0.957, 0.972, 0.985, 0.994, 1.0, 0.993, 0.989, 0.978, 0.965, 0.945, 0.915]
     return np.interp(level, levels, shares)
 
 
 def _end_setback(level: np.ndarray) -> np.ndarray:
-    """How far nose and tail lie behind the bumper at a level between sill and shoulder, metres."""
+    """Returns how far nose and tail are behind the bumper at a level between sill and shoulder, metres."""
     levels = [0.0, 0.12, 0.35, 0.52, 0.60, 0.85, 0.95, 1.0]
     return np.interp(level, levels, [0.10, 0.03, 0.0, 0.012, 0.045, 0.085, 0.12, 0.19])
 
 
 def _lower_points(shape: Shape, half: Outline, lowest: np.ndarray) -> np.ndarray:
-    """Points of the lower body's left half: rows from the lower edge up and over to the middle.
+    """Returns points of the lower body's left half: rows from the lower edge up and over to the middle.
 
-    Rows that would lie below `lowest`, metres, one a column, lie there: all others stay level.
+    `lowest`, metres, has one value for each column; points that would be lower are raised to it.
     """
     low, high = _skirt(shape, half.x), shoulder_height(shape, half.x)
     z = np.maximum(low + WALL_SHARES[:, None] * (high - low), lowest)
@@ -133,7 +133,7 @@ def _lower_points(shape: Shape, half: Outline, lowest: np.ndarray) -> np.ndarray
 
 
 def _lower_normals(shape: Shape, half: Outline, points: np.ndarray) -> np.ndarray:
-    """Normals of `_lower_points`, taken from a body without arches: their edges would bend them."""
+    """Returns normals of `_lower_points`, computed without wheel arches, whose edges would bend them."""
     whole = _lower_points(shape, half, np.zeros_like(half.x))
     normals = grid_normals(whole)
     wall = len(WALL_SHARES)
@@ -146,7 +146,7 @@ def _lower_normals(shape: Shape, half: Outline, points: np.ndarray) -> np.ndarra
 
 
 def _arch_flare(shape: Shape, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """How far the wings bulge out around the wheel arches, metres."""
+    """Returns how far the wings bulge out around the wheel arches, metres."""
     flare = np.zeros_like(z)
     for axle in (-shape.wheelbase / 2, shape.wheelbase / 2):
         distance = np.hypot(x - axle, z - shape.tyre_radius) - shape.tyre_radius - ARCH_GAP
@@ -155,7 +155,7 @@ def _arch_flare(shape: Shape, x: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _patches(points: np.ndarray, normals: np.ndarray, half: Outline, wall_rows: int) -> list[Mesh]:
-    """A half shell cut where it passes from one plan of the atlas to the next."""
+    """Returns the parts of a half shell, one for each plan of the atlas."""
     parts = []
     columns = (
         ("front", slice(0, half.front_corner + 1), 1),
@@ -172,7 +172,7 @@ def _patches(points: np.ndarray, normals: np.ndarray, half: Outline, wall_rows: 
 
 
 def _underside(shape: Shape, edge: np.ndarray, dark: np.ndarray) -> list[Mesh]:
-    """Inner lips of sills and arches, and the block of floor pan, engine and boot between the wheels."""
+    """Returns the inner lips of sills and arches, and a block for floor pan, engine and boot between the wheels."""
     inner = edge * (0.94, 0.62, 1.0)
     low = (shape.rear * 0.9, -shape.width / 2 * 0.60, shape.clearance + 0.04)
     high = (shape.front * 0.9, shape.width / 2 * 0.60, shape.nose_height - 0.05)
@@ -181,7 +181,7 @@ def _underside(shape: Shape, edge: np.ndarray, dark: np.ndarray) -> list[Mesh]:
 
 
 def lower_body(shape: Shape, dark: np.ndarray) -> Mesh:
-    """Wings, doors up to the belt line, bumpers, bonnet, boot; `dark` is the atlas pixel of the underside."""
+    """Returns wings, doors up to the belt line, bumpers, bonnet, boot; `dark` is the underside's atlas pixel."""
     half = outline((shape.rear, shape.front), shape.width / 2, shape.boxiness, _side_stations(shape))
     points = _lower_points(shape, half, _arches(shape, half.x))
     parts = _patches(points, _lower_normals(shape, half, points), half, len(WALL_SHARES))
@@ -189,7 +189,7 @@ def lower_body(shape: Shape, dark: np.ndarray) -> Mesh:
 
 
 def cabin(shape: Shape) -> Mesh:
-    """Windscreen, side windows, rear window and roof in one shell."""
+    """Returns windscreen, side windows, rear window and roof as one shell."""
     stations = np.linspace(-1, 1, 24)
     half_width = shape.width / 2 * CABIN_WIDTH_SHARE
     foot = outline((shape.rear_glass_base, shape.windscreen_base), half_width, CABIN_BOXINESS, stations)

@@ -1,4 +1,4 @@
-"""What each car of a set is: its shape, colours and trim, drawn from the seed."""
+"""The shape, colours and trim of each car, drawn from the seed."""
 
 from dataclasses import dataclass, replace
 
@@ -42,7 +42,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Car:
-    """One car: shape, paint and fittings. Colours are RGB in 0..1, as they look in a photo."""
+    """One car: shape, paint and fittings. Colours are RGB in 0..1, as in a photo."""
 
     body: str
     shape: Shape
@@ -81,10 +81,10 @@ BODY_SHARES = {
     "sedan": 0.32, "suv": 0.23, "hatchback": 0.12, "coupe": 0.10,
     "wagon": 0.07, "pickup": 0.06, "van": 0.05, "convertible": 0.05,
 }  # fmt: skip
-"""How often each kind of body is drawn."""
+"""Probability of each kind of body."""
 
 PAINTS = (
-    # share, colour, how much of it is metal flake
+    # probability, colour, share of metal flake
     (0.22, (0.93, 0.93, 0.92), 0.0),
     (0.16, (0.74, 0.75, 0.76), 0.9),
     (0.13, (0.45, 0.46, 0.48), 0.8),
@@ -101,12 +101,12 @@ PAINTS = (
 
 
 def car_generator(seed: int, car: int, purpose: int) -> np.random.Generator:
-    """Random numbers of one car for one purpose, whatever else is drawn for the set."""
+    """Returns random numbers of one car for one purpose, independent of all others."""
     return np.random.default_rng([seed, car, purpose])
 
 
 def _vary(shape: Shape, generator: np.random.Generator) -> Shape:
-    """A body near the typical one of its kind."""
+    """Returns a body similar to the typical one of its kind."""
     length, breadth, height, small = 1 + generator.normal(0, (0.02, 0.012, 0.012, 0.03))
     return replace(
         shape,
@@ -126,7 +126,7 @@ def _vary(shape: Shape, generator: np.random.Generator) -> Shape:
 
 
 def draw_car(seed: int, car: int) -> Car:
-    """Car number `car` (0 and up) of the world named by `seed`."""
+    """Returns car number `car` (0 and up) of the world named by `seed`."""
     generator = car_generator(seed, car, 0)
     body = str(generator.choice(list(BODY_SHARES), p=list(BODY_SHARES.values())))
     _, paint, metallic = PAINTS[generator.choice(len(PAINTS), p=[entry[0] for entry in PAINTS])]

@@ -1,6 +1,6 @@
-"""Photos and masks as the bytes that Kaggle's files hold."""
+"""Photos and masks as bytes, in the formats of Kaggle's files."""
 
-# Numba finds the types of its functions by itself.
+# Numba infers the types of its functions.
 # ruff: noqa: ANN001, ANN202
 
 import numba
@@ -12,7 +12,7 @@ LARGEST_CODE = 4095
 
 
 def jpeg(photo: np.ndarray) -> bytes:
-    """A photo, uint8 [rows, columns, 3] RGB, as a baseline JPEG with halved colour resolution."""
+    """Returns a photo, uint8 [rows, columns, 3] RGB, as a baseline JPEG with halved colour resolution."""
     return simplejpeg.encode_jpeg(np.ascontiguousarray(photo), JPEG_QUALITY, "RGB", "420", fastdct=False)
 
 
@@ -57,9 +57,9 @@ def _lzw(pixels, packed):
 
 
 def gif(mask: np.ndarray) -> bytes:
-    """A mask, uint8 [rows, columns] of {0, 1}, as a GIF89a with the palette black, white.
+    """Returns a mask, uint8 [rows, columns] of {0, 1}, as a GIF89a with the palette black, white.
 
-    Pillow writes the same picture several times slower, as GIF87a and with a padded palette.
+    Pillow is several times slower, and writes a GIF87a with a padded palette.
     """
     rows, columns = mask.shape
     packed = np.empty(mask.size + 64, np.uint8)

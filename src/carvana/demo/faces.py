@@ -39,7 +39,7 @@ def _plate(atlas: Atlas, name: str, height: float) -> None:
 
 
 def _headlamps(atlas: Atlas, car: Car, lamp: float, generator: np.random.Generator) -> None:
-    """Headlamps about height `lamp`, metres, and the part of them that reaches round to the side."""
+    """Paints headlamps at height `lamp`, metres, and the part of them that reaches around to the side."""
     half, front = car.shape.width / 2, car.shape.front
     inner, drop = generator.uniform(0.42, 0.55), generator.uniform(0.05, 0.09)
     high, low = lamp + 0.06 + generator.uniform(-0.02, 0.06), lamp - drop
@@ -59,7 +59,7 @@ def _headlamps(atlas: Atlas, car: Car, lamp: float, generator: np.random.Generat
 
 
 def _grille(atlas: Atlas, car: Car, lamp: float, generator: np.random.Generator) -> None:
-    """The grille between the headlamps, with its bars and the badge."""
+    """Paints the grille between the headlamps, with its bars and the badge."""
     low, high = lamp - generator.uniform(0.10, 0.22), lamp + 0.05
     half = car.shape.width / 2 * generator.uniform(0.34, 0.5)
     trim = CHROME if car.chrome else PLASTIC
@@ -93,7 +93,7 @@ def paint_front(atlas: Atlas, car: Car, generator: np.random.Generator) -> None:
 
 
 def _tail_lamps(atlas: Atlas, car: Car, lamp: float, generator: np.random.Generator) -> None:
-    """Tail lamps about height `lamp`, metres, and the part of them that reaches round to the side."""
+    """Paints tail lamps at height `lamp`, metres, and the part of them that reaches around to the side."""
     half, rear = car.shape.width / 2, car.shape.rear
     has_boot = car.shape.rear_glass_base - rear > 0.3
     tall = generator.uniform(0.06, 0.10) if has_boot else generator.uniform(0.10, 0.17)

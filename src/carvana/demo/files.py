@@ -1,10 +1,10 @@
-"""Kaggle's files, written whole or not at all, the same bytes for the same seed."""
+"""Kaggle's files, written completely or not at all, with the same bytes for the same seed."""
 
 import multiprocessing
 import signal
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -14,22 +14,22 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from carvana import rle
+from carvana.console import Bar
 from carvana.demo.encoding import gif, jpeg
 from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
-from carvana.processes import die_with_parent
-from carvana.work import whole_file
+from carvana.files import whole_file
+from carvana.masks import rle
+from carvana.processes import complete, die_with_parent, end_if_orphaned
 
 KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
 CARS_AHEAD = 2
-"""Cars a worker process may be ahead of the writer; bounds the memory."""
+"""Cars that each worker process may be ahead of the writer; bounds the memory."""
 
 
 class Task(NamedTuple):
-    """One car to photograph, and whether to give its masks as run-length codes, too."""
+    """One car to photograph, and whether its masks are also wanted as run-length codes."""
 
     seed: int
     number: int
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
 
 class Shot(NamedTuple):
-    """One photo and its mask, encoded as Kaggle's files hold them."""
+    """One photo and its mask, encoded as in Kaggle's files."""
 
     photo: bytes
     mask: bytes
@@ -47,12 +47,12 @@ class Shot(NamedTuple):
 
 @lru_cache(maxsize=1)
 def scene_of(seed: int, number: int) -> Scene:
-    """The scene of a car; only the last one is kept."""
+    """Returns the scene of a car; only the last one is kept."""
     return build_scene(seed, number)
 
 
 def photograph(task: Task) -> list[Shot]:
-    """All views of one car."""
+    """Returns all views of one car."""
     shots = []
     for view in task.views:
         photo, mask = take_photo(scene_of(task.seed, task.number), task.seed, task.number, view)
@@ -61,32 +61,34 @@ def photograph(task: Task) -> list[Shot]:
 
 
 def _start_worker() -> None:
-    """Keeps a worker process to one core, and lets Ctrl-C end it at once and without a traceback."""
+    """Limits a worker process to one core, and lets Ctrl-C end it at once and without a traceback."""
     die_with_parent()
+    end_if_orphaned()
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _photograph_all(tasks: list[Task], workers: int) -> Iterator[list[Shot]]:
-    """The shots of every task, in order."""
+def _photograph_all(tasks: list[Task], workers: int) -> Generator[list[Shot], None, None]:
+    """Yields the shots of every task, in order."""
     if workers <= 1:
         yield from map(photograph, tasks)
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    waiting = iter(tasks)
     try:
-        waiting = iter(tasks)
-        pending = deque(pool.submit(photograph, task) for task in islice(waiting, workers * CARS_AHEAD))
-        while pending:
-            shots = pending.popleft().result()
-            pending.extend(pool.submit(photograph, task) for task in islice(waiting, 1))
-            yield shots
+        with complete("renders cars"):
+            pending = deque(pool.submit(photograph, task) for task in islice(waiting, workers * CARS_AHEAD))
+            while pending:
+                shots = pending.popleft().result()
+                pending.extend(pool.submit(photograph, task) for task in islice(waiting, 1))
+                yield shots
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
 def _whole_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip to fill under a temporary name; it gets its own name only when all went well."""
+    """Yields a zip to fill under a temporary name; it gets its own name only on success."""
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         yield archive
 
@@ -99,7 +101,7 @@ def _member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo
 
 
 def _write_text(path: Path, text: str) -> None:
-    """A zip of one deflated text file, named as the zip without its suffix."""
+    """Writes a zip of one deflated text file, which is named like the zip without its suffix."""
     with _whole_zip(path) as archive:
         archive.writestr(_member(path.stem, zipfile.ZIP_DEFLATED), text)
 
@@ -132,18 +134,18 @@ def _write_test(folder: Path, cars: list[Entry], shots: Iterator[Shot]) -> None:
 
 
 def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int = 1) -> None:
-    """Writes a made-up data set in Kaggle's files.
+    """Writes an invented data set in Kaggle's files.
 
     These are train.zip, train_masks.zip, test.zip, metadata.csv.zip, sample_submission.csv.zip, and
-    test_masks.csv.zip: the truth of the test photos, `img,rle_mask`. The same seed gives the same bytes
-    whatever the number of workers, and a car is the same in sets of all sizes.
+    test_masks.csv.zip: the true masks of the test photos, `img,rle_mask`. The same seed results in the same bytes for
+    any number of workers, and a car is the same in sets of all sizes.
 
     Args:
-        folder: where the files go; made if missing.
+        folder: the folder for the files; made if missing.
         train_cars: cars with masks, mostly 16 photos each.
         test_cars: cars without masks.
-        seed: 0 or more, names the world the cars are from.
-        workers: processes; with 1 all work is done in this one.
+        seed: 0 or more, names the world that the cars are from.
+        workers: number of processes; with 1 all work is done in this process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     train, test = entries(seed, train_cars, test_cars)
@@ -152,20 +154,27 @@ def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int
     _write_text(folder / "sample_submission.csv.zip", "img,rle_mask\n" + sample)
     tasks = [Task(seed, car.number, car.views, with_runs=car in test) for car in train + test]
     every_car = _photograph_all(tasks, workers)
-    bar = tqdm(total=len(_names(train + test)), unit=" photos", disable=None)
+    bar = Bar(total=len(_names(train + test)), desc="render", unit=" photos")
     with bar, closing(every_car):
-        shots = (shot for car in every_car for shot in car if bar.update() or True)
+        shots = _counted(every_car, bar)
         _write_train(folder, train, shots)
         _write_test(folder, test, shots)
 
 
+def _counted(every_car: Iterator[list[Shot]], bar: Bar) -> Iterator[Shot]:
+    """Yields every shot, and counts the cars' photos."""
+    for car in every_car:
+        yield from car
+        bar.update(len(car))
+
+
 def render(seed: int, car: int, view: int) -> tuple[np.ndarray, np.ndarray]:
-    """One photo and its mask.
+    """Renders one photo and its mask.
 
     Args:
-        seed: 0 or more, names the world the car is from.
+        seed: 0 or more, names the world that the car is from.
         car: number of the car; train cars count from 0, test cars from `FIRST_TEST_CAR`.
-        view: 1..16; 1 is the front, each next one 22.5 degrees on.
+        view: 1..16; 1 is the front, each next view is turned by another 22.5 degrees.
 
     Returns:
         The photo, uint8 [1280, 1918, 3] RGB, and the mask, uint8 [1280, 1918] of {0, 1}.

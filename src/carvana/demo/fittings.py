@@ -1,4 +1,4 @@
-"""Everything that stands out from a body: mirrors, antenna, roof rails, spoiler, wipers."""
+"""Everything that protrudes from a body: mirrors, antenna, roof rails, spoiler, wipers."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ Point = tuple[float, float, float]
 
 
 def _ellipsoid(centre: Point, radii: Point, texture: np.ndarray) -> Mesh:
-    """A slightly boxy ellipsoid, metres, in the paint at atlas pixel `texture`."""
+    """Returns a slightly boxy ellipsoid, metres, in the paint at atlas pixel `texture`."""
     polar, around = np.linspace(0, np.pi, 11)[:, None], np.linspace(0, 2 * np.pi, 21)
     across = np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)
     unit = np.stack(np.broadcast_arrays(*across), axis=-1)
@@ -61,7 +61,7 @@ def _rails(car: Car, atlas: Atlas) -> list[Mesh]:
 
 
 def _spoiler(car: Car, atlas: Atlas) -> list[Mesh]:
-    """A lip above the rear window where the car has no boot, else on the boot."""
+    """Returns a spoiler on the boot, or above the rear window if the car has no boot."""
     shape = car.shape
     if shape.rear_glass_base - shape.rear < 0.35:
         half = shape.width / 2 * 0.48
@@ -84,7 +84,7 @@ def _wipers(car: Car, atlas: Atlas) -> list[Mesh]:
 
 
 def fittings(car: Car, atlas: Atlas) -> Mesh:
-    """All fittings of a car as one mesh."""
+    """Returns all fittings of a car as one mesh."""
     parts = _mirrors(car, atlas) + _antenna(car, atlas) + _wipers(car, atlas)
     if car.rails:
         parts += _rails(car, atlas)

@@ -7,7 +7,7 @@ import numpy as np
 from carvana.demo.cars import car_generator, draw_car
 
 FIRST_TEST_CAR = 1_000_000
-"""Number of the first test car, so that test cars stay the same however many train cars there are."""
+"""Number of the first test car, so that test cars are the same for any number of train cars."""
 
 ALL_VIEWS = tuple(range(1, 17))
 
@@ -19,7 +19,9 @@ MODELS = {
     "Ostmark": {"sedan": "300", "coupe": "C30", "convertible": "R30", "wagon": "300 T"},
     "Rancher": {"pickup": "Longhorn 1500", "suv": "Prairie", "van": "Homestead", "sedan": "Plainsman"},
 }
-"""Invented makes with a model for some kinds of body."""
+"""Invented makes, each with models for some kinds of body."""
+
+Fields = tuple[str, str, str, str, str]
 
 TRIMS = ("Base", "LX", "Sport", "Limited", "2.5i Premium", "w/Tech Pkg")
 
@@ -30,19 +32,19 @@ class Entry:
 
     Attributes:
         id: 12 hexadecimal digits.
-        number: which car it is in the world of the seed.
+        number: of the car in the world of the seed.
         views: numbers of its photos, 1..16, rising.
-        fields: year, make, model, trim1, trim2; empty where unknown.
+        fields: year, make, model, trim1, trim2; empty if unknown.
     """
 
     id: str
     number: int
     views: tuple[int, ...]
-    fields: tuple[str, str, str, str, str]
+    fields: Fields
 
 
 def _draw_id(place: int, generator: np.random.Generator) -> str:
-    """An id; every sixth is all digits and every sixth reads like a number with an exponent."""
+    """Returns an id; every sixth is all digits, and every sixth looks like a number with an exponent."""
     digits = "".join(str(digit) for digit in generator.integers(0, 10, 12))
     if place % 6 == 1:
         return "0" + digits[1:]
@@ -52,7 +54,7 @@ def _draw_id(place: int, generator: np.random.Generator) -> str:
     return "".join(f"{digit:x}" for digit in generator.integers(0, 16, 12))
 
 
-def _draw_fields(seed: int, place: int, number: int, generator: np.random.Generator) -> tuple[str, ...]:
+def _draw_fields(seed: int, place: int, number: int, generator: np.random.Generator) -> Fields:
     body = draw_car(seed, number).body
     make = str(generator.choice([make for make, models in MODELS.items() if body in models]))
     model, year = MODELS[make][body], str(generator.integers(2009, 2017))
@@ -65,7 +67,7 @@ def _draw_fields(seed: int, place: int, number: int, generator: np.random.Genera
 
 
 def entries(seed: int, train_cars: int, test_cars: int) -> tuple[list[Entry], list[Entry]]:
-    """The train cars and the test cars of a set, each sorted by id; no id comes twice."""
+    """Returns the train cars and the test cars of a set, each sorted by id; every id is unique."""
     taken: set[str] = set()
 
     def entry(place: int, number: int, views: tuple[int, ...]) -> Entry:
@@ -83,7 +85,7 @@ def entries(seed: int, train_cars: int, test_cars: int) -> tuple[list[Entry], li
 
 
 def metadata_csv(cars: list[Entry]) -> str:
-    """Kaggle's metadata.csv: quoted fields, bare empty ones where a car is not described."""
+    """Returns Kaggle's metadata.csv: fields are quoted, unknown ones are empty without quotes."""
     lines = ['"id","year","make","model","trim1","trim2"']
     for car in sorted(cars, key=lambda car: car.id):
         quoted = [f'"{field}"' if field else "" for field in car.fields]

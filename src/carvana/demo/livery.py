@@ -1,4 +1,4 @@
-"""What is painted on a body: windows, seams, handles, roof; front and rear are in `faces`."""
+"""The paint on a body: windows, seams, handles, roof; front and rear are in `faces`."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ FABRIC = Material((0.12, 0.11, 0.11), 0.02)
 
 
 def _glass(brightness: float) -> Material:
-    """Glass before a cabin of some brightness, 0..1."""
+    """Returns glass in front of a cabin of some brightness, 0..1."""
     return Material((0.94 * brightness, brightness, 0.99 * brightness), 1.2)
 
 
@@ -26,7 +26,7 @@ def _belt(shape: Shape, x: float) -> float:
 
 
 def _pillar(shape: Shape, height: np.ndarray, front: bool) -> np.ndarray:
-    """x of the cabin's front or rear corner at given heights, metres."""
+    """Returns x of the cabin's front or rear corner at given heights, metres."""
     foot = shape.windscreen_base if front else shape.rear_glass_base
     head = shape.roof_front if front else shape.roof_rear
     share = 0.5 ** (1 / CABIN_BOXINESS)
@@ -39,7 +39,7 @@ def _pillar(shape: Shape, height: np.ndarray, front: bool) -> np.ndarray:
 
 
 def _side_opening(shape: Shape, margin: float, rear_pillar: float) -> np.ndarray:
-    """The opening of the side windows less a margin all round, float64 [corners, 2] in metres."""
+    """Returns the opening of the side windows, less a margin on all sides, float64 [corners, 2] in metres."""
     rise = np.linspace(0, 1, 6)
     low_front = _belt(shape, shape.windscreen_base - 0.2) + margin
     low_rear = _belt(shape, shape.rear_glass_base + 0.5) + 0.02 + margin
@@ -55,7 +55,7 @@ def _side_opening(shape: Shape, margin: float, rear_pillar: float) -> np.ndarray
 
 
 def _door_seams(shape: Shape) -> tuple[float, float]:
-    """x of the front door's rear and front edge, metres."""
+    """Returns x of the front door's rear and front edge, metres."""
     front = shape.wheelbase / 2 - shape.tyre_radius - 0.14
     return front - (1.08 if shape.doors == 4 else 1.32), front
 
@@ -78,7 +78,7 @@ def _side_windows(atlas: Atlas, car: Car, front: Material, rear: Material, gener
         pane = opening.copy()
         pane[:, 0] = np.clip(pane[:, 0], low, high)
         atlas.fill("side", pane, _glass(0.5 * glass.colour[1]))
-        # The windows across the cabin shine through.
+        # The windows on the far side are visible through this one.
         middle = pane.mean(axis=0)
         atlas.fill("side", rounded((pane - middle) * (0.78, 0.62) + middle + (0, 0.03)), glass)
     for seat in (post + 0.17, post - 0.72):
@@ -91,7 +91,7 @@ def _side_windows(atlas: Atlas, car: Car, front: Material, rear: Material, gener
 
 
 def _screen(atlas: Atlas, shape: Shape, name: str, shares: tuple[float, float], glass: Material) -> None:
-    """Windscreen or rear window in its black border; `shares` of the cabin's width at foot and head."""
+    """Paints windscreen or rear window with its black border; `shares` of the cabin's width at foot and head."""
     low = shape.cowl_height + 0.01 if name == "front" else shape.deck_height + 0.05
     high = shape.height - 0.085
     cabin = shape.width / 2 * CABIN_WIDTH_SHARE
@@ -107,7 +107,7 @@ def _screen(atlas: Atlas, shape: Shape, name: str, shares: tuple[float, float], 
 
 
 def _fabric_roof(atlas: Atlas, shape: Shape) -> None:
-    """The closed roof of a convertible: all of the cabin but what is painted on it later."""
+    """Paints the closed roof of a convertible: all of the cabin, before its windows are painted."""
     front, rear = shape.roof_front + 0.05, shape.rear_glass_base - 0.05
     belt = _belt(shape, rear) + 0.01
     atlas.fill("top", [[front, -1.2], [front, 1.2], [rear, 1.2], [rear, -1.2]], FABRIC)
@@ -139,7 +139,7 @@ def _doors(atlas: Atlas, car: Car) -> None:
 
 
 def _side(atlas: Atlas, car: Car) -> None:
-    """Seams and cladding of the side below the windows."""
+    """Paints seams and cladding of the side below the windows."""
     shape = car.shape
     low, nose, rear = shape.clearance, shape.front - 0.62, shape.rear
     atlas.band("side", 0, low + 0.04, PLASTIC)
@@ -148,8 +148,8 @@ def _side(atlas: Atlas, car: Car) -> None:
         for axle in (-shape.wheelbase / 2, shape.wheelbase / 2):
             atlas.fill("side", ellipse((axle, shape.tyre_radius), (radius, radius)), cladding)
         atlas.band("side", 0, low + 0.10, cladding)
-        atlas.fill("side", [[4, 0], [4, low + 0.28], [nose + 0.04, low + 0.28], [nose, 0]], cladding)
-        atlas.fill("side", [[-4, 0], [-4, low + 0.34], [rear + 0.42, low + 0.34], [rear + 0.5, 0]], cladding)
+        atlas.fill("side", [[4.0, 0.0], [4.0, low + 0.28], [nose + 0.04, low + 0.28], [nose, 0.0]], cladding)
+        atlas.fill("side", [[-4.0, 0.0], [-4.0, low + 0.34], [rear + 0.42, low + 0.34], [rear + 0.5, 0.0]], cladding)
         atlas.band("side", 0, low + 0.04, PLASTIC)
     bumper = [[nose, shape.nose_height], [nose + 0.1, shape.nose_height - 0.2], [nose, low + 0.1]]
     atlas.line("side", bumper, 0.005, GAP)
@@ -158,7 +158,7 @@ def _side(atlas: Atlas, car: Car) -> None:
 
 
 def _rectangle(front: float, rear: float, half: float) -> np.ndarray:
-    """Corners of a rectangle of the top plan, metres."""
+    """Returns the corners of a rectangle on the top plan, metres."""
     return np.array([[front, -half], [front, half], [rear, half], [rear, -half]])
 
 
@@ -166,7 +166,7 @@ def _top(atlas: Atlas, car: Car) -> None:
     shape = car.shape
     cowl, half = shape.windscreen_base, shape.width / 2
     atlas.fill("top", _rectangle(cowl + 0.03, cowl - 0.2, 0.8), PLASTIC)
-    # The bonnet is seen at a flat angle, where a thin dark line would break into dots.
+    # The bonnet is seen at a flat angle, at which a thin dark line would break into dots.
     soft_gap = Material(tuple(0.6 * np.array(car.paint)), 1.0, 0.5 * car.metallic)
     for side in (-half, half):
         atlas.line("top", [[cowl - 0.1, 0.84 * side], [shape.front - 0.2, 0.70 * side]], 0.012, soft_gap)
@@ -183,7 +183,7 @@ def _top(atlas: Atlas, car: Car) -> None:
 
 
 def paint(car: Car) -> Atlas:
-    """The atlas of a car, all but the swatches of its fittings."""
+    """Returns the atlas of a car, without the swatches of its fittings."""
     generator = np.random.default_rng(car.detail_seed)
     atlas = Atlas(paint_of(car))
     _top(atlas, car)

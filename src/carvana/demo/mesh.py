@@ -16,7 +16,7 @@ class Mesh:
         normals: float32 [vertices, 3], unit length, outward.
         texture: float32 [vertices, 2], column and row in the paint atlas, pixels.
         triangles: int32 [triangles, 3], vertex indices, counter-clockwise seen from outside.
-        surfaces: int32 [triangles], equal where triangles continue one another smoothly.
+        surfaces: int32 [triangles], equal for triangles that continue one another smoothly.
     """
 
     positions: np.ndarray
@@ -27,20 +27,20 @@ class Mesh:
 
 
 def grid_normals(points: np.ndarray) -> np.ndarray:
-    """Unit normals of a grid of points, float [rows, columns, 3] in and out.
+    """Returns unit normals of a grid of points, both float [rows, columns, 3].
 
-    They point at whoever sees the columns follow one another to the right and the rows upward.
+    They point to the side from which columns are seen to run to the right and rows upward.
     """
     along_rows = np.gradient(points, axis=0)
     along_columns = np.gradient(points, axis=1)
     normals = np.cross(along_columns, along_rows)
     lengths = np.linalg.norm(normals, axis=-1, keepdims=True)
-    # Where a grid closes to a point it has no direction of its own; all such points here lie on top.
+    # A grid that closes to a point has no normal there; all such points here are on top.
     return np.where(lengths < 1e-9, (0.0, 0.0, 1.0), normals / np.maximum(lengths, 1e-9))
 
 
 def grid(points: np.ndarray, texture: np.ndarray, normals: np.ndarray | None = None) -> Mesh:
-    """One smooth surface through a grid of points.
+    """Returns one smooth surface through a grid of points.
 
     Args:
         points: float [rows, columns, 3], metres.
@@ -64,12 +64,12 @@ def grid(points: np.ndarray, texture: np.ndarray, normals: np.ndarray | None = N
 
 
 def _faces_inward(points: np.ndarray, normals: np.ndarray) -> bool:
-    """Whether the normals turn away from whoever sees columns run to the right and rows upward."""
+    """Returns whether the normals are opposite to those of `grid_normals`."""
     return float((grid_normals(points) * normals).sum()) < 0
 
 
 def merge(meshes: list[Mesh]) -> Mesh:
-    """All meshes as one; their surfaces stay apart."""
+    """Returns all meshes as one; their surfaces stay separate."""
     vertices = np.cumsum([0] + [len(mesh.positions) for mesh in meshes])
     surfaces = np.cumsum([0] + [int(mesh.surfaces.max()) + 1 for mesh in meshes])
     return Mesh(
@@ -86,23 +86,23 @@ def merge(meshes: list[Mesh]) -> Mesh:
 
 
 def mirrored(mesh: Mesh) -> Mesh:
-    """The same mesh on the car's other side."""
+    """Returns the same mesh on the car's other side."""
     flip = np.array([1, -1, 1], np.float32)
     return Mesh(mesh.positions * flip, mesh.normals * flip, mesh.texture, mesh.triangles[:, ::-1], mesh.surfaces)
 
 
 def moved(mesh: Mesh, offset: tuple[float, float, float]) -> Mesh:
-    """The mesh shifted by `offset` metres."""
+    """Returns the mesh shifted by `offset` metres."""
     positions = mesh.positions + np.array(offset, np.float32)
     return Mesh(positions, mesh.normals, mesh.texture, mesh.triangles, mesh.surfaces)
 
 
 def tube(path: np.ndarray, radius: np.ndarray | float, texture: np.ndarray, sides: int = 8) -> Mesh:
-    """A round bar along a path that never runs straight sideways.
+    """Returns a round bar along a path that never runs exactly sideways.
 
     Args:
         path: float [points, 3], metres.
-        radius: metres, one number or one a point.
+        radius: metres, one number, or one for each point.
         texture: float [2], atlas pixel of its paint.
         sides: corners of the cross-section.
     """
@@ -118,7 +118,7 @@ def tube(path: np.ndarray, radius: np.ndarray | float, texture: np.ndarray, side
 
 
 def box(low: tuple[float, float, float], high: tuple[float, float, float], texture: np.ndarray) -> Mesh:
-    """A box between two corners, metres, in the paint at atlas pixel `texture`."""
+    """Returns a box between two corners, metres, in the paint at atlas pixel `texture`."""
     faces = []
     for axis in range(3):
         first, second = (axis + 1) % 3, (axis + 2) % 3

@@ -1,4 +1,4 @@
-"""One car on its turntable: everything the 16 photos share, and the photos themselves."""
+"""One car on its turntable: what its 16 photos share, and the photos themselves."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +22,7 @@ NOISE_SPREAD, NOISE_MIDDLE = 1.5, 8
 
 @dataclass(frozen=True)
 class Scene:
-    """What the views of one car have in common.
+    """What all views of one car share.
 
     Attributes:
         studio: camera and light.
@@ -48,7 +48,7 @@ class Scene:
 
 
 def build_scene(seed: int, number: int) -> Scene:
-    """The scene of car `number` of the world named by `seed`."""
+    """Returns the scene of car `number` of the world named by `seed`."""
     car = draw_car(seed, number)
     place = studio.draw_studio(seed, number, car.shape.front - car.shape.rear)
     atlas = paint(car)
@@ -70,7 +70,7 @@ def build_scene(seed: int, number: int) -> Scene:
 
 @lru_cache(maxsize=1)
 def _noise() -> np.ndarray:
-    """Sensor noise about NOISE_MIDDLE, uint8, long enough for any picture at any start."""
+    """Returns sensor noise around NOISE_MIDDLE, uint8, long enough for a picture from any start."""
     generator = np.random.default_rng(0)
     field = generator.standard_normal(HEIGHT * WIDTH * 3 + NOISE_SPARE, dtype=np.float32)
     field *= NOISE_SPREAD
@@ -79,7 +79,7 @@ def _noise() -> np.ndarray:
 
 
 def _add_noise(picture: np.ndarray, generator: np.random.Generator) -> None:
-    """Adds noise to a picture, uint8 [HEIGHT, WIDTH, 3], in place; exposures differ by a trace, too."""
+    """Adds noise to a picture, uint8 [HEIGHT, WIDTH, 3], in place, and changes its exposure slightly."""
     start, exposure = generator.integers(NOISE_SPARE), generator.integers(-1, 2)
     noise = _noise()[start : start + picture.size].reshape(picture.shape)
     cv2.add(picture, noise, dst=picture)
@@ -87,7 +87,7 @@ def _add_noise(picture: np.ndarray, generator: np.random.Generator) -> None:
 
 
 def _light_floor(scene: Scene, turn: np.ndarray, picture: np.ndarray) -> None:
-    """Puts the turntable's marks and the car's shadow on a picture, uint8 [HEIGHT, WIDTH, 3], in place."""
+    """Draws the turntable's marks and the car's shadow on a picture, uint8 [HEIGHT, WIDTH, 3], in place."""
     to_car = np.array([[0, 1 / FLOOR_SCALE, -FLOOR_REACH], [1 / FLOOR_SCALE, 0, -FLOOR_REACH], [0, 0, 1]])
     in_studio = np.array([[*turn[0, :2], 0], [*turn[1, :2], 0], [0, 0, 1]])
     to_picture = studio.camera_matrix(scene.studio)[:, [0, 1, 3]] @ in_studio @ to_car
@@ -119,7 +119,7 @@ def _draw_car(scene: Scene, turn: np.ndarray, picture: np.ndarray, mask: np.ndar
 
 
 def _eye(place: Studio, turn: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-    """The camera in the car's space as `raster.draw` takes it, for an area of the picture."""
+    """Returns `eye` of `raster.draw`, the camera in the car's space, for an area of the picture."""
     rays = turn.T @ np.linalg.inv(studio.camera_matrix(place)[:, :3])
     across, down = rays[:, 0] / raster.SAMPLES, rays[:, 1] / raster.SAMPLES
     first = rays @ (*corner, 1)
@@ -128,7 +128,7 @@ def _eye(place: Studio, turn: np.ndarray, corner: tuple[int, int]) -> np.ndarray
 
 
 def take_photo(scene: Scene, seed: int, number: int, view: int) -> tuple[np.ndarray, np.ndarray]:
-    """One view of a scene.
+    """Renders one view of a scene.
 
     Args:
         scene: of car `number` of the world named by `seed`.

@@ -1,13 +1,13 @@
-"""Compiled kernels: which triangle is seen where, and what light comes from there."""
+"""Compiled kernels: which triangle each sample shows, and its light."""
 
-# Numba finds the types of its functions by itself.
+# Numba infers the types of its functions.
 # ruff: noqa: ANN001, ANN201, ANN202
 
 import numba
 import numpy as np
 
 SAMPLES = 2
-"""Samples a pixel, along each axis."""
+"""Samples per pixel along each axis."""
 
 BAND_ROWS = 32
 
@@ -23,8 +23,8 @@ def _find_visible(corners, triangles, spans, first_row, depth, seen):
         triangles: int32 [triangles, 3] as `draw` takes.
         spans: int32 [triangles, 2] from `_fit_planes`.
         first_row: sample row of the buffers' first row.
-        depth: float32 [rows, columns], filled with 0; gets one over depth, the larger the nearer.
-        seen: int32 [rows, columns], filled with -1; gets the index of the nearest triangle.
+        depth: float32 [rows, columns], filled with 0; receives 1 / depth, which is larger for nearer triangles.
+        seen: int32 [rows, columns], filled with -1; receives the index of the nearest triangle.
     """
     rows, columns = depth.shape
     for index in range(len(triangles)):
@@ -63,7 +63,7 @@ def _step(low, high, value):
 
 @numba.njit(fastmath=True, error_model="numpy", inline="always")
 def _studio_light(x, y, z):
-    """Linear light from a direction of the studio: x right, y away from the camera, z up."""
+    """Returns linear light from a direction of the studio: x right, y away from the camera, z up."""
     if z < 0:
         # The floor darkens toward the car's own shadow.
         return 0.36 - 0.30 * _step(0.0, 0.5, -z) + 0.14 * _step(-0.10, 0.0, z)
@@ -77,7 +77,7 @@ def _studio_light(x, y, z):
 
 @numba.njit(fastmath=True, error_model="numpy", inline="always")
 def _blend(atlas, i, j, channel, weights):
-    """Weighted mean of a channel of four neighbouring texels, 0..1."""
+    """Returns the weighted mean of a channel of four neighbouring texels, 0..1."""
     a, b, c, d = weights
     return (
         a * atlas[i, j, channel] + b * atlas[i, j + 1, channel]
@@ -87,7 +87,7 @@ def _blend(atlas, i, j, channel, weights):
 
 @numba.njit(fastmath=True, error_model="numpy", inline="always")
 def _texel(atlas, column, row):
-    """Interpolated linear red, green, blue, 0..1, and the nearest finish."""
+    """Returns interpolated linear red, green, blue, 0..1, and the nearest finish."""
     column = min(max(column - 0.5, 0.0), atlas.shape[1] - 2.0)
     row = min(max(row - 0.5, 0.0), atlas.shape[0] - 2.0)
     i, j = int(row), int(column)
@@ -100,7 +100,7 @@ def _texel(atlas, column, row):
 
 @numba.njit(cache=True, fastmath=True, error_model="numpy")
 def _fit_planes(corners, triangles, vertices):
-    """How 1 / depth and attributes / depth run over the picture within each triangle.
+    """Fits planes over the picture to 1 / depth and attributes / depth of each triangle.
 
     Args:
         corners: float32 [vertices, 3] as `draw` takes.
@@ -109,7 +109,7 @@ def _fit_planes(corners, triangles, vertices):
 
     Returns:
         float32 [triangles, 20]: column and row of the first corner, then for 1 / depth and for each attribute
-        the value there, its change a column and its change a row; and int32 [triangles, 2], the first and the
+        the value there, its change per column and its change per row; and int32 [triangles, 2], the first and the
         last sample row, in the wrong order for triangles that face away from the camera.
     """
     planes = np.empty((len(triangles), 20), np.float32)
@@ -141,13 +141,13 @@ def _fit_planes(corners, triangles, vertices):
 
 @numba.njit(fastmath=True, error_model="numpy", inline="always")
 def _plane(planes, index, plane, x, y):
-    """Value of a plane of `_fit_planes` at an offset from the triangle's first corner."""
+    """Returns the value of a plane of `_fit_planes` at an offset from the triangle's first corner."""
     return planes[index, 3 * plane + 2] + x * planes[index, 3 * plane + 3] + y * planes[index, 3 * plane + 4]
 
 
 @numba.njit(fastmath=True, error_model="numpy", inline="always")
 def _light(planes, index, eye, column, row):
-    """Light on a triangle at a sample: diffuse, mirrored, and the share of it that a clear coat mirrors."""
+    """Returns light on a triangle at a sample: diffuse, mirrored, and the share that a clear coat mirrors."""
     x, y = column - planes[index, 0], row - planes[index, 1]
     depth = 1 / _plane(planes, index, 0, x, y)
     nx, ny = _plane(planes, index, 1, x, y), _plane(planes, index, 2, x, y)
@@ -172,7 +172,7 @@ def _light(planes, index, eye, column, row):
 
 @numba.njit(fastmath=True, error_model="numpy", inline="always")
 def _colour(planes, index, atlas, finishes, light, column, row):
-    """Colour, as in a photo with values 0..255, of a triangle at a sample under the light of `_light`."""
+    """Returns the colour, 0..255 as in a photo, of a triangle at a sample under the light of `_light`."""
     x, y = column - planes[index, 0], row - planes[index, 1]
     depth = 1 / _plane(planes, index, 0, x, y)
     red, green, blue, finish = _texel(
@@ -215,7 +215,7 @@ def _paint(seen, first_row, surfaces, planes, paint, eye, picture, mask):
                 if index < 0:
                     continue
                 x, y = 2 * column + offset + j, first_row + 2 * row + offset + i
-                # Light changes little along a row: two neighbours on one surface share it.
+                # Light changes little along a row, so two neighbours on one surface share it.
                 if surfaces[index] != lit or (column % 2 == 0 and sample == 0):
                     lit, light = surfaces[index], _light(planes, index, eye, x, y)
                 r, g, b = _colour(planes, index, atlas, finishes, light, x, y)
@@ -230,16 +230,16 @@ def draw(corners, triangles, surfaces, vertices, paint, eye, picture, mask):
     """Paints a car over a picture and writes its mask.
 
     Args:
-        corners: float32 [vertices, 3]: sample column, sample row, one over depth.
+        corners: float32 [vertices, 3]: sample column, sample row, 1 / depth.
         triangles: int32 [triangles, 3], counter-clockwise seen from outside.
         surfaces: int32 [triangles].
         vertices: float32 [vertices, 5]: normal, atlas column and row.
         paint: the atlas, uint8 [rows, columns, 4], RGB and the index of a finish; and the finishes,
             float32 [finishes, 2], gloss and metal.
-        eye: float64 [6, 3]: the camera in the car's space; the ray of sample (0, 0) and its change a column
-            and a row, of depth 1; x and y of the studio in the car's space.
+        eye: float64 [6, 3]: the camera in the car's space; the ray of sample (0, 0), with depth 1, and its change
+            per column and per row; x and y of the studio in the car's space.
         picture: uint8 [rows, columns, 3], the background; changed in place.
-        mask: uint8 [rows, columns], zeros; gets 1 where half of a pixel or more is car.
+        mask: uint8 [rows, columns], zeros; receives 1 for each pixel at least half of which is car.
     """
     planes, spans = _fit_planes(corners, triangles, vertices)
     rows, columns = mask.shape
@@ -260,7 +260,7 @@ def darken(picture, light):
     rows, columns = light.shape
     for row in range(rows):
         for column in range(columns):
-            # Nearly right, and much faster than a division.
+            # Nearly exact, and much faster than a division.
             factor = np.uint32(light[row, column]) * np.uint32(257)
             for channel in range(3):
                 picture[row, column, channel] = (picture[row, column, channel] * factor + 32768) >> 16

@@ -1,6 +1,6 @@
-"""The studio round the car: camera, curved wall with lettering, floor with a turntable."""
+"""The studio around the car: camera, curved wall with lettering, floor with a turntable."""
 
-# Numba finds the types of its functions by itself.
+# Numba infers the types of its functions.
 # ruff: noqa: ANN001, ANN202
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numba
 import numpy as np
+from numpy.typing import ArrayLike
 
 from carvana.demo.cars import Shape, car_generator
 
@@ -23,7 +24,7 @@ LETTER_HEIGHT, LETTER_GAP = 1.78, 0.85
 
 @dataclass(frozen=True)
 class Studio:
-    """Camera, light and state of the studio while one car stands in it; metres unless said otherwise.
+    """Camera, light and state of the studio for one car; metres unless stated otherwise.
 
     The turntable's middle is the origin, x points to the right of the picture, y away from the camera, z up.
 
@@ -36,10 +37,10 @@ class Studio:
         pan: angle of the camera to the left, radians.
         wall_radius: of the round wall.
         wall_middle: x and y of the round wall's middle.
-        letters_left: where the lettering starts, along the wall from straight behind the table.
+        letters_left: start of the lettering along the wall, measured from straight behind the table.
         wall_tint, floor_tint: RGB of wall and floor in 0..1, as in a photo.
-        dirt: how worn the floor is, 0..1.
-        front_edge: whether the near edge of the floor can be seen.
+        dirt: wear of the floor, 0..1.
+        front_edge: whether the near edge of the floor is visible.
         seed: of the floor's marks.
     """
 
@@ -60,7 +61,7 @@ class Studio:
 
 
 def draw_studio(seed: int, car: int, length: float) -> Studio:
-    """The studio on the day of car number `car` of the world named by `seed`, `length` metres long."""
+    """Returns the studio for car number `car`, `length` metres long, of the world named by `seed`."""
     generator = car_generator(seed, car, 1)
     warm = generator.normal(0, 0.005)
     exposure = generator.normal(1, 0.02)
@@ -69,7 +70,7 @@ def draw_studio(seed: int, car: int, length: float) -> Studio:
     return Studio(
         distance=generator.normal(6.3, 0.08),
         camera_height=generator.uniform(1.60, 1.82),
-        # The longest cars would not fit into the picture.
+        # Otherwise the longest cars would not fit into the picture.
         focal=generator.uniform(1700, 2000) * min(1.0, 5.0 / length),
         horizon=generator.uniform(260, 365),
         centre_column=959.0 + generator.normal(0, 12),
@@ -86,7 +87,7 @@ def draw_studio(seed: int, car: int, length: float) -> Studio:
 
 
 def camera_matrix(studio: Studio) -> np.ndarray:
-    """Projects points of the studio: float64 [3, 4], homogeneous metres to pixel x, y and depth in metres."""
+    """Returns the projection of studio points, float64 [3, 4]: homogeneous metres to pixel x, y and depth in metres."""
     pitch = np.arctan2(HEIGHT / 2 - studio.horizon, studio.focal)
     ahead = np.array([-np.sin(studio.pan) * np.cos(pitch), np.cos(studio.pan) * np.cos(pitch), -np.sin(pitch)])
     right = np.array([np.cos(studio.pan), np.sin(studio.pan), 0.0])
@@ -98,23 +99,23 @@ def camera_matrix(studio: Studio) -> np.ndarray:
 
 
 def turn_of_view(view: int) -> np.ndarray:
-    """Turns points of a car into the studio, float64 [3, 3]; the car of view 1 faces the camera."""
+    """Returns the rotation of a car's points into the studio, float64 [3, 3]; the car of view 1 faces the camera."""
     angle = (view - 1) * np.pi / 8
     forward = (-np.sin(angle), -np.cos(angle), 0.0)
     left = (np.cos(angle), -np.sin(angle), 0.0)
     return np.array([forward, left, (0.0, 0.0, 1.0)]).T
 
 
-def _arc(middle: tuple[float, float], radii: tuple[float, float], start: float, end: float) -> np.ndarray:
-    """Points of an arc between two angles in degrees, float64 [40, 2]."""
+def _arc(middle: ArrayLike, radii: ArrayLike, start: float, end: float) -> np.ndarray:
+    """Returns points of an arc between two angles in degrees, float64 [40, 2]."""
     angle = np.radians(np.linspace(start, end, 40))
     return np.array(middle) + np.array(radii) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _letter_strokes(letter: str, overhang: float) -> list[np.ndarray]:
-    """Smooth middle lines of a letter of WORD in a box one unit high, y downward.
+    """Returns the smooth middle lines of a letter of WORD in a box one unit high, y downward.
 
-    `overhang` is half the thickness of the strokes: straight ones end that far outside the box.
+    `overhang` is half the thickness of the strokes; straight strokes end that far outside the box.
     """
     top, bottom = _arc((0.36, 0.25), (0.34, 0.25), -25, -270), _arc((0.36, 0.75), (0.36, 0.25), -90, 155)
     upright = np.array([[0.0, -overhang], [0.0, 1 + overhang]])
@@ -132,7 +133,7 @@ def _letter_strokes(letter: str, overhang: float) -> list[np.ndarray]:
 
 
 def _thick(path: np.ndarray, thickness: float) -> np.ndarray:
-    """The outline of a stroke with flat ends, float64 [2 points, 2], from its middle line."""
+    """Returns the outline of a stroke with flat ends, float64 [2 points, 2], from its middle line."""
     direction = np.gradient(path, axis=0)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     aside = direction[:, ::-1] * (-1, 1) * thickness / 2
@@ -141,7 +142,7 @@ def _thick(path: np.ndarray, thickness: float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _lettering() -> np.ndarray:
-    """How much of the wall the lettering covers: uint8 [rows, columns], the last row on the floor."""
+    """Returns the lettering's coverage of the wall: uint8 [rows, columns], the last row at the floor."""
     picture = np.zeros((round(2.0 * LETTER_SCALE), round(14.0 * LETTER_SCALE)), np.uint8)
     left = 0.2
     for place, letter in enumerate(WORD):
@@ -158,7 +159,7 @@ def _lettering() -> np.ndarray:
 
 @numba.njit(fastmath=True, error_model="numpy", inline="always")
 def _bilinear(picture, row, column):
-    """Value of a picture, uint8 [rows, columns], between its pixels; 0 outside."""
+    """Returns a picture, uint8 [rows, columns], interpolated between its pixels; 0 outside."""
     if not (0 <= row < picture.shape[0] - 1 and 0 <= column < picture.shape[1] - 1):
         return 0.0
     i, j = int(row), int(column)
@@ -192,7 +193,7 @@ def _paint_background(numbers, rays, letters, stains, picture):
                 light = 1 + 0.012 * floor_y + 0.012 * min(max(away - 2.5, 0.0), 4.0)
                 stain = _bilinear(stains, (floor_y + 8) * 24, (floor_x + 8) * 24) / 255
                 stain *= max(0.0, 1 - away / 4)
-                # Far off, the ring is thinner than a pixel: it widens and fades.
+                # Far away, the ring is thinner than a pixel: it is drawn wider and fainter.
                 width = max(0.014, 0.0009 * reach * reach)
                 line = min(abs(away - TABLE_RADIUS) / width, 1.0)
                 light *= 1 - 0.45 * (0.014 / width) * (1 - line * line)
@@ -213,8 +214,8 @@ def _paint_background(numbers, rays, letters, stains, picture):
 
 
 def background(studio: Studio) -> np.ndarray:
-    """The studio without car and turntable marks: uint8 [HEIGHT, WIDTH, 3] RGB."""
-    # The edge lies where the picture is about to end.
+    """Returns the studio without car and turntable marks: uint8 [HEIGHT, WIDTH, 3] RGB."""
+    # The edge is near the lower end of the picture.
     nearest = studio.camera_height * studio.focal / (HEIGHT - 45 - studio.horizon)
     edge_y = nearest - studio.distance if studio.front_edge else -99.0
     numbers = np.array([
@@ -224,7 +225,7 @@ def background(studio: Studio) -> np.ndarray:
     blotches = np.random.default_rng(studio.seed).normal(0, 1, (384, 384)).astype(np.float32)
     blotches = cv2.GaussianBlur(blotches, (0, 0), 14)
     stains = np.clip(255 * studio.dirt * (0.5 + 0.4 * blotches / blotches.std()), 0, 255).astype(np.uint8)
-    # The camera is sharp on the car and a little soft on all behind it: half the size is enough.
+    # The camera is focused on the car and slightly blurs the background: half the size is enough.
     picture = np.empty((HEIGHT // 2, WIDTH // 2, 3), np.uint8)
     rays = np.linalg.inv(camera_matrix(studio)[:, :3]) @ np.diag([2.0, 2.0, 1.0])
     _paint_background(numbers, rays, _lettering(), stains, picture)
@@ -232,17 +233,17 @@ def background(studio: Studio) -> np.ndarray:
 
 
 def floor_marks(studio: Studio, shape: Shape) -> np.ndarray:
-    """What turns with the car: seams, smudges, the car's shadow.
+    """Draws what turns with the car: seams, smudges, the car's shadow.
 
     Returns:
-        uint8 [size, size]: 255 where the floor keeps its light; rows run along the car's x, columns along
-        its y, FLOOR_SCALE pixels a metre, the turntable's middle in the middle.
+        uint8 [size, size]: 255 leaves the floor as it is, lower values darken it. Rows run along the car's x, columns
+        along its y, FLOOR_SCALE pixels per metre, with the turntable's middle at the centre.
     """
     generator = np.random.default_rng(studio.seed + 1)
     size = 2 * round(FLOOR_REACH * FLOOR_SCALE)
     marks = np.full((size, size), 255, np.uint8)
 
-    def pixels(points: np.ndarray) -> np.ndarray:
+    def pixels(points: ArrayLike) -> np.ndarray:
         return np.round((np.asarray(points) + FLOOR_REACH) * FLOOR_SCALE * 16).astype(np.int32)
 
     start = generator.uniform(0, np.pi)
@@ -265,7 +266,7 @@ def floor_marks(studio: Studio, shape: Shape) -> np.ndarray:
 
 
 def _shadow(shape: Shape, size: int) -> np.ndarray:
-    """Light left on the floor round a car, float32 [size, size] in 0..1."""
+    """Returns the light that remains on the floor around a car, float32 [size, size] in 0..1."""
     scale = size / (2 * FLOOR_REACH)
 
     def blurred(area: np.ndarray, spread: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Wheels: tyre, rim with spokes that one can see through, brake disc."""
+"""Wheels: tyre, rim with gaps between its spokes, brake disc."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ TYRE_WIDTH_SHARE = 0.64
 
 
 def _lathe(profile: np.ndarray, texture: np.ndarray, sides: int = 40) -> Mesh:
-    """A surface turned about the y axis from a profile of (radius, y), float [points, 2] in metres."""
+    """Returns a surface of revolution about the y axis, from a profile of (radius, y), float [points, 2] in metres."""
     angle = np.linspace(0, 2 * np.pi, sides + 1)
     radius, y = profile[:, :1], profile[:, 1:]
     points = np.stack([radius * np.cos(angle), np.broadcast_to(y, (len(y), len(angle))), radius * np.sin(angle)], -1)
@@ -22,7 +22,7 @@ def _lathe(profile: np.ndarray, texture: np.ndarray, sides: int = 40) -> Mesh:
 
 
 def _spoke(angle: float, hub: float, rim: float, width: float, texture: np.ndarray) -> Mesh:
-    """One spoke from the hub's to the rim's radius, metres, with rounded flanks."""
+    """Returns one spoke from the hub's to the rim's radius, metres, with rounded flanks."""
     out = np.linspace(hub * 0.7, rim, 5)[:, None]
     across = np.array([-1.0, -0.75, 0.0, 0.75, 1.0])
     half_width = width / 2 * np.linspace(1.15, 0.85, 5)[:, None]
@@ -40,7 +40,7 @@ def _spoke_angles(car: Car) -> np.ndarray:
 
 
 def wheel(car: Car, atlas: Atlas) -> Mesh:
-    """The front left wheel about its hub; its outer face looks along +y."""
+    """Returns the front left wheel around its hub; its outer face points along +y."""
     radius = car.shape.tyre_radius
     half = radius * TYRE_WIDTH_SHARE / 2
     rim = radius * car.rim_share
@@ -70,7 +70,7 @@ def wheel(car: Car, atlas: Atlas) -> Mesh:
 
 
 def wheels(car: Car, atlas: Atlas) -> Mesh:
-    """All four wheels in place."""
+    """Returns all four wheels in place."""
     shape = car.shape
     one = wheel(car, atlas)
     track = shape.width / 2 * 0.985 - shape.tyre_radius * TYRE_WIDTH_SHARE / 2

@@ -1,0 +1,1 @@
+"""Cars cut out of a user's own photos."""

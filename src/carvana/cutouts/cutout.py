@@ -1,0 +1,127 @@
+"""A car cut out of a photo of any size: its soft mask, and the car on nothing, on a colour or on a picture."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from carvana.competition import HEIGHT, WIDTH
+from carvana.cutouts.photo_files import open_file
+from carvana.cutouts.photo_pixels import Pixels, bands, blend, on_white, read_rgb
+from carvana.data.photos import resize_by_area
+from carvana.errors import UserError
+from carvana.files import whole_file
+from carvana.prediction.engines import Compute
+
+_SURE = 0.02  # probability below which alpha is 0; above 1 − this, alpha is 255
+_SPECK = 0.001  # share of a photo below which a find is no car: about 1/30 of its height times 1/30 of its width
+
+_WEBP_SIDE = 16383  # pixels, the largest that the format allows
+
+
+def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
+    """Returns the car's alpha, uint8 [height, width] in 0–255, for a photo RGBA uint8 [height, width, 4].
+
+    `size` is the network's (height, width). The result is the product of the predicted alpha and the photo's own, so
+    transparent pixels stay transparent and their colours never show. The network sees the photo on white, because the
+    studio that it was trained on is nearly white.
+    """
+    alpha = alpha_of(on_white(photo), size, compute)
+    for rows in bands(*alpha.shape):
+        product = alpha[rows].astype(np.uint16) * photo[rows, :, 3]
+        alpha[rows] = (product + 127) // 255
+    return alpha
+
+
+def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
+    """Returns the car's share of every pixel, uint8 [height, width] in 0–255, for a photo RGB uint8 [height, width, 3].
+
+    `size` is the network's (height, width). The photo is padded to the proportions of the training photos by repeating
+    its border. Logits are enlarged bilinearly and then turned into probabilities, so the edge is about one network
+    pixel wide. Probabilities near 0 and 1 become 0 and 255: otherwise a faint background would remain, which is
+    invisible but breaks trimming and pixel counts.
+    """
+    height, width = photo.shape[:2]
+    frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
+    inner = (max(round(height / frame_height * size[0]), 1), max(round(width / frame_width * size[1]), 1))
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    small = resize_by_area(photo, inner)
+    borders = (top, size[0] - inner[0] - top, left, size[1] - inner[1] - left)
+    logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
+    # The padding is cut off first, so that its logits do not affect the photo's border.
+    own = np.ascontiguousarray(logits[top : top + inner[0], left : left + inner[1]])
+    return _enlarged_alpha(own, height, width)
+
+
+def has_car(alpha: Pixels) -> bool:
+    """Returns whether at least 0.1 % of the pixels of an alpha uint8 [height, width] are 128 or more."""
+    return bool(np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size)
+
+
+def compose(photo: Pixels, alpha: Pixels, background: Pixels | None) -> Pixels:
+    """Returns the car of a photo RGBA uint8 [height, width, 4] with the alpha that `cut` returns.
+
+    Without a background the result is RGBA uint8 [height, width, 4]. With a background, RGB uint8 of any size, it is
+    RGB uint8 [height, width, 3], and the background is scaled and cropped to fill it. Changes the photo's alpha.
+    """
+    photo[..., 3] = alpha
+    return photo if background is None else blend(photo, _filling(background, photo.shape[:2]))
+
+
+def read_background(text: str) -> Pixels | None:
+    """Returns a background RGB uint8 [height, width, 3], or None for `none`.
+
+    `text` is `none`, a CSS colour (`white`, `#204060`) or the path of a picture, whose transparent pixels become white.
+    Raises UserError if it is none of these.
+    """
+    if text == "none":
+        return None
+    if Path(text).is_file():
+        with open_file(Path(text)) as file:
+            # Contiguous, or OpenCV would copy all of it for every photo.
+            return np.ascontiguousarray(read_rgb(file, text))
+    try:
+        return np.array(ImageColor.getrgb(text)[:3], np.uint8).reshape(1, 1, 3)
+    except ValueError:
+        raise UserError(f"the background {text} is neither none nor a colour (white, #204060) nor a picture") from None
+
+
+def save(path: Path, picture: Pixels) -> None:
+    """Writes a picture in the format of its suffix, completely or not at all. WebP is lossy, but not visibly.
+
+    Raises UserError if the picture is too wide or too high for WebP.
+    """
+    if path.suffix == ".webp" and max(picture.shape[:2]) > _WEBP_SIDE:
+        raise UserError(f"{path} would be wider or higher than WebP allows ({_WEBP_SIDE} pixels); use --format png")
+    options = {".png": {"compress_level": 1}, ".webp": {"quality": 90, "method": 2}}[path.suffix]
+    with whole_file(path) as temporary:
+        Image.fromarray(picture).save(temporary, path.suffix[1:], **options)
+
+
+def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:
+    """Returns alpha uint8 [height, width] of logits of any size, enlarged bilinearly: in width first, then by bands."""
+    wide = cv2.resize(logits, (width, len(logits)), interpolation=cv2.INTER_LINEAR)
+    # Pixel centres lie at half: source = (target + 0.5) * step - 0.5.
+    places = np.clip((np.arange(height) + 0.5) * (len(wide) / height) - 0.5, 0, len(wide) - 1)
+    above = places.astype(np.int64)
+    below = np.minimum(above + 1, len(wide) - 1)
+    weights = (places - above).astype(np.float32)[:, None]
+    alpha = np.empty((height, width), np.uint8)
+    for rows in bands(height, width):
+        upper, lower = wide[above[rows]], wide[below[rows]]
+        full = upper + weights[rows] * (lower - upper)
+        share = 1 / (1 + np.exp(-np.clip(full, -30, 30)))
+        alpha[rows] = np.rint(255 * np.clip((share - _SURE) / (1 - 2 * _SURE), 0, 1)).astype(np.uint8)
+    return alpha
+
+
+def _filling(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """Returns a new array: the middle of a picture, enlarged or reduced to `size` (height, width)."""
+    scale = max(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    # Cropped before it is scaled, because a long and narrow picture would become far larger than the photo.
+    height, width = (min(max(round(side / scale), 1), most) for side, most in zip(size, picture.shape[:2], strict=True))
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(picture[top : top + height, left : left + width], size[::-1], interpolation=method)

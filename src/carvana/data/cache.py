@@ -1,0 +1,204 @@
+"""The training cache: photos and soft masks at the network's size in two .npy files, true runs, and an index.
+
+    photos.npy      uint8 [n, height, width, 3], RGB
+    masks.npy       uint8 [n, height, width], coverage 0–255
+    truth.parquet   the runs of every row's mask at 1918×1280, to score training at full size
+    index.csv       the photo's name of every row, and a digest of its content in the other files
+
+Both arrays are memory-mapped to read a batch, so that training needs no more memory than its batches.
+"""
+
+import csv
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carvana.competition import mask_of
+from carvana.console import Bar
+from carvana.data import photos
+from carvana.data.archive import Archive
+from carvana.errors import reading
+from carvana.files import whole_folder
+from carvana.masks import rle, shards
+from carvana.processes import complete, die_with_parent, end_if_orphaned
+
+_TRUTH, _INDEX = "truth.parquet", "index.csv"
+_COLUMNS = ["image", "digest"]
+_CHUNK = 16  # photos a task: a car's worth
+_QUEUED = 4  # tasks a process that may wait, so that memory does not grow with the number of photos
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The names of a cache's rows, and its photos and masks, read by row."""
+
+    folder: Path
+    names: list[str]
+    size: tuple[int, int]
+
+    def read_photos(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Returns photos uint8 [n, height, width, 3] of some rows."""
+        return _map(self.folder, "photos")[rows]
+
+    def read_masks(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Returns masks uint8 [n, height, width] of some rows, coverage 0–255."""
+        return _map(self.folder, "masks")[rows]
+
+    def each_truth(self) -> Iterator[tuple[str, rle.Runs]]:
+        """Yields every photo's name and the runs of its mask at 1918×1280, in the order of the rows."""
+        return shards.read(self.folder / _TRUTH)
+
+    def read_truth(self, rows: NDArray[np.integer]) -> list[rle.Runs]:
+        """Returns the runs at 1918×1280 of some rows' masks."""
+        wanted = {self.names[row] for row in rows}
+        truth = {name: runs for name, runs in self.each_truth() if name in wanted}
+        return [truth[self.names[row]] for row in rows]
+
+    def digest(self) -> str:
+        """Returns a digest of the content, computed from the index alone."""
+        return hashlib.sha256((self.folder / _INDEX).read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a worker returns for a row whose photo and mask it has written."""
+
+    runs: rle.Runs
+    digest: str
+
+
+def _map(folder: Path, kind: str) -> np.memmap:
+    # Mapped anew for each batch: the pages of an open map would accumulate in the process's memory. Mapping takes about
+    # 50 µs, and the operating system caches the pages either way.
+    return np.lib.format.open_memmap(folder / f"{kind}.npy", mode="r")
+
+
+def read(folder: Path) -> Cache:
+    """Opens a cache that `write` wrote. Raises UserError if it is missing, incomplete or of another form."""
+    with reading(folder, "is not a complete cache", "`dvc repro resize` makes it again"):
+        names = _names(folder / _INDEX)
+        count, height, width = _shape(folder, "masks", 3)
+        photos_shape = _shape(folder, "photos", 4)
+        true_names = shards.read_names(folder / _TRUTH)
+        if photos_shape != (count, height, width, 3) or count != len(names) or true_names != names:
+            raise ValueError("its files disagree")
+    return Cache(folder, names, (height, width))
+
+
+def _names(index: Path) -> list[str]:
+    with index.open(encoding="ascii", newline="") as file:
+        rows = list(csv.reader(file))
+    if rows[:1] != [_COLUMNS] or any(len(row) != len(_COLUMNS) for row in rows):
+        raise ValueError(f"{index.name} has other columns than {', '.join(_COLUMNS)}")
+    return [name for name, _ in rows[1:]]
+
+
+def _shape(folder: Path, kind: str, sides: int) -> tuple[int, ...]:
+    """Returns the shape of an array. Raises ValueError unless its file is exactly as `write` writes it."""
+    array, path = _map(folder, kind), folder / f"{kind}.npy"
+    if array.dtype != np.uint8 or not array.flags.c_contiguous or array.ndim != sides:
+        raise ValueError(f"{path.name} is not an array of uint8 with {sides} axes in C order")
+    if path.stat().st_size != array.offset + array.nbytes:
+        raise ValueError(f"{path.name} is longer than its array")
+    return array.shape
+
+
+def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], workers: int) -> None:
+    """Writes a cache of the photos and masks of Kaggle's zips, at `size` = (height, width), by `workers` processes."""
+    with Archive(train) as archive:
+        names = archive.photos
+    with whole_folder(folder) as temporary:
+        targets = {"photos": (len(names), *size, 3), "masks": (len(names), *size)}
+        offsets = {kind: _allocate(temporary / f"{kind}.npy", shape) for kind, shape in targets.items()}
+        chunks = [(start, names[start : start + _CHUNK]) for start in range(0, len(names), _CHUNK)]
+        context = multiprocessing.get_context("spawn")
+        setup = (train, train_masks, temporary, size, offsets)
+        pool = ProcessPoolExecutor(min(workers, len(chunks)) or 1, context, initializer=_open, initargs=setup)
+        try:
+            with complete("resizes photos"), Bar(total=len(names), desc="resize", unit=" photos") as bar:
+                done: dict[int, list[_Row]] = {}
+                for start, rows in _bounded(pool, chunks, workers):
+                    done[start] = rows
+                    bar.update(len(rows))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        ordered = [row for start, _ in chunks for row in done[start]]
+        shards.write(temporary / _TRUTH, names, [row.runs for row in ordered])
+        index = [f"{name},{row.digest}" for name, row in zip(names, ordered, strict=True)]
+        (temporary / _INDEX).write_text("\n".join([",".join(_COLUMNS), *index, ""]), encoding="ascii")
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> int:
+    """Writes the header of a uint8 array, and returns the offset of its first element."""
+    with path.open("wb") as file:
+        header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        # With the space reserved, a full disk is an error here rather than half-way.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, offset + int(np.prod(shape)))
+        else:
+            file.truncate(offset + int(np.prod(shape)))
+        return offset
+
+
+def _bounded(
+    pool: ProcessPoolExecutor, chunks: list[tuple[int, list[str]]], workers: int
+) -> Iterator[tuple[int, list[_Row]]]:
+    """Runs the chunks, a few ahead, and yields each chunk's first row number and its rows when it is done."""
+    pending: set[Future[tuple[int, list[_Row]]]] = set()
+    for start, names in chunks:
+        pending.add(pool.submit(_resize, start, names))
+        if len(pending) >= _QUEUED * max(workers, 1):
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    while pending:
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """What a worker process has open."""
+
+    photos: Archive
+    masks: Archive
+    photos_file: int
+    masks_file: int
+    size: tuple[int, int]
+    offsets: dict[str, int]
+
+
+_worker: _Worker | None = None
+
+
+def _open(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], offsets: dict[str, int]) -> None:
+    global _worker  # noqa: PLW0603 - how a pool's initializer hands over what its tasks need
+    die_with_parent()
+    end_if_orphaned()
+    photos_file, masks_file = (os.open(folder / f"{kind}.npy", os.O_WRONLY) for kind in ("photos", "masks"))
+    _worker = _Worker(Archive(train), Archive(train_masks), photos_file, masks_file, size, offsets)
+
+
+def _resize(start: int, names: list[str]) -> tuple[int, list[_Row]]:
+    assert _worker is not None
+    height, width = _worker.size
+    rows = []
+    for row, name in enumerate(names, start):
+        photo = photos.decode_photo(_worker.photos.read(name), name, _worker.size)
+        mask = photos.decode_mask(_worker.masks.read(mask_of(name)), mask_of(name))
+        soft = photos.soften(mask, _worker.size)
+        # On a full disk a memory map would die of SIGBUS; pwrite raises OSError.
+        os.pwrite(_worker.photos_file, photo.data, _worker.offsets["photos"] + row * height * width * 3)
+        os.pwrite(_worker.masks_file, soft.data, _worker.offsets["masks"] + row * height * width)
+        runs = rle.to_runs(mask)
+        digest = hashlib.blake2b(b"".join(each.tobytes() for each in (photo, soft, runs)), digest_size=16)
+        rows.append(_Row(runs, digest.hexdigest()))
+    return start, rows

@@ -1,0 +1,105 @@
+"""Roles of cars: held-out test cars, and folds over the rest. Always by car, never by image.
+
+The 16 photos of a car show the same car in the same paint before the same wall; a car in both training and
+validation would flatter the score (the slides' "data leakage alert").
+"""
+
+import csv
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from carvana.competition import car_of, is_car
+from carvana.errors import UserError, reading, some
+from carvana.files import whole_file
+
+TEST = "test"
+
+_HEADER = ["car", "role"]
+_ROLE = re.compile(rf"{TEST}|0|[1-9][0-9]*")
+_MOST_METADATA = 2**24  # bytes; Kaggle's file has half a million
+_AGAIN = "`dvc repro -f split` writes it again"
+
+
+def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: int, seed: int) -> dict[str, str]:
+    """Returns the role of every car: 'test', or the number of its fold as a string ('0' … ).
+
+    `makes` holds the known makes of cars; test cars and folds each get their share of every make, to rounding. Fold
+    sizes differ by at most one car. 318 cars, 0.2 and 4 folds: 64 test cars and folds of 64, 64, 63 and 63, the slides'
+    190 / 64 / 64 for fold 0. Raises UserError if fewer cars than folds are left.
+    """
+    shuffled = [sorted(cars)[i] for i in np.random.default_rng(seed).permutation(len(cars))]
+    sizes = Counter(makes.get(car, "") for car in cars)
+    # A stable sort: cars of one make side by side, in random order among themselves.
+    ordered = sorted(shuffled, key=lambda car: (-sizes[makes.get(car, "")], makes.get(car, "")))
+    tests = round(test_fraction * len(ordered))
+    if len(ordered) - tests < folds:
+        raise UserError(
+            f"{len(ordered)} cars, {tests} of them held out (split.test_fraction: {test_fraction}), leave "
+            f"{len(ordered) - tests} for split.folds: {folds}; use fewer folds or more cars"
+        )
+    # Evenly spaced places in that order take a fair share of every make.
+    held_out = {ordered[(2 * i + 1) * len(ordered) // (2 * tests)] for i in range(tests)}
+    rest = [car for car in ordered if car not in held_out]
+    roles = dict.fromkeys(held_out, TEST) | {car: str(i % folds) for i, car in enumerate(rest)}
+    return dict(sorted(roles.items()))
+
+
+def read_makes(metadata: Path) -> dict[str, str]:
+    """Returns the make of every car in metadata.csv.zip that has one."""
+    with reading(metadata, "is not Kaggle's metadata.csv in a zip", "fetch it again"):
+        with zipfile.ZipFile(metadata) as archive:
+            member = archive.infolist()[0]
+            if member.file_size > _MOST_METADATA:
+                raise ValueError(f"it would take {member.file_size} bytes; the limit is {_MOST_METADATA}")
+            with archive.open(member) as file:
+                table = pd.read_csv(file, index_col=False, dtype=str, keep_default_na=False)
+        return {car: make for car, make in zip(table["id"], table["make"], strict=True) if make}
+
+
+def write(path: Path, roles: dict[str, str]) -> None:
+    """Writes `car,role` rows."""
+    with whole_file(path) as temporary:
+        pd.DataFrame(roles.items(), columns=_HEADER).to_csv(temporary, index=False)
+
+
+def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
+    """Returns the role of every car, as `write` wrote it.
+
+    Raises UserError, which names the line, unless every row has a car, each once, and `test` or the number of a fold: a
+    car whose role is misspelt would be trained on. Raises it as well if the car of one of `photos` is missing.
+    """
+    with reading(path, "cannot be read", _AGAIN, "`dvc repro split` makes it"):
+        # Nothing is skipped or converted, so that the checks below see every line as it is.
+        table = pd.read_csv(
+            path,
+            names=[*_HEADER, "third field"],
+            index_col=False,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            quoting=csv.QUOTE_NONE,
+            encoding="ascii",
+            encoding_errors="backslashreplace",
+        )
+    header, cars = table[:1], table[1:]
+    if header.to_numpy().tolist() != [[*_HEADER, ""]]:
+        raise UserError(f"{path}, line 1 must be {','.join(_HEADER)}; {_AGAIN}")
+    for column, wrong, complaint in (
+        ("car", ~cars["car"].map(is_car).astype(bool), "is not 12 hexadecimal digits"),
+        ("car", cars["car"].duplicated(), "is listed twice"),
+        ("role", ~cars["role"].str.fullmatch(_ROLE), f"is neither {TEST} nor a fold's number"),
+        ("third field", cars["third field"] != "", "is one too many"),
+    ):
+        if wrong.any():
+            row = wrong.idxmax()
+            raise UserError(f"{path}, line {row + 1}: the {column} {cars[column][row]!r:.100} {complaint}; {_AGAIN}")
+    roles = dict(zip(cars["car"], cars["role"], strict=True))
+    if unknown := {car_of(name) for name in photos} - roles.keys():
+        raise UserError(f"{path} has no role for {some(sorted(unknown))}; {_AGAIN}")
+    return roles

@@ -1,0 +1,1 @@
+"""The competition's files from Kaggle, and submissions to it, with their origin."""

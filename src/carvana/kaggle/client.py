@@ -1,0 +1,146 @@
+"""What Kaggle's API offers for this competition: its files, and submissions to it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from tqdm import tqdm
+
+from carvana.errors import UserError
+from carvana.kaggle import http, login, troubles
+from carvana.kaggle.troubles import COMPETITION, PAGE
+
+LOOKS = 5  # at the list of submissions, where a new one can appear late
+LOOK_PAUSE = 3.0  # seconds
+
+_MAYBE = f"it may have been counted: look at {PAGE}/submissions before you submit it again"
+
+
+class UncertainError(UserError):
+    """The submission may have been counted, and Kaggle does not say so."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Kaggle's answer to a submission: the number that the list of submissions shows as its reference, and words."""
+
+    reference: int
+    words: str
+
+
+def sizes(api: Any) -> dict[str, int]:
+    """Returns the size in bytes of every file of the competition, by name."""
+    from kagglesdk.competitions.types.competition_api_service import ApiListDataFilesRequest  # noqa: PLC0415
+
+    request = ApiListDataFilesRequest()
+    request.competition_name, request.page_size = COMPETITION, 100
+    with http.explained("the list of files"):
+        answer = http.patiently("the list of files", lambda: api.list_data_files(request))
+    files = [(file.name, file.total_bytes) for file in answer.files]
+    return {name: size for name, size in files if isinstance(name, str) and isinstance(size, int)}
+
+
+def open_file(api: Any, name: str, headers: dict[str, str]) -> requests.Response:
+    """Requests a file by a fresh address; returns the answer with an unread body. Raises RequestException."""
+    from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFileRequest  # noqa: PLC0415
+
+    request = ApiDownloadDataFileRequest()
+    request.competition_name, request.file_name = COMPETITION, name
+    return http.follow(api.download_data_file(request), headers)
+
+
+def submissions_left() -> int | None:
+    """Returns how many more submissions Kaggle accepts today; None if it does not say."""
+    from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest  # noqa: PLC0415
+
+    api = login.log_in()
+    request = ApiGetSubmissionLimitsRequest()
+    request.competition_name = COMPETITION
+    try:
+        left = api.get_submission_limits(request).num_allowed_now
+    except requests.RequestException:
+        return None
+    return left if isinstance(left, int) else None
+
+
+def submit(file: Path, message: str, taken: Callable[[Receipt], None]) -> str:
+    """Submits a file; returns the status under which Kaggle lists it, `pending` or `complete`.
+
+    Calls `taken` once Kaggle has taken it, before looking for it in the list. Raises UncertainError if an answer is
+    lost, or if Kaggle does not list it, and any other UserError if it is not submitted or cannot be scored.
+    """
+    api = login.log_in()
+    with http.explained("the upload", "nothing was submitted"):
+        token = http.patiently("the upload", lambda: _upload(api, file))
+    receipt = _create(api, token, message)
+    taken(receipt)
+    return _find(api, receipt)
+
+
+def _upload(api: Any, file: Path) -> str:
+    """Uploads a file to a fresh address; returns the token that stands for it. Nothing is submitted by that."""
+    from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest  # noqa: PLC0415
+
+    request = ApiStartSubmissionUploadRequest()
+    request.competition_name, request.file_name = COMPETITION, file.name
+    request.content_length, request.last_modified_epoch_seconds = file.stat().st_size, int(file.stat().st_mtime)
+    answer = api.start_submission_upload(request)
+    size = request.content_length
+    with (
+        file.open("rb") as reader,
+        tqdm.wrapattr(reader, "read", total=size, desc="upload", miniters=1, disable=None) as counted,
+    ):
+        http.put(answer.create_url, counted)
+    return answer.token
+
+
+def _create(api: Any, token: str, message: str) -> Receipt:
+    from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest  # noqa: PLC0415
+
+    request = ApiCreateSubmissionRequest()
+    request.competition_name, request.blob_file_tokens, request.submission_description = COMPETITION, token, message
+    with http.explained("the submission", "nothing was submitted"):
+        try:
+            # Repeated only if it was not counted: every submission uses up one of the day's.
+            answer = http.patiently(
+                "the submission", lambda: api.create_submission(request), may_repeat=troubles.is_surely_refused
+            )
+        except requests.RequestException as error:
+            if troubles.is_surely_refused(error):
+                raise
+            raise UncertainError(f"the submission: {troubles.reason(error)}; {_MAYBE}") from None
+    if not isinstance(answer.ref, int) or not answer.ref:
+        raise UncertainError(f"Kaggle answers without a reference ({answer.message or 'and without words'}); {_MAYBE}")
+    return Receipt(answer.ref, str(answer.message))
+
+
+def _find(api: Any, receipt: Receipt) -> str:
+    """Returns the status under which Kaggle lists a submission. Raises UserError if that is an error."""
+    from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest  # noqa: PLC0415
+
+    request = ApiListSubmissionsRequest()
+    request.competition_name, request.page_size = COMPETITION, 20
+    reason = "does not list it"
+    for look in range(LOOKS):
+        if look:
+            time.sleep(LOOK_PAUSE)
+        try:
+            listed = {each.ref: each for each in api.list_submissions(request).submissions}
+        except requests.RequestException as error:
+            reason = f"does not say more ({troubles.reason(error)})"
+            continue
+        if receipt.reference in listed:
+            found = listed[receipt.reference]
+            if found.status.name == "ERROR":
+                raise UserError(
+                    f"Kaggle cannot score the submission: {found.error_description or 'it does not say why'}; "
+                    f"see {PAGE}/submissions"
+                )
+            return found.status.name.lower()
+        reason = "does not list it"
+    raise UncertainError(
+        f"Kaggle took the submission ({receipt.words}; reference {receipt.reference}) but {reason}; {_MAYBE}"
+    )

@@ -1,0 +1,1 @@
+"""Masks as run lists: as text, in files, from logits, and their overlap."""

@@ -1,0 +1,90 @@
+"""Run-length code as Kaggle defines it: row-major, pixels numbered from 1, `start length start length …`.
+
+`Runs` hold the code as numbers: int32 [n, 2], one run (start, length) in each row, the start counted from 1, in order
+and without overlap. Predictions are stored as runs, and Dice is computed from them.
+"""
+
+import re
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+Runs = NDArray[np.int32]
+
+_NUMBERS = re.compile(r"[0-9]+(?:[ \t\r\n]+[0-9]+)*", re.ASCII)
+
+
+def to_runs(mask: NDArray[np.generic]) -> Runs:
+    """Returns the runs of the non-zero pixels of `mask` [height, width], of any number type or bool."""
+    padded = np.zeros(mask.size + 2, dtype=np.bool_)
+    np.not_equal(mask.reshape(-1), 0, out=padded[1:-1])
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).astype(np.int32)
+    starts, ends = edges[0::2], edges[1::2]
+    return np.stack([starts + 1, ends - starts], axis=1)
+
+
+def to_mask(runs: Runs, height: int, width: int) -> NDArray[np.uint8]:
+    """Returns a mask uint8 [height, width] of {0, 1}; the inverse of `to_runs`."""
+    steps = np.zeros(height * width + 1, dtype=np.int8)
+    steps[runs[:, 0] - 1] += 1
+    steps[runs.sum(axis=1) - 1] -= 1
+    return np.cumsum(steps[:-1], dtype=np.int8).view(np.uint8).reshape(height, width)
+
+
+def to_text(runs: Runs) -> bytes:
+    """Returns ASCII bytes `start length start length …`, empty if there are no runs."""
+    numbers = np.ascontiguousarray(runs).reshape(-1)
+    return orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].replace(b",", b" ")
+
+
+def from_text(text: str, height: int, width: int) -> Runs:
+    """Returns the runs of a text, checked against a picture of `height` × `width`.
+
+    Raises ValueError for an odd count of numbers, a zero or negative number, a run that leaves the
+    picture, runs out of order or overlapping, and anything that is not a number.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not a text; pandas reads an empty mask as NaN, unless keep_default_na=False")  # noqa: TRY004
+    text = text.strip()
+    if not text:
+        return np.empty((0, 2), dtype=np.int32)
+    if not _NUMBERS.fullmatch(text):
+        word = next((word for word in text.split() if not _NUMBERS.fullmatch(word)), text)
+        raise ValueError(f"{word[:40]!r} is not a positive whole number")
+    words = text.split()
+    if len(words) % 2:
+        raise ValueError(f"{len(words)} numbers; starts and lengths must come in pairs")
+    if max(map(len, words)) > len(str(height * width)) and any(int(word) > height * width for word in words):
+        raise ValueError(f"a number is larger than the picture's {height * width} pixels")
+    runs = np.array(words, dtype=np.int64).reshape(-1, 2)
+    check(runs, height, width)
+    return runs.astype(np.int32)
+
+
+def check(runs: NDArray[np.integer], height: int, width: int) -> None:
+    """Raises ValueError unless `runs` [n, 2] are the code of a mask of `height` × `width`."""
+    starts, lengths = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)
+    ends = starts + lengths
+    for wrong, what in (
+        (starts < 1, "has a start below 1"),
+        (lengths < 1, "has a length below 1"),
+        (ends - 1 > height * width, f"leaves the picture of {height * width} pixels"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(f"run {row + 1} ({starts[row]} {lengths[row]}) {what}")
+    wrong = starts[1:] < ends[:-1]
+    if wrong.any():
+        row = int(np.argmax(wrong)) + 1
+        raise ValueError(f"run {row + 1} ({starts[row]} {lengths[row]}) is out of order or overlaps the one before")
+
+
+def encode(mask: NDArray[np.generic]) -> str:
+    """Returns Kaggle's text for `mask` [height, width], whose non-zero pixels are car; '' for an empty mask."""
+    return to_text(to_runs(mask)).decode("ascii")
+
+
+def decode(text: str, height: int, width: int) -> NDArray[np.uint8]:
+    """Returns the mask uint8 [height, width] of {0, 1} of Kaggle's text. Raises ValueError as `from_text` does."""
+    return to_mask(from_text(text, height, width), height, width)

@@ -1,0 +1,1 @@
+"""Networks by name, their files, and the device that computes them."""

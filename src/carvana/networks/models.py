@@ -1,0 +1,139 @@
+"""Networks by name, from photos to one logit for each pixel."""
+
+import torch
+from torch import Tensor, nn
+
+from carvana.errors import UserError, first_line
+from carvana.networks.unet import UNet
+from carvana.params import Network
+
+NONE = "none"  # stands for "no encoder" and for "no weights"
+
+# ImageNet's means and standard deviations by channel: the convention, and close to what pretrained encoders expect.
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class Model(nn.Module):
+    """A network with normalised input, from photos to logits.
+
+    Input: photos [n, height, width, 3], RGB in 0–255, uint8 or float32.
+    Output: logits float32 [n, height, width].
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
+        self.network = network
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Returns logits float32 [n, height, width] for photos [n, height, width, 3]."""
+        # NHWC viewed as NCHW is already channels_last: only the conversion to float makes a copy.
+        features = (photos.permute(0, 3, 1, 2) - self.mean) / self.deviation
+        return self.network(features).squeeze(1).float()
+
+
+def build(network: Network, encoder_weights: str = NONE) -> Model:
+    """Returns the network, newly initialised from torch's seed, in channels_last memory format.
+
+    Without an encoder, `arch` must be unet, and the network is the slides' own. With one, it is a network of
+    segmentation-models-pytorch. Raises UserError if a name is unknown, with similar names, or if one is missing.
+    """
+    if network.encoder != NONE:
+        from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports that the slides' U-Net does not need
+
+        return _channels_last(Model(zoo.build(network.arch, network.encoder, encoder_weights)))
+    if network.arch != "unet":
+        raise UserError(f"params.yaml: train.arch: {network.arch} needs a train.encoder, for example resnet34")
+    if encoder_weights != NONE:
+        raise UserError("params.yaml: train.encoder_weights: there are none without a train.encoder")
+    return _channels_last(Model(UNet(network)))
+
+
+def shapes(network: Network) -> dict[str, torch.Size]:
+    """Returns the shapes of the weights and buffers of the slides' own network, by name, without taking memory."""
+    with torch.device("meta"):
+        return {name: each.shape for name, each in Model(UNet(network)).state_dict().items()}
+
+
+def _channels_last(model: Model) -> Model:
+    # Torch's types do not have this form of `to`.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def require_size(network: Network, size: tuple[int, int]) -> None:
+    """Raises UserError if the network cannot take `size` (height, width), mostly because it would halve an odd side."""
+    if network.encoder == NONE:
+        multiple = network.patch * 2 ** (network.depth - 1)
+        if any(side % multiple for side in size):
+            raise UserError(
+                f"params.yaml: train.size: {size[0]}×{size[1]} is not a multiple of {multiple}, which train.patch: "
+                f"{network.patch} and train.depth: {network.depth} require"
+            )
+    else:
+        model = build(network).eval().to("meta")
+        try:
+            # Shapes alone, on a device that computes nothing.
+            model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"params.yaml: train.size: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
+                f"({first_line(error)}); some encoders take only one size, others only multiples of 64 or more"
+            ) from error
+
+
+def fewest_photos(network: Network, size: tuple[int, int]) -> int:
+    """Returns how many photos of `size` (height, width) the network needs at a time in training: 1 or 2.
+
+    2 if one photo would give batch norm a single value for a channel, as after global pooling.
+    """
+    model = build(network).to("meta").train()
+    try:
+        # Shapes alone, on a device that computes nothing.
+        model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        return 2
+    return 1
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Returns the number of trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def describe(network: Network, parameters: int, size: tuple[int, int]) -> str:
+    """Returns the network in words: `unet with resnet34, 24,436,369 parameters, at 256×384`."""
+    name = network.arch if network.encoder == NONE else f"{network.arch} with {network.encoder}"
+    return f"{name}, {parameters:,} parameters, at {size[0]}×{size[1]}"
+
+
+def summary(model: nn.Module, size: tuple[int, int]) -> str:
+    """Returns a table of the layers that have parameters: name, class, output shape for one photo, parameters; total.
+
+    `size` is (height, width) of the photo.
+    """
+    rows: list[tuple[str, str, str, str]] = []
+
+    def note(name: str, layer: nn.Module, output: Tensor) -> None:
+        rows.append((name, type(layer).__name__, "×".join(map(str, output.shape[1:])), f"{count_parameters(layer):,}"))
+
+    hooks = [
+        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
+        for name, layer in model.named_modules()
+        if not list(layer.children()) and list(layer.parameters())
+    ]
+    training = model.training
+    with torch.inference_mode():
+        model.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    longest = max(len(name) for name, *_ in rows) + 2
+    lines = [f"{name:<{longest}}{kind:<16}{shape:<16}{number:>12}" for name, kind, shape, number in rows]
+    return "\n".join([*lines, f"{'total':<{longest + 32}}{count_parameters(model):>12,}"])

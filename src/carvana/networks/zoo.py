@@ -1,0 +1,138 @@
+"""Networks by name and the moving average of weights, from segmentation-models-pytorch and timm."""
+
+import difflib
+import importlib.util
+import io
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from carvana.errors import UserError, first_line, reading, some
+
+
+def _let_torchvision_load() -> torch.library.Library | None:
+    """Makes `import torchvision` work with a torch that its compiled library was not built for.
+
+    PyPI's torchvision is built for CUDA; with a CPU build of torch its library does not load, and its import fails
+    with "operator torchvision::nms does not exist". segmentation-models-pytorch and timm import it but call none of
+    its operators, so two schemas without code are enough. They exist as long as the returned object does; None means
+    that torchvision's library works.
+    """
+    package = importlib.util.find_spec("torchvision")
+    folders = (package.submodule_search_locations if package else None) or []
+    for library in (file for folder in folders for file in Path(folder).glob("_C*.so")):
+        try:
+            torch.ops.load_library(str(library))
+        except OSError:
+            continue
+        return None
+    schemas = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        schemas.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return schemas
+
+
+_schemas = _let_torchvision_load()
+
+import segmentation_models_pytorch as smp  # type: ignore[import-untyped] # noqa: E402 - it imports torchvision
+import timm  # noqa: E402 - so does this
+from timm.layers import convert_sync_batchnorm  # noqa: E402
+from timm.utils import ModelEmaV3  # noqa: E402
+
+_TIMM = "tu-"  # smp's prefix for timm's encoders
+
+
+def build(arch: str, encoder: str, weights: str) -> nn.Module:
+    """Returns a network from features [n, 3, height, width] to logits [n, 1, height, width].
+
+    `weights` are the encoder's: 'none', 'imagenet' (downloaded by smp from the Hugging Face hub into the user's
+    cache), or a file. Raises UserError if a name is unknown, with similar names, if weights are not available, or if
+    smp cannot build the network.
+    """
+    _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
+    timms = [_TIMM + name for name in timm.list_models()] if encoder.startswith(_TIMM) else []
+    _require_known("encoder", encoder, [*smp.encoders.encoders, *timms])
+    fetched = "imagenet" if weights == "imagenet" else None
+    try:
+        network = smp.create_model(arch, encoder, encoder_weights=fetched, in_channels=3, classes=1)
+    except OSError as error:
+        raise UserError(
+            f"the ImageNet weights of {encoder} are not here and could not be fetched ({first_line(error)}); "
+            f"go online once, or name a file in train.encoder_weights"
+        ) from error
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        raise UserError(
+            f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {first_line(error)}"
+        ) from error
+    if weights not in ("none", "imagenet"):
+        load_encoder(network.encoder, Path(weights))
+    return network
+
+
+def average(model: nn.Module, decay: float) -> ModelEmaV3:
+    """Returns a moving average of a model's weights and buffers; its decay rises from 0 to `decay`."""
+    return ModelEmaV3(model, decay=decay, use_warmup=True)
+
+
+def share_batch_norm(model: nn.Module) -> None:
+    """Makes a model's batch norm span several GPUs. Torch's own conversion would drop timm's activations."""
+    convert_sync_batchnorm(model)
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Loads an encoder's weights from a file (.safetensors, or a state dict saved by torch.save).
+
+    Weights are matched by name if the file has every name of the encoder. Otherwise they are matched in order, and all
+    shapes must agree, because other packages name the same layers differently. Weights after the encoder's (a
+    classifier) are ignored. Raises UserError if the weights do not fit.
+    """
+    found = _read(path)
+    wanted = {name: value for name, value in encoder.state_dict().items() if value.is_floating_point()}
+    if not wanted.keys() <= found.keys():
+        in_order = [value for value in found.values() if value.is_floating_point()]
+        if len(in_order) < len(wanted):
+            raise UserError(f"{path} belongs to another encoder: it has {len(in_order)} arrays, not {len(wanted)}")
+        found = dict(zip(wanted, in_order, strict=False))
+    unlike = [name for name, value in wanted.items() if found[name].shape != value.shape]
+    if unlike:
+        raise UserError(f"{path} belongs to another encoder: the shapes differ at {some(unlike)}")
+    encoder.load_state_dict({name: found[name] for name in wanted}, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with reading(path, "does not hold weights", "download it again, or name another in train.encoder_weights"):
+        if not path.exists():
+            raise UserError(f"params.yaml: train.encoder_weights: {path} is neither 'none' nor 'imagenet' nor a file")
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        source: Path | io.BytesIO = path
+        if zipfile.is_zipfile(path):
+            _require_intact(path)
+        else:
+            # Torch's older format. A file would take the memory for any length that a damaged one declares.
+            source = io.BytesIO(path.read_bytes())
+        # weights_only: the unpickler creates only tensors and plain containers, and runs no code from the file.
+        content = torch.load(source, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+            raise ValueError("it is not a state dict")
+        return content
+
+
+def _require_intact(path: Path) -> None:
+    """Raises ValueError if a member of a zip is damaged. Torch would read it as it is, and beyond its end."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.file_size > path.stat().st_size for member in archive.infolist()):
+            raise ValueError("a member is larger than the file")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} is damaged")
+
+
+def _require_known(key: str, name: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3) or names[:5]
+        raise UserError(f"params.yaml: train.{key}: {name} is unknown; did you mean {', '.join(near)}?")

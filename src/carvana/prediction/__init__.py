@@ -1,0 +1,1 @@
+"""From photos in a zip to run lists in shards."""

@@ -1,0 +1,116 @@
+"""Engines that compute logits of photos: torch on a GPU or a CPU, or OpenVINO on a CPU."""
+
+import contextlib
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from carvana.networks import device
+from carvana.prediction.settings import Settings
+
+# Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at the same time.
+Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The function that computes logits, how many photos it takes per call, and how many threads keep it busy."""
+
+    compute: Compute
+    photos_a_call: int
+    threads: int
+
+
+def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
+    """Returns the engine for networks of `size` = (height, width).
+
+    On a CPU, each core computes a photo of its own, which is faster than all cores on one photo. OpenVINO computes in
+    threads of its own, and there are twice as many callers, because some wait for it. A GPU computes one batch at a
+    time, while other threads compute runs.
+    """
+    if how.on.type != "cpu":
+        return Engine(_torch(network, how.on, how.compile), how.batch_size, max(how.workers, 2))
+    cores = max(how.workers, 1)
+    if how.engine == "openvino":
+        return Engine(_openvino(network, size, cores), 1, 2 * cores)
+    return Engine(_torch(network, how.on, compiled=False), 1, cores)
+
+
+@contextlib.contextmanager
+def one_core_a_thread() -> Iterator[None]:
+    """Makes torch compute on one core for each thread that calls it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
+    device.choose_kernels(on)
+    network = network.to(on).eval()
+    forward = torch.compile(network) if compiled else network
+    turn = contextlib.nullcontext() if on.type == "cpu" else threading.Lock()
+    host: Tensor | None = None
+
+    def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        nonlocal host
+        with turn, torch.inference_mode(), device.precision(on):
+            logits = forward(torch.from_numpy(photos).to(on, non_blocking=True)).float()
+            if on.type != "cuda":
+                return logits.cpu().numpy()
+            if host is None or len(host) < len(logits):
+                host = torch.empty(logits.shape, pin_memory=True)
+            return host[: len(logits)].copy_(logits).numpy().copy()
+
+    return compute
+
+
+@functools.cache
+def _load_openvino() -> tuple[ModuleType, Any]:
+    """Returns the module and this process's only `openvino.Core`.
+
+    The latter is never freed. OpenVINO replaces the signal stack of the thread that first compiles a network, and frees
+    that stack together with the last of its objects. If another thread does that, the first one's next signal (Ctrl-C,
+    or a DataLoader's worker that ends) kills the process.
+    """
+    # OpenVINO's import and its conversion report to an analytics service through this package, without asking. If it is
+    # missing they report nothing; with None, Python treats it as missing.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino  # noqa: PLC0415 - optional
+
+    return openvino, openvino.Core()
+
+
+def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
+    openvino, core = _load_openvino()
+    photo = torch.zeros(1, *size, 3, dtype=torch.uint8)
+    with torch.inference_mode():
+        converted = openvino.convert_model(network.cpu().eval(), example_input=photo, input=[photo.shape])
+    precision = "bf16" if device.has_bfloat16(torch.device("cpu")) else "f32"
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "NUM_STREAMS": str(cores),
+        "INFERENCE_NUM_THREADS": str(cores),
+        # Pinned threads would compete with the decoding workers for one core while another is idle.
+        "ENABLE_CPU_PINNING": "NO",
+    }
+    compiled = core.compile_model(converted, "CPU", settings)
+    mine = threading.local()
+
+    def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not hasattr(mine, "request"):
+            mine.request = compiled.create_infer_request()
+        return np.concatenate([mine.request.infer(photo[None])[0].copy() for photo in photos])
+
+    return compute

@@ -1,0 +1,160 @@
+"""Prediction: photos in a zip → batches → networks → logits → run lists at 1918×1280.
+
+Memory stays constant, on every device. Workers of a DataLoader decode; threads of this process call the engine and
+compute runs from its logits.
+"""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from carvana.data.archive import Archive
+from carvana.errors import UserError
+from carvana.masks import rle
+from carvana.masks.fullsize import runs_of_logits
+from carvana.networks import checkpoint, device
+from carvana.prediction import engines, loader
+from carvana.prediction.loader import Batch
+from carvana.prediction.settings import Settings
+
+_AHEAD = 2  # pieces per thread that may wait, so that memory stays constant
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A photo's name, its logits float32 [height, width] at network size, and its runs at 1918×1280."""
+
+    photo: str
+    logits: NDArray[np.float32]
+    runs: rle.Runs
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A photo that cannot be read, and why."""
+
+    photo: str
+    reason: UserError
+
+
+Outcome = Prediction | Damaged
+Result = TypeVar("Result")
+
+
+@dataclass
+class Clock:
+    """Seconds that workers have spent on decoding, and threads on the network and on computing runs."""
+
+    decode: float = 0.0
+    compute: float = 0.0
+    runs: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, decode: float = 0.0, compute: float = 0.0, runs: float = 0.0) -> None:
+        """Adds the seconds of a piece of work."""
+        with self._lock:
+            self.decode += decode
+            self.compute += compute
+            self.runs += runs
+
+
+class Ensemble(nn.Module):
+    """Networks of one input size, whose logits are averaged; each photo is decoded only once."""
+
+    def __init__(self, trained: list[checkpoint.Trained]) -> None:
+        super().__init__()
+        sizes = {each.size for each in trained}
+        if len(sizes) > 1:
+            raise UserError(f"the models were trained at different sizes ({sorted(sizes)}); train them at one")
+        self.size = sizes.pop()
+        self.models = nn.ModuleList(each.model for each in trained)
+        self.flip = False
+
+    @classmethod
+    def load(cls, paths: Iterable[Path]) -> Self:
+        """Returns the ensemble of the models in some files. Raises UserError if one cannot be used."""
+        return cls([checkpoint.load(path) for path in paths])
+
+    def flipping(self, flip: bool) -> Self:
+        """Sets whether logits are averaged with those of the mirrored photo, and returns the ensemble in eval mode."""
+        self.flip = flip
+        return self.eval()
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Returns mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3]."""
+        logits = torch.stack([model(photos) for model in self.models]).mean(dim=0)
+        if not self.flip:
+            return logits
+        mirrored = torch.stack([model(photos.flip(2)) for model in self.models]).mean(dim=0)
+        return (logits + mirrored.flip(2)) / 2
+
+
+def predict(
+    ensemble: Ensemble, archive: Archive, names: Iterable[str], how: Settings, clock: Clock | None = None
+) -> Iterator[Outcome]:
+    """Yields a `Prediction` for every named photo, in order, or `Damaged` if it cannot be read.
+
+    Raises UserError if the network's output is not finite.
+    """
+    clock = clock or Clock()
+    engine = engines.build(ensemble.flipping(how.flip), ensemble.size, how)
+
+    def finish(piece: Batch) -> list[Outcome]:
+        started = perf_counter()
+        logits = engine.compute(piece.photos.numpy())
+        computed = perf_counter()
+        outcomes = [_outcome(name, piece, each, how.threshold) for name, each in zip(piece.names, logits, strict=True)]
+        clock.add(piece.seconds, computed - started, perf_counter() - computed)
+        return outcomes
+
+    batches = loader.load(
+        archive.path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda"
+    )
+    pieces = (piece for batch in batches for piece in batch.split(engine.photos_a_call))
+    with _errors_of(how), ThreadPoolExecutor(engine.threads) as pool:
+        try:
+            futures = (pool.submit(finish, piece) for piece in pieces)
+            for outcomes in in_order(futures, _AHEAD * engine.threads):
+                yield from outcomes
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _outcome(name: str, piece: Batch, logits: NDArray[np.float32], threshold: float) -> Outcome:
+    if name in piece.reasons:
+        return Damaged(name, piece.reasons[name])
+    return Prediction(name, logits, runs_of_logits(logits, threshold))
+
+
+@contextlib.contextmanager
+def _errors_of(how: Settings) -> Iterator[None]:
+    """Raises UserError with advice if memory runs out or torch.compile fails; on a CPU, gives each thread one core."""
+    with device.enough_memory("lower runtime.batch_size"), device.working_compiler(how.compile):
+        if how.on.type == "cpu":
+            with engines.one_core_a_thread():
+                yield
+        else:
+            yield
+
+
+def in_order(futures: Iterable[Future[Result]], count: int) -> Iterator[Result]:
+    """Yields the results of futures in order, starting at most `count` futures ahead of the one that it waits for."""
+    waiting: deque[Future[Result]] = deque()
+    for future in futures:
+        waiting.append(future)
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

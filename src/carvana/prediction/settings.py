@@ -1,0 +1,54 @@
+"""How to predict: what affects the masks, and what affects the speed."""
+
+import importlib.util
+import sys
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+
+from carvana.networks import device
+from carvana.params import Params
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Threshold and flip, which change masks; device and engine, which change rounding; the rest changes only speed."""
+
+    threshold: float
+    flip: bool
+    on: torch.device
+    engine: str
+    workers: int
+    batch_size: int
+    compile: bool
+
+    def at(self, on: torch.device) -> Self:
+        """Returns the same settings on another device."""
+        return replace(self, on=on)
+
+    def describe(self) -> str:
+        """Returns what computes, in words: `openvino on cpu in bfloat16, 2 threads; 2 processes decode`."""
+        by = f"{self.engine} on {device.describe(self.on)} in {device.precision_name(self.on)}"
+        share = f"{max(self.workers, 1)} threads" if self.on.type == "cpu" else f"{self.batch_size} photos at a time"
+        return f"{by}, {share}; {self.workers or 'no other'} processes decode"
+
+    @classmethod
+    def of(cls, params: Params) -> Self:
+        """Returns the settings that the parameters name. Raises UserError if the device is not available."""
+        how, runtime = params.predict, params.runtime
+        on = device.pick(runtime.device)
+        engine = choose_engine(runtime.engine) if on.type == "cpu" else "torch"
+        return cls(how.threshold, how.flip, on, engine, runtime.workers, runtime.batch_size, runtime.compile)
+
+
+def choose_engine(name: str) -> str:
+    """Returns `torch` or `openvino` for a value of `runtime.engine`: `auto` is OpenVINO if it is installed.
+
+    If `openvino` is not installed, prints a warning and returns `torch`.
+    """
+    if name == "torch" or importlib.util.find_spec("openvino"):
+        return "torch" if name == "torch" else "openvino"
+    if name == "openvino":
+        print("openvino is not installed (`pip install openvino`); torch computes instead", file=sys.stderr)
+    return "torch"

@@ -1,0 +1,1 @@
+"""The results of an evaluation: numbers, charts and pages."""

@@ -1,0 +1,108 @@
+"""Feature maps: the output of every level of a network for one photo."""
+
+import difflib
+from collections.abc import Callable, Iterable
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from carvana.errors import UserError
+from carvana.networks.models import Model
+from carvana.results.pictures import Pixels, label, mosaic
+
+Maps = NDArray[np.float32]
+
+_SHEET = 1200  # pixels across
+
+
+def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
+    """Returns every level of encoder and decoder, and the logits, as float32 [channels, height, width], by module name.
+
+    `photo` is uint8 [height, width, 3] at the network's size. A level is the last output at its resolution: this holds
+    for the slides' U-Net and for the networks of segmentation-models-pytorch, whose encoders return a list of levels.
+    """
+    found: dict[tuple[str, tuple[int, ...]], tuple[str, Maps]] = {}
+
+    def keep(name: str, maps: Maps) -> None:
+        part = name.partition("[")[0].split(".")[:2][-1]
+        # Removed first, because an entry that is replaced would keep its place and break the running order.
+        found.pop((part, maps.shape[1:]), None)
+        found[part, maps.shape[1:]] = (name, maps)
+
+    _watch(model, photo, _parts(model), keep)
+    return dict(found.values())
+
+
+def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> dict[str, Maps]:
+    """Returns the outputs of some modules, by their names in `torch.nn.Module.named_modules`.
+
+    The outputs of a module that returns a list are called `name[0]`, `name[1]`, …. Raises UserError if there is no such
+    module, or if it returns no feature maps.
+    """
+    modules = dict(model.named_modules())
+    for name in names:
+        if name not in modules:
+            near = difflib.get_close_matches(name, modules, n=3) or list(modules)[1:4]
+            raise UserError(f"the network has no module {name}; did you mean {', '.join(near)}?")
+    found: dict[str, Maps] = {}
+    _watch(model, photo, {name: modules[name] for name in names}, found.__setitem__)
+    for name in names:
+        if not any(key.split("[")[0] == name for key in found):
+            raise UserError(f"the module {name} returns no feature maps [channels, height, width]")
+    return found
+
+
+def sheet(maps: Maps, shape: tuple[int, int]) -> Pixels:
+    """Returns a grid of all channels, RGB uint8, each scaled from its darkest to its brightest value.
+
+    `shape` is the photo's (height, width); the tiles have its proportions. A constant channel is dark all over.
+    """
+    columns = next(count for count in (1, 2, 4, 8, 16) if count == 16 or len(maps) <= count**2)
+    width = _SHEET // columns
+    size = (width, max(round(width * shape[0] / shape[1]), 1))
+    tiles = []
+    for number, channel in enumerate(maps):
+        # Percentiles, not extremes: one pixel at the border would make all others grey.
+        low, high = np.percentile(channel, (0.5, 99.5))
+        scaled = np.clip((channel - low) / max(high - low, 1e-6), 0, 1)
+        pixels = cv2.resize(np.rint(scaled * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        colours = cv2.cvtColor(cv2.applyColorMap(pixels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+        tiles.append(label(colours, str(number)) if columns <= 8 else colours)
+    return mosaic(tiles, columns)
+
+
+def _parts(model: Model) -> dict[str, nn.Module]:
+    """Returns the modules of encoder and decoder, and the whole network."""
+    parts = ("network.encoder", "network.decoder")
+    inside = {name: module for name, module in model.named_modules() if name.startswith(parts)}
+    computing = {name: module for name, module in inside.items() if not isinstance(module, nn.Identity)}
+    return computing | {"network": model.network}
+
+
+def _watch(
+    model: Model, photo: NDArray[np.uint8], modules: dict[str, nn.Module], note: Callable[[str, Maps], None]
+) -> None:
+    """Runs the model, and calls `note` with the feature maps that those modules return, in running order."""
+
+    def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_module: nn.Module, _given: object, output: object) -> None:
+            outputs = {name: output}
+            if isinstance(output, list | tuple):
+                outputs = {f"{name}[{number}]": each for number, each in enumerate(output)}
+            for key, each in outputs.items():
+                if isinstance(each, Tensor) and each.ndim == 4:
+                    # A copy: the next module may be a ReLU that works in place.
+                    note(key, each[0].float().cpu().numpy().copy())
+
+        return hook
+
+    hooks = [module.register_forward_hook(hook_of(name)) for name, module in modules.items()]
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.from_numpy(photo)[None])
+    finally:
+        for hook in hooks:
+            hook.remove()

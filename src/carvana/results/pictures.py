@@ -1,0 +1,164 @@
+"""Pictures of predictions: tiles side by side, mistakes in two colours, a zoom on the worst spot."""
+
+import functools
+import io
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from carvana.competition import HEIGHT, WIDTH
+from carvana.masks import rle
+from carvana.results import wrong_pixels
+
+Pixels = NDArray[np.uint8]
+
+# Two hues, one darker and one lighter than the photo, which is made grey and of medium lightness.
+MISSED = (10, 35, 170)
+ADDED = (255, 205, 0)
+
+_TILE = (384, 256)  # width and height
+_SAMPLE = 256  # width of a training sample
+_GAP = 6
+_FONT_SIZE = 20
+
+
+def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> Pixels:
+    """Returns one prediction as six tiles in two columns, RGB uint8.
+
+    Photo and mistakes, true and predicted mask, and the place with the most wrong pixels at full resolution, without
+    and with mistakes. `photo` is RGB uint8 [1280, 1918, 3].
+    """
+    guess, mask = (rle.to_mask(runs, HEIGHT, WIDTH) for runs in (predicted, true))
+    spot = worst_spot(wrong_pixels.find(predicted, true, mask).places)
+    box = (slice(spot[1], spot[1] + _TILE[1]), slice(spot[0], spot[0] + _TILE[0]))
+    small = _resize(photo, _TILE)
+    overlay = show_mistakes(small, guess, mask)
+    corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
+    cv2.rectangle(overlay, corner, far, (255, 255, 255), 2)
+    tiles = {
+        "photo": small,
+        "missed (dark blue) and added (yellow)": overlay,
+        "true mask": _as_picture(mask),
+        "predicted mask": _as_picture(guess),
+        "most mistakes, at full resolution": np.ascontiguousarray(photo[box]),
+        "the same, missed and added": show_mistakes(photo[box], guess[box], mask[box]),
+    }
+    return mosaic([label(tile, text) for text, tile in tiles.items()], 2, title)
+
+
+def worst_spot(places: NDArray[np.int32]) -> tuple[int, int]:
+    """Returns the upper left corner (x, y) of the tile at full resolution with the most wrong pixels in its middle.
+
+    `places` is that of `Mistakes`. A pixel counts less the farther it is from the middle.
+    """
+    counts = cv2.GaussianBlur(places.sum(axis=0).astype(np.float32), (0, 0), _TILE[1] / wrong_pixels.CELL / 4)
+    _, _, _, centre = cv2.minMaxLoc(counts)
+    left, top = (place * wrong_pixels.CELL - side // 2 for place, side in zip(centre, _TILE, strict=True))
+    return min(max(left, 0), WIDTH - _TILE[0]), min(max(top, 0), HEIGHT - _TILE[1])
+
+
+def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
+    """Returns the photo in grey with missed and added pixels coloured.
+
+    `predicted` and `true` are masks of {0, 1}, of the photo's size or larger; a line of wrong pixels stays visible when
+    it is scaled down.
+    """
+    height, width, _ = photo.shape
+    picture = np.repeat((cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) * 0.45 + 75)[..., None], 3, axis=2)
+    for colour, wrong in ((MISSED, true > predicted), (ADDED, predicted > true)):
+        share = _resize(wrong.view(np.uint8) * np.uint8(255), (width, height))
+        alpha = np.minimum(share * (true.shape[1] / width / 255), 1)[..., None]
+        picture += alpha * (np.array(colour) - picture)
+    return picture.astype(np.uint8)
+
+
+def error_map(views: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Pixels:
+    """Returns maps of the wrong pixels, averaged over the photos of each view, four views a row.
+
+    `views` holds the result of `Findings.shares` for each view. The grey shape is where cars are.
+    """
+    # A percentile, not the maximum: a few squares would make all others pale.
+    full = max(np.percentile([wrong.max(axis=0) for wrong, _ in views.values()], 99.8), 1e-6)
+    tiles = []
+    for view, (wrong, coverage) in sorted(views.items()):
+        picture = np.repeat((255 - 90 * coverage)[..., None], 3, axis=2)
+        for colour, share in zip((MISSED, ADDED), wrong, strict=True):
+            alpha = np.sqrt(np.minimum(share / full, 1))[..., None]
+            picture += alpha * (np.array(colour) - picture)
+        tiles.append(label(picture.astype(np.uint8), f"view {view}"))
+    return mosaic(tiles, 4)
+
+
+def training_samples(photos: Pixels, masks: Pixels, names: list[str]) -> Pixels:
+    """Returns photos as the network receives them, each beside a copy with the background in magenta.
+
+    `photos` are uint8 [n, height, width, 3], `masks` uint8 [n, height, width] in 0–255. The mask of another photo would
+    show at once.
+    """
+    tiles = []
+    height, width = photos.shape[1:3]
+    size = (_SAMPLE, _SAMPLE * height // width)
+    for photo, mask, name in zip(photos, masks, names, strict=True):
+        share = mask[..., None] / np.float32(255)
+        cut = (photo * share + np.array((255, 0, 255)) * (1 - share)).astype(np.uint8)
+        for picture, text in ((photo, name), (cut, "with its mask")):
+            # Small photos keep sharp pixels, to show what the network receives.
+            method = cv2.INTER_NEAREST if width <= _SAMPLE else cv2.INTER_AREA
+            tiles.append(label(_resize(picture, size, method), text))
+    return mosaic(tiles, 4)
+
+
+def label(tile: Pixels, text: str) -> Pixels:
+    """Returns the tile with a text in its upper left corner."""
+    image = Image.fromarray(tile)
+    draw = ImageDraw.Draw(image)
+    right, bottom = draw.textbbox((6, 4), text, font=_font())[2:]
+    draw.rectangle((0, 0, right + 6, bottom + 5), fill=(0, 0, 0))
+    draw.text((6, 4), text, fill=(255, 255, 255), font=_font())
+    return np.asarray(image)
+
+
+def mosaic(tiles: list[Pixels], columns: int, title: str = "") -> Pixels:
+    """Returns tiles of one size in rows of `columns`, on white, below a title."""
+    height, width, _ = tiles[0].shape
+    rows = -(-len(tiles) // columns)
+    top = 2 * _FONT_SIZE if title else 0
+    sheet = np.full((top + rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8)
+    for number, tile in enumerate(tiles):
+        y, x = top + number // columns * (height + _GAP), number % columns * (width + _GAP)
+        sheet[y : y + height, x : x + width] = tile
+    if title:
+        image = Image.fromarray(sheet)
+        ImageDraw.Draw(image).text((6, 4), title, fill=(0, 0, 0), font=_font())
+        sheet = np.array(image)
+    return sheet
+
+
+def jpeg(picture: Pixels) -> bytes:
+    """Encodes RGB uint8 [height, width, 3] as JPEG; `dvc plots` does not show WebP."""
+    encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=80, colorsubsampling="420")
+    return encoded
+
+
+def webp(picture: Pixels) -> bytes:
+    """Encodes RGB uint8 [height, width, 3] as WebP, half as large as JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "WEBP", quality=65, method=2)
+    return file.getvalue()
+
+
+def _as_picture(mask: Pixels) -> Pixels:
+    return np.repeat(_resize(mask * np.uint8(255), _TILE)[..., None], 3, axis=2)
+
+
+def _resize(picture: Pixels, size: tuple[int, int], method: int = cv2.INTER_AREA) -> Pixels:
+    """Returns the picture at `size`, (width, height)."""
+    return cv2.resize(picture, size, interpolation=method).astype(np.uint8, copy=False)
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(_FONT_SIZE)

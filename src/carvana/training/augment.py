@@ -1,0 +1,117 @@
+"""Augmentation of a batch on its device: a photo and its mask always move together."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from carvana.params import Augment
+
+# The weights of R, G and B in brightness (ITU-R BT.601), then the two colour axes of YIQ, in which hue is an angle.
+_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The random changes to each photo of a batch; see `draw`. Tensors are on the CPU, float32 by default."""
+
+    flipped: Tensor  # bool [n]
+    motion: Tensor | None  # [n, 2, 3]: where a pixel of the result comes from, in halves of width and height
+    colour: Tensor | None  # [n, 3, 4]: maps (R, G, B, 1) to a colour of the result, in 0–255
+
+    @classmethod
+    def draw(cls, count: int, size: tuple[int, int], limits: Augment, generator: torch.Generator) -> Self:
+        """Draws changes for `count` photos of `size` (height, width), each uniformly within its limits.
+
+        `generator` is on the CPU, and every change is drawn even if its limit is 0. So a seed leads to the same flips
+        on every device, whichever other changes are on.
+        """
+        flip, *uniform = torch.rand(9, count, generator=generator)
+        angle, right, down, scale, brightness, contrast, saturation, hue = (2 * value - 1 for value in uniform)
+        motion = colour = None
+        if limits.rotation or limits.shift or limits.scale:
+            motion = _motion(
+                size,
+                angle * math.radians(limits.rotation),
+                torch.stack([right, down], dim=1) * 2 * limits.shift,
+                1 + scale * limits.scale,
+            )
+        if limits.brightness or limits.contrast or limits.saturation or limits.hue:
+            colour = _colour(
+                1 + brightness * limits.brightness,
+                1 + contrast * limits.contrast,
+                1 + saturation * limits.saturation,
+                hue * math.radians(limits.hue),
+            )
+        return cls(flip < limits.flip, motion, colour)
+
+    def part(self, rows: slice) -> Self:
+        """Returns the changes to some of the photos."""
+        return type(self)(
+            self.flipped[rows],
+            None if self.motion is None else self.motion[rows],
+            None if self.colour is None else self.colour[rows],
+        )
+
+    def apply(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns photos uint8 [n, height, width, 3] and masks uint8 [n, height, width], changed, on their device.
+
+        Photos stay uint8 if they are only flipped, and become float32 in 0–255 otherwise; masks stay uint8 and soft.
+        Beyond the border, the picture is mirrored (the slides' 'symmetric'), so that no corner is black. Photos are
+        expected to be contiguous.
+        """
+        mirrored = self.flipped.to(photos.device)
+        photos = torch.where(mirrored[:, None, None, None], photos.flip(2), photos)
+        masks = torch.where(mirrored[:, None, None], masks.flip(2), masks)
+        if self.motion is not None:
+            grid = functional.affine_grid(self.motion.to(photos.device), [len(photos), 1, *masks.shape[1:]], False)
+            photos = _sample(photos.permute(0, 3, 1, 2).float(), grid).permute(0, 2, 3, 1)
+            masks = _sample(masks.unsqueeze(1).float(), grid).squeeze(1).round().to(torch.uint8)
+        if self.colour is not None:
+            matrix = self.colour.to(photos.device)
+            height, width = masks.shape[1:]
+            flat = photos.float().reshape(len(photos), height * width, 3)
+            changed = torch.baddbmm(matrix[:, None, :, 3], flat, matrix[:, :, :3].transpose(1, 2))
+            photos = changed.clamp_(0, 255).reshape(len(photos), height, width, 3)
+        return photos, masks
+
+
+def device_for(on: torch.device) -> torch.device:
+    """Returns the device to augment on: `on` itself, or the CPU instead of MPS, which may lack bicubic sampling."""
+    return torch.device("cpu") if on.type == "mps" else on
+
+
+def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
+    """Samples pictures in 0–255 at a grid. Bicubic, as bilinear would blur outlines that are sharp in prediction."""
+    return functional.grid_sample(pictures, grid, "bicubic", "reflection", align_corners=False).clamp_(0, 255)
+
+
+def _motion(size: tuple[int, int], angle: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Returns [n, 2, 3]: rotation by `angle` (radians) about the centre, scaling, and a shift.
+
+    `shift` [n, 2] is in halves of width and height.
+    """
+    height, width = size
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    # affine_grid measures in halves of width and of height, but angles must be preserved in pixels.
+    rows = [cosine, -sine * height / width, shift[:, 0], sine * width / height, cosine, shift[:, 1]]
+    return torch.stack(rows, dim=1).reshape(-1, 2, 3)
+
+
+def _colour(brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
+    """Returns [n, 3, 4]: hue turned in YIQ, saturation and contrast scaled about grey, then brightness scaled.
+
+    `hue` is in radians, the others are factors.
+    """
+    zero, one = torch.zeros_like(hue), torch.ones_like(hue)
+    cosine, sine = saturation * torch.cos(hue), saturation * torch.sin(hue)
+    turn = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).reshape(-1, 3, 3)
+    matrix = torch.linalg.inv(_YIQ) @ turn @ _YIQ
+    offset = (1 - contrast) * 255 / 2
+    return (
+        torch.cat([contrast[:, None, None] * matrix, offset[:, None, None].expand(-1, 3, 1)], dim=2)
+        * (brightness[:, None, None])
+    )

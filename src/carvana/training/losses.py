@@ -1,0 +1,70 @@
+"""Losses on logits and soft targets, by name. Each returns one value per photo, differentiable in the logits."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from carvana.params import Train
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits and coverage (in 0–1), both float32 [n, height, width] → [n]
+
+_BAND = 5  # side in pixels of the window in which a mask must change for a pixel to lie on its boundary
+
+
+def by_name(settings: Train) -> Loss:
+    """Returns the loss that the settings name, with their weights."""
+    dice_weight, boundary_weight = settings.dice_weight, settings.boundary_weight
+    return {
+        "bce": binary_cross_entropy,
+        "dice": dice,
+        "bce_dice": lambda logits, coverage: (
+            binary_cross_entropy(logits, coverage) + dice_weight * dice(logits, coverage)
+        ),
+        "bce_log_dice": lambda logits, coverage: (
+            binary_cross_entropy(logits, coverage) + dice_weight * log_dice(logits, coverage)
+        ),
+        "boundary_bce": lambda logits, coverage: boundary_cross_entropy(logits, coverage, boundary_weight),
+    }[settings.loss]
+
+
+def binary_cross_entropy(logits: Tensor, coverage: Tensor) -> Tensor:
+    """Returns each photo's mean over pixels of -(y log p + (1 - y) log(1 - p)), the slides' loss.
+
+    With soft targets its minimum is not 0 but the entropy of the edge pixels.
+    """
+    return functional.binary_cross_entropy_with_logits(logits, coverage, reduction="none").mean(dim=(1, 2))
+
+
+def dice(logits: Tensor, coverage: Tensor) -> Tensor:
+    """Returns 1 - 2 Σ p y / (Σ p² + Σ y²) for each photo (https://arxiv.org/abs/1606.04797).
+
+    With squares in the denominator, the best p for a soft target is y itself; with plain sums, the other common form,
+    it is y hardened.
+    """
+    return 1 - _soft_dice(logits, coverage)
+
+
+def log_dice(logits: Tensor, coverage: Tensor) -> Tensor:
+    """Returns each photo's -log of soft Dice, steeper than 1 - Dice if Dice is low; the contest's winners used it."""
+    return -_soft_dice(logits, coverage).log()
+
+
+def boundary_cross_entropy(logits: Tensor, coverage: Tensor, weight: float) -> Tensor:
+    """Returns each photo's weighted mean of cross entropy; a pixel near the outline counts up to 1 + `weight` times."""
+    inside = coverage.unsqueeze(1)
+    highest = functional.max_pool2d(inside, _BAND, stride=1, padding=_BAND // 2)
+    lowest = -functional.max_pool2d(-inside, _BAND, stride=1, padding=_BAND // 2)
+    # 1 where coverage goes from 0 to 1 within the window, 0 where it is constant.
+    change = highest - lowest
+    weights = 1 + weight * change.squeeze(1)
+    entropy = functional.binary_cross_entropy_with_logits(logits, coverage, reduction="none")
+    return (weights * entropy).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))
+
+
+def _soft_dice(logits: Tensor, coverage: Tensor) -> Tensor:
+    probabilities = torch.sigmoid(logits)
+    # Smoothed by one pixel, so that a photo without a car has a gradient too.
+    both = 2 * (probabilities * coverage).sum(dim=(1, 2)) + 1
+    return both / (probabilities.square().sum(dim=(1, 2)) + coverage.square().sum(dim=(1, 2)) + 1)

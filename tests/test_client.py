@@ -1,0 +1,152 @@
+"""Kaggle's own client against a server on this machine."""
+
+import itertools
+
+import pytest
+
+from carvana.errors import UserError
+from carvana.kaggle import client, http, login
+
+
+def test_a_word_of_kaggle_that_quotes_secrets_is_shown_without_them(server):
+    words = "Bad token good at https://localhost/x?signature=secret.\n\x1b[31mGo away."
+    server.refusals["ListDataFiles"] = [(400, {}, {"code": 400, "message": words})]
+    with pytest.raises(UserError) as error:
+        client.sizes(login.log_in())
+    assert "400: Bad token … at https://localhost/x  [31mGo away; " in str(error.value)
+
+
+def test_an_error_in_the_body_alone_is_one(server):
+    server.refusals["ListDataFiles"] = [(200, {}, {"code": 403, "message": "accept the rules"})]
+    with pytest.raises(UserError, match="answers 403: accept the rules; most likely"):
+        client.sizes(login.log_in())
+
+
+BUSY = (429, {"Retry-After": "3"})
+
+
+@pytest.mark.parametrize(
+    ("call", "trouble"),
+    [
+        *itertools.product(["IntrospectToken", "StartSubmissionUpload", "upload"], [(503, {}), BUSY, (0, {})]),
+        ("CreateSubmission", BUSY),  # the others may have been counted
+    ],
+)
+def test_one_bad_answer_is_not_the_end(server, packed, pauses, call, trouble):
+    server.refusals[call] = [trouble]
+    assert client.submit(packed, "message", print) == "pending"
+    assert server.uploads == [{"data": b"rows", "description": "message"}]
+
+
+@pytest.mark.parametrize("call", ["IntrospectToken", "StartSubmissionUpload"])
+@pytest.mark.parametrize("body", [b"<html>", b"null", b"[]"])
+def test_a_page_that_says_200_is_no_answer(server, packed, pauses, call, body):
+    server.refusals[call] = [(200, {"Content-Type": "text/html"}, body)] * 4
+    with pytest.raises(UserError, match="Kaggle's answer is not one that its client knows"):
+        client.submit(packed, "message", print)
+    assert not server.uploads
+
+
+@pytest.mark.parametrize("left", [b"<html>", b"null", {"numAllowedNow": "many"}, {"numAllowedNow": []}])
+def test_limits_that_are_none_are_unknown(server, left):
+    server.refusals["GetSubmissionLimits"] = [(200, {}, left)]
+    assert client.submissions_left() is None
+
+
+@pytest.fixture
+def packed(tmp_path):
+    path = tmp_path / "submission.csv.gz"
+    path.write_bytes(b"rows")
+    return path
+
+
+@pytest.mark.parametrize("status", ["PENDING", "COMPLETE"])
+def test_a_submission_arrives_with_its_message(server, packed, status):
+    receipts = []
+    server.listed = {"status": status}
+    assert client.submissions_left() == 4
+    assert client.submit(packed, "U-Net, Dice 0.99", receipts.append) == status.lower()
+    assert receipts == [client.Receipt(42, "Successfully submitted")]
+    assert server.uploads == [{"data": b"rows", "description": "U-Net, Dice 0.99"}]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "complaint"),
+    [
+        ({"refusals": {"upload": [(400, {})] * 4}}, "the upload: Kaggle's storage answers 400; nothing was submitted"),
+        ({"refusals": {"StartSubmissionUpload": [(403, {})]}}, "nothing was submitted; .*rules are not accepted"),
+        ({"create_url": "http://[::1?signature=secret"}, "the upload: .*; nothing was submitted"),
+        ({"create_url": "ftp://localhost/?signature=secret"}, "the upload: .*; nothing was submitted"),
+        ({"silent": {"StartSubmissionUpload"}}, "the upload: .*Timeout.*; nothing was submitted"),
+        ({"silent": {"upload"}}, "the upload: .*; nothing was submitted"),
+        (
+            {
+                "refusals": {
+                    "CreateSubmission": [(400, {}, {"code": 400, "message": "Your daily allowance: 10 hours."})]
+                }
+            },
+            "the submission: Kaggle answers 400: Your daily allowance: 10 hours; nothing was submitted",
+        ),
+        ({"listed": {"status": "ERROR", "errorDescription": "a row is missing"}}, "cannot score .*a row is missing"),
+        ({"listed": {"status": "ERROR"}}, "cannot score the submission: it does not say why"),
+    ],
+)
+def test_what_is_refused_is_not_taken_for_a_success(server, packed, pauses, monkeypatch, capfd, trouble, complaint):
+    monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))
+    for name, value in trouble.items():
+        setattr(server, name, value)
+    with pytest.raises(UserError, match=complaint) as error:
+        client.submit(packed, "message", lambda _: None)
+    assert not isinstance(error.value, client.UncertainError)
+    assert "secret" not in str(error.value) + "".join(capfd.readouterr())
+
+
+NO_REFERENCE = {"message": "Successfully submitted"}
+
+
+@pytest.mark.parametrize(
+    "answer", [(500, {}), (0, {}), (200, {}, b"<html>"), (200, {}, b"null"), (200, {}, NO_REFERENCE)]
+)
+def test_a_lost_answer_may_have_been_counted(server, packed, pauses, answer):
+    server.afterwards["CreateSubmission"] = [answer] * 9
+    receipts = []
+    with pytest.raises(client.UncertainError, match=f"it may have been counted: look at {client.PAGE}/submissions"):
+        client.submit(packed, "message", receipts.append)
+    assert len(server.uploads) == 1
+    assert [name for name, _ in server.calls].count("CreateSubmission") == 1
+    assert not receipts
+
+
+def test_silence_after_a_submission_may_be_a_counted_one(server, packed, monkeypatch):
+    monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))
+    server.silent = {"CreateSubmission"}
+    with pytest.raises(client.UncertainError, match=r"lost .ReadTimeout.; it may have been counted"):
+        client.submit(packed, "message", print)
+
+
+@pytest.mark.parametrize(
+    "answer", [(500, {}), (0, {}), (401, {}), (200, {}, b"<html>"), (200, {}, {"submissions": None})]
+)
+@pytest.mark.parametrize("days", ["bad", "good"])
+def test_the_list_is_looked_at_several_times(server, packed, pauses, answer, days):
+    server.refusals["ListSubmissions"] = [answer] * (client.LOOKS - (days == "good"))
+    receipts = []
+    if days == "good":
+        assert client.submit(packed, "message", receipts.append) == "pending"
+    else:
+        with pytest.raises(
+            client.UncertainError, match=r"reference 42.* but does not say more .*may have been counted"
+        ):
+            client.submit(packed, "message", receipts.append)
+    assert [receipt.reference for receipt in receipts] == [42]
+    assert pauses == [client.LOOK_PAUSE] * (client.LOOKS - 1)
+
+
+@pytest.mark.parametrize("late", [2, 99])
+def test_a_submission_can_be_listed_late(server, packed, pauses, late):
+    server.late = late
+    if late == 2:
+        assert client.submit(packed, "message", print) == "pending"
+    else:
+        with pytest.raises(client.UncertainError, match="but does not list it; it may have been counted"):
+            client.submit(packed, "message", print)

@@ -1,0 +1,37 @@
+"""What a GPU is asked to do, on a machine without one."""
+
+import pytest
+import torch
+from conftest import read_params
+
+from carvana.networks import device
+from carvana.training import state
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16"), ((6, 1), "float32")]
+)
+def test_auto_is_the_fastest_precision_of_the_gpu(monkeypatch, capability, precision):
+    monkeypatch.undo()  # of what makes all tests compute in float32
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    gpu = torch.device("cuda")
+    assert device.precision_name(gpu) == precision
+    assert device.precision_name(gpu, "float32") == "float32"
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: (kind, dtype))
+    if precision != "float32":
+        assert device.precision(gpu) == ("cuda", getattr(torch, precision))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_gradients_are_scaled_if_auto_is_float16(monkeypatch, name):
+    monkeypatch.setattr(device, "precision_name", lambda *_: name)
+    progress = state.begin(read_params(train_precision="auto").train, torch.device("cpu"))
+    assert progress.scaler.is_enabled() == (name == "float16")
+
+
+def test_cudnn_tries_its_kernels_on_a_gpu_only(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    device.choose_kernels(torch.device("cpu"))
+    assert not torch.backends.cudnn.benchmark
+    device.choose_kernels(torch.device("cuda"))
+    assert torch.backends.cudnn.benchmark

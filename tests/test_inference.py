@@ -1,0 +1,112 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import both_precisions, read_network, read_params, repack
+
+from carvana.data import photos
+from carvana.data.archive import Archive
+from carvana.errors import UserError
+from carvana.masks import fullsize
+from carvana.networks import device, models
+from carvana.networks.checkpoint import Trained
+from carvana.prediction import inference
+from carvana.prediction.settings import Settings
+
+CPU = torch.device("cpu")
+NETWORK = read_network(depth=2, width=2)
+
+
+def trained(seed, size=(64, 64)):
+    torch.manual_seed(seed)
+    return Trained(models.build(NETWORK).eval(), size)
+
+
+def logits_of(ensemble, photo):
+    """Logits of one photo uint8 [height, width, 3], in the precision that `auto` has here."""
+    with torch.inference_mode(), device.precision(CPU):
+        return ensemble(torch.from_numpy(photo.copy())[None])[0].numpy()
+
+
+def settings(**changes):
+    return replace(Settings.of(read_params()), on=CPU, engine="torch", **changes)
+
+
+@both_precisions
+@pytest.mark.parametrize(("workers", "batch_size"), [(0, 1), (1, 4), (2, 3), (4, 100)])
+def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(kaggle, workers, batch_size):
+    ensemble = inference.Ensemble([trained(0)])
+    with Archive(kaggle / "train.zip") as archive:
+        names = archive.photos[::-1]
+        how = settings(workers=workers, batch_size=batch_size)
+        found = list(inference.predict(ensemble, archive, names, how))
+        assert [prediction.photo for prediction in found] == names
+        for prediction in found:
+            photo = photos.decode_photo(archive.read(prediction.photo), prediction.photo, (64, 64))
+            assert np.allclose(prediction.logits, logits_of(ensemble, photo), atol=1e-4)
+            assert np.array_equal(prediction.runs, fullsize.runs_of_logits(prediction.logits, 0.5))
+
+
+def test_an_ensemble_averages_logits_and_refuses_two_sizes():
+    pair = [trained(0), trained(1)]
+    photo = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    each = [inference.Ensemble([one])(torch.from_numpy(photo)).detach() for one in pair]
+    both = inference.Ensemble(pair)(torch.from_numpy(photo)).detach()
+    assert np.allclose(both, (each[0] + each[1]) / 2, atol=1e-6)
+    with pytest.raises(UserError, match="different sizes"):
+        inference.Ensemble([trained(0), trained(1, (32, 32))])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, workers):
+    name = "a1b2c3d4e5f6_01.jpg"
+    repack(kaggle / "train.zip", lambda members: members.update({f"train/{name}": members[f"train/{name}"][:5000]}))
+    with Archive(kaggle / "train.zip") as archive:
+        found = list(
+            inference.predict(inference.Ensemble([trained(0)]), archive, archive.photos, settings(batch_size=3))
+        )
+        assert [each.photo for each in found] == archive.photos
+    damaged = [each for each in found if isinstance(each, inference.Damaged)]
+    assert [each.photo for each in damaged] == [name]
+    assert re.search(rf"train\.zip: {name}", str(damaged[0].reason))
+
+
+def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(kaggle, monkeypatch):
+    """What a processor with bfloat16 does, on every processor: autocast runs anywhere."""
+    ensemble = inference.Ensemble([trained(0)])
+    found = []
+    with Archive(kaggle / "train.zip") as archive:
+        for has_it in (False, True):
+            monkeypatch.setattr(device, "has_bfloat16", lambda _, has_it=has_it: has_it)
+            found.append(
+                np.stack([one.logits for one in inference.predict(ensemble, archive, archive.photos, settings())])
+            )
+    assert found[1].dtype == np.float32
+    assert not np.array_equal(found[0], found[1])
+    assert np.abs(found[0] - found[1]).max() < 0.05 * np.abs(found[0]).max()
+
+
+@both_precisions
+def test_a_flip_averages_both_sides(kaggle):
+    ensemble = inference.Ensemble([trained(0)])
+    with Archive(kaggle / "train.zip") as archive:
+        name = archive.photos[0]
+        photo = photos.decode_photo(archive.read(name), name, (64, 64))
+        plain, mirrored = (logits_of(ensemble, each) for each in (photo, photo[:, ::-1]))
+        (found,) = inference.predict(ensemble, archive, [name], settings(flip=True))
+    assert np.allclose(found.logits, (plain + mirrored[:, ::-1]) / 2, atol=1e-5)
+    assert not np.allclose(found.logits, plain, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_what_the_cpu_gives(kaggle):
+    ensemble = inference.Ensemble([trained(0)])
+    with Archive(kaggle / "train.zip") as archive:
+        names = archive.photos * 5
+        alone = list(inference.predict(ensemble, archive, names, settings()))
+        there = list(inference.predict(ensemble, archive, names, settings(batch_size=3).at(torch.device("cuda"))))
+    for one, other in zip(alone, there, strict=True):
+        assert one.photo == other.photo
+        assert np.abs(one.logits - other.logits).mean() < 0.05 * np.abs(one.logits).mean(), "bfloat16"

@@ -1,0 +1,278 @@
+import os
+import subprocess
+import sys
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, both_precisions, read_params
+
+from carvana import unfinished
+from carvana.data import cache
+from carvana.errors import UserError
+from carvana.masks import metrics
+from carvana.masks.fullsize import runs_of_logits
+from carvana.networks import device, models
+from carvana.training import loop, resume
+
+CPU = torch.device("cpu")
+TINY = {"size": 64, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
+# Everything with a state of its own, or with chance in it.
+STATEFUL = {"dropout": 0.2, "ema": 0.9, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "plateau", "clip": 1.0}
+CHANGED = {"flip": 0.5, "rotation": 20.0, "brightness": 0.2}
+
+
+@pytest.fixture(scope="module")
+def examples(_competition, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache") / "cache"
+    cache.write(_competition[0] / "train.zip", _competition[0] / "train_masks.zip", folder, (64, 64), 1)
+    return loop.Examples.of(cache.read(folder), np.arange(8), np.arange(8, 10))
+
+
+def settings(**changes):
+    return read_params(**{f"train_{key}": value for key, value in (TINY | changes).items()}).train
+
+
+def limits(**changes):
+    return read_params(**{f"augment_{key}": value for key, value in changes.items()}).augment
+
+
+def fit(examples, saved, augment=None, **changes):
+    runtime = read_params().runtime
+    return loop.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)
+
+
+def validate(model, examples, **changes):
+    runtime, made = read_params().runtime, settings(**changes)
+    with loop.reading(examples.cache, made, runtime, CPU) as read:
+        return loop.validate(model, examples, made, 2, read)
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns_ellipses(examples, tmp_path):
+    _, history = fit(examples, tmp_path / "epoch.pt", epochs=30, learning_rate=0.01)
+    assert history[-1].train_loss < history[0].train_loss / 2
+    assert max(epoch.validation_dice for epoch in history) > 0.9
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "bce_log_dice", "optimizer": "adamw", "weight_decay": 0.01},
+        {"loss": "boundary_bce", "optimizer": "sgd", "learning_rate": 0.1, "schedule": "cosine", "warmup": 1.0},
+        {"loss": "bce_dice", "ema": 0.5, "clip": 1.0, "accumulate": 2, "masks": "hard", "patch": 2, "width": 8},
+        {"loss": "dice", "precision": "bfloat16", "upsampling": "bilinear"},
+        {"precision": "float16", "upsampling": "transposed", "schedule": "cosine"},
+    ],
+)
+def test_every_way_of_training_learns(examples, tmp_path, changes):
+    _, history = fit(
+        examples, tmp_path / "epoch.pt", limits(**CHANGED), **({"epochs": 40, "learning_rate": 0.01} | changes)
+    )
+    assert history[-1].train_loss < history[0].train_loss * 0.8
+    assert max(epoch.validation_dice for epoch in history) > 0.75
+
+
+def test_the_same_seed_is_the_same_model_and_another_is_not(examples, tmp_path):
+    made = [fit(examples, tmp_path / str(i), seed=seed)[0].state_dict() for i, seed in enumerate((1, 1, 2))]
+    assert equal(made[0], made[1])
+    assert not equal(made[0], made[2])
+
+
+@both_precisions
+def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
+    model, history = fit(examples, tmp_path / "epoch.pt", epochs=6, learning_rate=0.03)
+    highest = max(epoch.validation_dice_full_size for epoch in history)
+    scores = validate(model, examples)
+    assert scores[2] == pytest.approx(highest)
+    with torch.inference_mode(), device.precision(CPU):
+        logits = model(torch.from_numpy(examples.cache.read_photos(examples.validation))).numpy()
+    truth = examples.cache.read_truth(examples.validation)
+    dice = [
+        metrics.overlap_of_runs(runs_of_logits(one, 0.5), runs).dice for one, runs in zip(logits, truth, strict=True)
+    ]
+    assert scores[2] == pytest.approx(np.mean(dice))
+
+
+def test_the_average_of_the_weights_is_what_is_kept(examples, tmp_path):
+    plain = fit(examples, tmp_path / "plain")[0].state_dict()
+    averaged, history = fit(examples, tmp_path / "averaged", ema=0.99)
+    assert not equal(plain, averaged.state_dict())
+    assert validate(averaged, examples)[2] == pytest.approx(max(epoch.validation_dice_full_size for epoch in history))
+
+
+def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, tmp_path):
+    whole = fit(examples, tmp_path / "whole", batch_norm=False, batch_size=4)[1]
+    pieces = fit(examples, tmp_path / "pieces", batch_norm=False, batch_size=4, accumulate=4)[1]
+    ragged = fit(examples, tmp_path / "ragged", batch_norm=False, batch_size=6, accumulate=3)[1]
+    as_one = fit(examples, tmp_path / "as_one", batch_norm=False, batch_size=6)[1]
+    for one, other in ((whole, pieces), (as_one, ragged)):
+        assert np.allclose([astuple(epoch) for epoch in one], [astuple(epoch) for epoch in other], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(7, 1), (6, 3)])
+def test_no_piece_is_a_single_photo_if_batch_norm_needs_two(examples, monkeypatch, batch_size, accumulate):
+    """The last batch would be one photo of eight, or three pieces of two photos."""
+    seen = []
+    forward = models.Model.forward
+
+    def note(model, photos):
+        if model.training and photos.device == CPU:
+            seen.append(len(photos))
+        return forward(model, photos)
+
+    monkeypatch.setattr(models.Model, "forward", note)
+    changes = {"arch": "deeplabv3", "encoder": "resnet18", "epochs": 1}
+    fit(examples, None, batch_size=batch_size, accumulate=accumulate, **changes)
+    assert seen == {7: [8], 6: [2, 2, 2, 2, 2, 2]}[batch_size]
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
+def test_pieces_of_a_single_photo_are_refused_if_batch_norm_needs_two(examples, batch_size, accumulate):
+    changes = {"arch": "deeplabv3", "encoder": "resnet18", "batch_size": batch_size, "accumulate": accumulate}
+    with pytest.raises(UserError, match=r"train\.arch: deeplabv3 .* train\.batch_size.*train\.accumulate"):
+        fit(examples, None, **changes)
+    fit(examples, None, **changes | {"arch": "unet", "encoder": "none"})
+
+
+@pytest.mark.parametrize("fewest", [1, 2])
+def test_batches_and_their_parts_are_all_photos_in_order(fewest):
+    for count in range(2, 30):
+        for size in range(fewest, 12):
+            batches = loop._batches(count, size, fewest)
+            assert [row for batch in batches for row in range(count)[batch]] == list(range(count))
+            assert all(fewest <= len(range(count)[batch]) <= size + fewest - 1 for batch in batches)
+    for count in range(fewest, 12):
+        for parts in range(1, 6):
+            made = [range(count)[loop._part(count, number, parts, fewest)] for number in range(parts)]
+            assert [row for part in made for row in part] == list(range(count))
+            assert all(len(part) >= fewest or not part for part in made)
+
+
+def test_validation_holds_no_more_photos_than_a_step_of_training(examples):
+    model, _ = fit(examples, None, epochs=1)
+    whole = validate(model, examples, batch_size=2)
+    seen = []
+    model.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    assert validate(model, examples, batch_size=2, accumulate=2) == pytest.approx(whole)
+    assert seen == [1, 1]
+
+
+def test_patience_ends_a_training_that_gets_no_better(examples, tmp_path):
+    _, history = fit(examples, tmp_path / "epoch.pt", epochs=30, patience=2, learning_rate=1e-9, schedule="constant")
+    best = max(range(len(history)), key=lambda i: history[i].validation_dice_full_size)
+    assert len(history) == best + 3 < 30
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_names(examples, tmp_path):
+    with pytest.raises(UserError, match=r"at epoch \d+/20, step \d, on .*_0[12]\.jpg.*train\.learning_rate"):
+        fit(examples, tmp_path / "epoch.pt", epochs=20, learning_rate=1e30, batch_norm=False)
+
+
+def test_too_little_memory_says_what_to_lower(examples, tmp_path):
+    probe = (
+        "import resource, sys; sys.path[:0] = ['tests', 'src']\n"
+        "from pathlib import Path\nimport numpy as np, torch\n"
+        "from carvana.data import cache\nfrom carvana.training import loop\n"
+        "from conftest import read_params\nfrom carvana.errors import UserError\n"
+        "examples = loop.Examples.of(cache.read(Path(sys.argv[1])), np.arange(8), np.arange(8, 10))\n"
+        "made = read_params(train_size=64, train_width=1024, train_batch_size=8, train_epochs=1)\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, -1))\n"
+        "try: loop.fit(examples, made.train, made.augment, made.runtime, torch.device('cpu'), Path(sys.argv[2]))\n"
+        "except UserError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", probe, str(examples.cache.folder), str(tmp_path / "epoch.pt")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("out of memory")
+    assert "train.batch_size" in done.stdout
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3])
+def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(examples, tmp_path, stopped_after, monkeypatch):
+    changes = STATEFUL | {"epochs": 5}
+    whole, history = fit(examples, tmp_path / "whole", limits(**CHANGED), **changes)
+    save = resume.save
+
+    def save_and_stop(path, state):
+        save(path, state)
+        if len(state["history"]) == stopped_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(resume, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(examples, tmp_path / "stopped", limits(**CHANGED), **changes)
+    monkeypatch.setattr(resume, "save", save)
+    resumed, resumed_history = fit(examples, tmp_path / "stopped", limits(**CHANGED), **changes)
+    assert equal(whole.state_dict(), resumed.state_dict())
+    assert history == resumed_history
+
+
+def test_a_finished_training_is_not_done_again(examples, tmp_path, monkeypatch):
+    model, history = fit(examples, tmp_path / "epoch.pt")
+    monkeypatch.setattr(loop, "train_epoch", None)
+    again, same_history = fit(examples, tmp_path / "epoch.pt")
+    assert equal(model.state_dict(), again.state_dict())
+    assert history == same_history
+
+
+@pytest.mark.parametrize("kept", [0, 100, -100])
+def test_a_resume_file_cut_short_is_said_and_training_starts_over(examples, tmp_path, capsys, kept):
+    path = tmp_path / "epoch.pt"
+    model, history = fit(examples, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    again, same_history = fit(examples, path)
+    assert "training starts over" in capsys.readouterr().out
+    assert equal(model.state_dict(), again.state_dict())
+    assert history == same_history
+
+
+def test_a_resume_file_runs_no_code(tmp_path, capsys):
+    class Malice:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "run"),)
+
+    resume.save(tmp_path / "epoch.pt", {"model": Malice()})
+    assert resume.load(tmp_path / "epoch.pt") is None
+    assert "training starts over" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fingerprint_changes_with_parameters_and_code(tmp_path):
+    (tmp_path / "code.py").write_text("a = 1", encoding="utf-8")
+    first = unfinished.fingerprint({"train": "1", "cache": "2"}, [tmp_path / "code.py"])
+    assert first == unfinished.fingerprint({"cache": "2", "train": "1"}, [tmp_path / "code.py"])
+    assert first != unfinished.fingerprint({"cache": "2", "train": "2"}, [tmp_path / "code.py"])
+    (tmp_path / "code.py").write_text("a = 2", encoding="utf-8")
+    assert first != unfinished.fingerprint({"train": "1", "cache": "2"}, [tmp_path / "code.py"])
+
+
+def test_the_latest_three_trainings_are_kept(tmp_path):
+    for number in range(5):
+        folder = unfinished.subfolder(tmp_path, str(number))
+        os.utime(folder, (number, number))
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["2", "3", "4"]
+
+
+def test_dice_per_photo():
+    logits = torch.tensor([[[1.0, -1.0]], [[1.0, 1.0]], [[-1.0, -1.0]]])
+    coverage = torch.tensor([[[0.6, 0.4]], [[1.0, 0.0]], [[0.0, 0.0]]])
+    assert loop.dice_per_photo(logits, coverage).tolist() == pytest.approx([1, 2 / 3, 1])
+
+
+def test_targets_are_soft_or_hard():
+    masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
+    assert loop.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
+    assert loop.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_a_state_of_another_training_is_not_used(examples, tmp_path, capsys):
+    model, _ = fit(examples, None)
+    resume.save(tmp_path / "epoch.pt", {"model": {"weight": torch.zeros(3)}, "history": []})
+    again, _ = fit(examples, tmp_path / "epoch.pt")
+    assert "epoch.pt is of another training" in capsys.readouterr().out
+    assert equal(model.state_dict(), again.state_dict())

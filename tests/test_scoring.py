@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from conftest import picture
+
+from carvana.data import photos
+from carvana.masks import metrics, rle
+from carvana.masks.fullsize import runs_of_logits
+from carvana.prediction.inference import Prediction
+from carvana.results import scoring
+from carvana.results.thresholds import THRESHOLDS
+from carvana.results.totals import Findings
+
+
+def scored(seed=0, role="validation", view="03", threshold=0.5, sharp=8.0):
+    """A score of a prediction that is the true mask, blurred to 64×96."""
+    mask = picture(seed)[1]
+    coverage = photos.soften(mask, (64, 96))
+    logits = (coverage.astype(np.float32) / 255 - 0.4) * np.float32(sharp)
+    prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", logits, runs_of_logits(logits, threshold))
+    return mask, prediction, scoring.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role, threshold)
+
+
+def test_a_score_is_that_of_the_masks():
+    mask, prediction, found = scored()
+    guess = rle.to_mask(prediction.runs, *mask.shape)
+    score = found.score
+    overlap = metrics.overlap_of_masks(guess == 1, mask == 1)
+    assert (score.car, score.view, score.make) == ("0cdf5b5d0ce1", 3, "Kia")
+    assert score.dice == overlap.dice
+    assert score.iou == overlap.iou
+    assert score.wrong == np.count_nonzero(guess != mask)
+    assert score.missed == np.count_nonzero(mask > guess)
+    assert 0 < score.within_1 < score.within_2 < score.within_5 <= score.wrong
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+def test_thresholds_are_compared_on_validation_photos_alone(threshold):
+    _, _, found = scored(threshold=threshold)
+    _, _, half = scored()
+    assert found.by_threshold == half.by_threshold
+    assert half.by_threshold[THRESHOLDS.index(0.5)].dice == half.score.dice
+    assert scored(role="test")[2].by_threshold == []
+
+
+def test_findings_add_up():
+    findings = Findings()
+    assert findings.best_threshold is None
+    photos_of = [scored(seed, "validation", view)[2] for seed, view in ((0, "03"), (1, "03"), (2, "16"))]
+    for one in [*photos_of, scored(3, "test")[2]]:
+        findings.add(one)
+    assert findings.roles == ["validation", "test"]
+    assert [score.dice for score in findings.of("validation")] == [one.score.dice for one in photos_of]
+    dice = findings.dice_by_threshold
+    assert dice[0.5] == pytest.approx(np.mean([one.score.dice for one in photos_of]))
+    # Logits are 0 where a tenth less than half is covered: a higher threshold does better.
+    assert findings.best_threshold == max(dice, key=dice.get) > 0.5
+    wrong, coverage = findings.shares(16)
+    assert wrong.sum() * 64 == pytest.approx(photos_of[2].score.wrong, rel=1e-4)
+    assert coverage.shape == wrong.shape[1:] == (160, 240)
+    assert coverage.mean() == pytest.approx(picture(2)[1].mean(), abs=0.01)
+    assert findings.shares(1) is None
+
+
+def test_the_share_near_the_outline_is_of_all_wrong_pixels():
+    scores = [scored(seed)[2].score for seed in (0, 1)]
+    summary = scoring.summarise(scores)
+    assert summary["wrong_within_2px"] == pytest.approx(
+        sum(score.within_2 for score in scores) / sum(score.wrong for score in scores), abs=1e-6
+    )
+    assert summary["images"] == 2
