@@ -3,7 +3,7 @@
 The route that public repositories take (one photo at a time: decode, resize, a float32 forward pass, sigmoid, resize to
 1918×1280, threshold, numpy's run-length code, rows in a list, pandas at the end) and this project's, from one zip to
 submission.csv with one network: end to end, and step by step with all threads at the same work. They run in processes
-of their own, by turns; the medians of several rounds are compared. Starting up is not counted.
+of their own, alternately; the medians of several rounds are compared. Starting up is not counted.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def plain_network(model: nn.Module, photo: Pixels) -> Logits:
 
 
 def plain_runs(logits: Logits) -> NDArray[np.int64]:
-    """Starts and lengths by turns."""
+    """Returns starts and lengths alternately."""
     mask = cv2.resize(1 / (1 + np.exp(-logits)), (WIDTH, HEIGHT)) > 0.5
     pixels = np.concatenate([[0], mask.flatten(), [0]])
     runs = np.where(pixels[1:] != pixels[:-1])[0] + 1
@@ -111,7 +111,7 @@ def plain_steps(ensemble: Ensemble, files: list[bytes]) -> dict[str, float]:
 
 
 def our_steps(ensemble: Ensemble, files: list[bytes], how: Settings) -> dict[str, float]:
-    """Seconds a photo of every step of this project, where all threads do the same."""
+    """Seconds a photo of every step of this project, with all threads at the same step."""
     engine = engines.build(ensemble.eval(), ensemble.size, how)
     with engines.one_core_a_thread():
         decoded = each(lambda data: decode_photo(data, "photo", ensemble.size), files, how.workers)
@@ -167,7 +167,7 @@ def show(route: str, found: dict[str, float], baseline: dict[str, float]) -> Non
 
 
 def main() -> None:
-    """Runs all routes by turns, in processes of their own, and prints their medians."""
+    """Runs all routes alternately, in processes of their own, and prints their medians."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", type=int, default=0, help="another one than the model was trained at")
     parser.add_argument("--photos", type=int, default=96)

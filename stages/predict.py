@@ -67,7 +67,7 @@ def report(damaged: list[Damaged], skip: bool) -> None:
     if not skip:
         raise UserError(
             f"{len(damaged)} photos cannot be read: {names} ({first}); all others are done and kept. Replace "
-            f"{paths.TEST}, or give these an empty mask with predict.on_bad_image: skip"
+            f"{paths.TEST}, or submit an empty mask for them with predict.on_bad_image: skip"
         )
     print(f"{len(damaged)} photos cannot be read and get an empty mask: {names} ({first})", file=sys.stderr)
 

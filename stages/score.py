@@ -35,7 +35,7 @@ if __name__ == "__main__":
     parser.add_argument("truth", type=Path, nargs="?")
     arguments = parser.parse_args()
     if (arguments.submission is None) != (arguments.truth is None):
-        parser.error("give both a submission and a truth, or neither")
+        parser.error("name both a submission and a truth, or neither")
     if arguments.submission is None:
         run(main, "score")
     else:

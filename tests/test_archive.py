@@ -46,7 +46,7 @@ def test_a_missing_zip_and_one_cut_short_are_named(tmp_path):
         Archive(tmp_path / "a.zip")
     pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"0" * 1000})
     (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:700])
-    with pytest.raises(UserError, match=r"a\.zip is not a whole zip"):
+    with pytest.raises(UserError, match=r"a\.zip is not a complete zip"):
         Archive(tmp_path / "a.zip")
 
 

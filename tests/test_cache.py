@@ -50,7 +50,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(kaggle, tmp_path):
 @pytest.mark.parametrize(
     ("spoiled", "member", "data", "complaint"),
     [
-        ("train.zip", "train/{}.jpg", jpeg(picture(0)[0])[:9000], "{}.jpg is not a whole JPEG"),
+        ("train.zip", "train/{}.jpg", jpeg(picture(0)[0])[:9000], "{}.jpg is not a complete JPEG"),
         ("train.zip", "train/{}.jpg", jpeg(picture(0)[0][:640]), "{}.jpg is 1918×640"),
         ("train_masks.zip", "train_masks/{}_mask.gif", gif(picture(0)[1] * 3), "{}_mask.gif has the values 0, 3"),
     ],
@@ -79,7 +79,7 @@ def test_the_digest_is_of_every_byte(kaggle, tmp_path):
 def test_a_cache_cut_short_is_refused(kaggle, tmp_path):
     write(kaggle, tmp_path / "cache")
     (tmp_path / "cache" / "index.csv").write_text("image,digest\n", encoding="ascii")
-    with pytest.raises(UserError, match="not a whole cache"):
+    with pytest.raises(UserError, match="not a complete cache"):
         cache.read(tmp_path / "cache")
     with pytest.raises(UserError, match="dvc repro resize"):
         cache.read(tmp_path / "nothing")

@@ -63,14 +63,14 @@ def test_colours_are_rgb():
 
 @pytest.mark.parametrize("spoil", [lambda d: d[: len(d) // 2], lambda d: d[:-2], lambda d: b"", lambda d: b"text"])
 def test_a_damaged_photo_is_named(spoil):
-    with pytest.raises(UserError, match=r"a\.jpg is not a whole JPEG"):
+    with pytest.raises(UserError, match=r"a\.jpg is not a complete JPEG"):
         photos.decode_photo(spoil(jpeg(picture(0)[0])), "a.jpg", (128, 128))
 
 
 def test_a_photo_damaged_in_the_middle_is_named():
     data = bytearray(jpeg(picture(0)[0]))
     data[len(data) // 2 : len(data) // 2 + 60] = b"\xff" * 60
-    with pytest.raises(UserError, match=r"a\.jpg is not a whole JPEG"):
+    with pytest.raises(UserError, match=r"a\.jpg is not a complete JPEG"):
         photos.decode_photo(bytes(data), "a.jpg", (128, 128))
 
 
@@ -101,7 +101,7 @@ def test_other_mask_values_are_named(values):
 
 @pytest.mark.parametrize("data", [b"", b"text", gif(picture(0)[1])[:2000]])
 def test_a_damaged_mask_is_named(data):
-    with pytest.raises(UserError, match=r"a\.gif is not a whole mask picture"):
+    with pytest.raises(UserError, match=r"a\.gif is not a complete mask"):
         photos.decode_mask(data, "a.gif")
 
 
@@ -109,7 +109,7 @@ def test_a_damaged_mask_is_named(data):
 def test_a_mask_of_another_kind_is_not_opened(kind):
     file = io.BytesIO()
     Image.fromarray(picture(0)[1] * np.uint8(255)).save(file, kind)
-    with pytest.raises(UserError, match=r"a\.gif is not a whole mask picture"):
+    with pytest.raises(UserError, match=r"a\.gif is not a complete mask"):
         photos.decode_mask(file.getvalue(), "a.gif")
 
 

@@ -120,7 +120,7 @@ def test_files_that_do_not_belong_together_are_named(kaggle, spoiled, change, co
 def test_a_zip_cut_short_is_named(kaggle):
     data = (kaggle / "test.zip").read_bytes()
     (kaggle / "test.zip").write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"test\.zip is not a whole zip"):
+    with pytest.raises(UserError, match=r"test\.zip is not a complete zip"):
         sources.check(raw(kaggle))
 
 

@@ -121,7 +121,7 @@ def test_every_car_needs_a_role_that_is_one(trained):
 @pytest.mark.parametrize(
     ("spoiled", "member", "data", "at", "complaint"),
     [
-        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0])[:9000], "resize", f"{PHOTO}.jpg is not a whole JPEG"),
+        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0])[:9000], "resize", "is not a complete JPEG"),
         ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0][:64]), "resize", f"{PHOTO}.jpg is 1918×64"),
         ("train_masks.zip", f"train_masks/{PHOTO}_mask.gif", gif(picture(0)[1] * 9), "resize", "has the values 0, 9"),
         (
@@ -144,7 +144,7 @@ def test_every_car_needs_a_role_that_is_one(trained):
             "test/fffe00001111_02.jpg",
             b"\xff\xd8",
             "predict",
-            "test.zip: fffe00001111_02.jpg is not a whole",
+            "test.zip: fffe00001111_02.jpg is not a complete",
         ),
     ],
 )
@@ -168,7 +168,7 @@ def test_bad_files_are_named(project, kaggle):
     set_params(project, data_source="local", data_local_dir=str(kaggle))
     data = (kaggle / "test.zip").read_bytes()
     (kaggle / "test.zip").write_bytes(data[:-999])
-    assert "test.zip is not a whole zip" in stage(project, "download", status=1)
+    assert "test.zip is not a complete zip" in stage(project, "download", status=1)
     (kaggle / "test.zip").unlink()
     assert "has neither test.zip nor test" in stage(project, "download", status=1)
     shutil.rmtree(project / "data")

@@ -1,4 +1,4 @@
-"""Photos and masks by name, straight out of one of Kaggle's zips; nothing is ever unpacked to disk."""
+"""Photos and masks by name, read from one of Kaggle's zips without unpacking it to disk."""
 
 import hashlib
 import zipfile
@@ -17,8 +17,8 @@ MAX_MEMBER_BYTES = 64 * 2**20
 class Archive:
     """A zip of photos or masks, read by member name without its folder (`0cdf5b5d0ce1_01.jpg`).
 
-    Threads may share one; a process opens its own, after the fork. Raises UserError where the zip is
-    missing, cut short, or holds a name twice.
+    Threads may share one; each process opens its own. Raises UserError if the zip is missing, incomplete, or holds a
+    name twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +28,7 @@ class Archive:
         except FileNotFoundError:
             raise UserError(f"{path} is missing; `dvc repro download` makes it") from None
         except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{path} is not a whole zip file ({error}); fetch it again") from error
+            raise UserError(f"{path} is not a complete zip file ({error}); download it again") from error
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
             member = PurePosixPath(info.filename)
@@ -45,13 +45,13 @@ class Archive:
 
     @property
     def photos(self) -> list[str]:
-        """The members' names, sorted; raises UserError where one is not `<car>_<view>.jpg` as Kaggle has it."""
+        """The members' names, sorted. Raises UserError if one of them is not of the form `<car>_<view>.jpg`."""
         self._refuse([name for name in self._members if not is_photo(name)], "<car>_<view>.jpg")
         return self.names
 
     @property
     def masks(self) -> list[str]:
-        """The members' names, sorted; raises UserError where one is not `<car>_<view>_mask.gif`."""
+        """The members' names, sorted. Raises UserError if one of them is not of the form `<car>_<view>_mask.gif`."""
         strange = [name for name in self._members if mask_of(photo_of(name)) != name or not is_photo(photo_of(name))]
         self._refuse(strange, "<car>_<view>_mask.gif")
         return self.names
@@ -60,11 +60,11 @@ class Archive:
         if strange:
             raise UserError(
                 f"{self.path} holds {some(sorted(strange))}, not of the form {form} "
-                f"(car: 12 hexadecimal digits, view: 01 to 16); take such members out of it"
+                f"(car: 12 hexadecimal digits, view: 01 to 16); remove such members"
             )
 
     def read(self, name: str) -> bytes:
-        """The member's bytes, its CRC checked. Raises UserError, naming the file, where it cannot be read."""
+        """Returns a member's bytes, checked by their CRC. Raises UserError if it cannot be read."""
         info = self._members.get(name)
         if info is None:
             raise UserError(f"{self.path} has no {name}")
@@ -73,10 +73,10 @@ class Archive:
         try:
             return self._zip.read(info)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise UserError(f"{self.path}: {name} is damaged ({error}); fetch the zip again") from error
+            raise UserError(f"{self.path}: {name} is damaged ({error}); download the zip again") from error
 
     def digest(self) -> str:
-        """A digest of the members' names, sizes and CRCs, from the zip's directory: the content, without reading it."""
+        """Returns a digest of the members' names, sizes and CRCs: it identifies the content without reading it."""
         rows = sorted((name, info.file_size, info.CRC) for name, info in self._members.items())
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 

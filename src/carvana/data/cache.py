@@ -2,10 +2,10 @@
 
     photos.npy      uint8 [n, height, width, 3], RGB
     masks.npy       uint8 [n, height, width], coverage 0–255
-    truth.parquet   the mask's runs at 1918×1280 of every row, to score training at full size
-    index.csv       the photo's name of every row, and a digest of all that the other files hold of it
+    truth.parquet   the runs of every row's mask at 1918×1280, to score training at full size
+    index.csv       the photo's name of every row, and a digest of its content in the other files
 
-Both arrays are memory-mapped to read a batch, so training needs no more memory than its batches.
+Both arrays are memory-mapped to read a batch, so that training needs no more memory than its batches.
 """
 
 import csv
@@ -37,65 +37,65 @@ _QUEUED = 4  # tasks a process that may wait, so that memory does not grow with 
 
 @dataclass(frozen=True)
 class Cache:
-    """A cache's names, a row each, and its photos and masks, read by row."""
+    """The names of a cache's rows, and its photos and masks, read by row."""
 
     folder: Path
     names: list[str]
     size: tuple[int, int]
 
     def read_photos(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Photos uint8 [n, height, width, 3] of some rows."""
+        """Returns photos uint8 [n, height, width, 3] of some rows."""
         return _map(self.folder, "photos")[rows]
 
     def read_masks(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Masks uint8 [n, height, width] of some rows, coverage 0–255."""
+        """Returns masks uint8 [n, height, width] of some rows, coverage 0–255."""
         return _map(self.folder, "masks")[rows]
 
     def each_truth(self) -> Iterator[tuple[str, rle.Runs]]:
-        """Every photo's name and the runs of its mask at 1918×1280, in the order of the rows."""
+        """Yields every photo's name and the runs of its mask at 1918×1280, in the order of the rows."""
         return shards.read(self.folder / _TRUTH)
 
     def read_truth(self, rows: NDArray[np.integer]) -> list[rle.Runs]:
-        """Runs at 1918×1280 of some rows' masks."""
+        """Returns the runs at 1918×1280 of some rows' masks."""
         wanted = {self.names[row] for row in rows}
         truth = {name: runs for name, runs in self.each_truth() if name in wanted}
         return [truth[self.names[row]] for row in rows]
 
     def digest(self) -> str:
-        """A digest of the whole content, from the index alone."""
+        """Returns a digest of the content, computed from the index alone."""
         return hashlib.sha256((self.folder / _INDEX).read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
 class _Row:
-    """What a worker hands back of a row whose photo and mask it has written."""
+    """What a worker returns for a row whose photo and mask it has written."""
 
     runs: rle.Runs
     digest: str
 
 
 def _map(folder: Path, kind: str) -> NDArray[np.uint8]:
-    # Mapped anew for each batch: pages of a map that stays open would add up to the whole file in the
-    # process's memory. A map costs some 50 µs; the operating system keeps the pages either way.
+    # Mapped anew for each batch: the pages of an open map would accumulate in the process's memory. Mapping takes about
+    # 50 µs, and the operating system caches the pages either way.
     return np.load(folder / f"{kind}.npy", mmap_mode="r")
 
 
 def read(folder: Path) -> Cache:
-    """Opens what `write` wrote. Raises UserError where it is missing or not whole."""
+    """Opens a cache that `write` wrote. Raises UserError if it is missing or incomplete."""
     try:
         with (folder / _INDEX).open(encoding="ascii", newline="") as file:
             names = [row["image"] for row in csv.DictReader(file)]
         photos_shape, masks_shape = _map(folder, "photos").shape, _map(folder, "masks").shape
     except (FileNotFoundError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} is not a whole cache ({error}); `dvc repro resize` makes it") from error
+        raise UserError(f"{folder} is not a complete cache ({error}); `dvc repro resize` makes it") from error
     true_names = shards.read_names(folder / _TRUTH)
     if photos_shape != (len(names), *masks_shape[1:], 3) or masks_shape[0] != len(names) or true_names != names:
-        raise UserError(f"{folder} is not a whole cache (its files differ); `dvc repro -f resize` makes it again")
+        raise UserError(f"{folder} is not a complete cache (its files disagree); `dvc repro -f resize` makes it again")
     return Cache(folder, names, masks_shape[1:])
 
 
 def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], workers: int) -> None:
-    """Fills `folder` from Kaggle's zips at `size` = (height, width), with `workers` processes."""
+    """Writes a cache of the photos and masks of Kaggle's zips, at `size` = (height, width), by `workers` processes."""
     with Archive(train) as archive:
         names = archive.photos
     with whole_folder(folder) as temporary:
@@ -124,12 +124,12 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> int:
-    """Writes the header of a uint8 array and gives the offset of its first element."""
+    """Writes the header of a uint8 array, and returns the offset of its first element."""
     with path.open("wb") as file:
         header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         offset = file.tell()
-        # Reserved now, a full disk is an error here rather than half-way.
+        # With the space reserved, a full disk is an error here rather than half-way.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, offset + int(np.prod(shape)))
         else:
@@ -140,7 +140,7 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> int:
 def _bounded(
     pool: ProcessPoolExecutor, chunks: list[tuple[int, list[str]]], workers: int
 ) -> Iterator[tuple[int, list[_Row]]]:
-    """Runs the chunks, a few ahead, and yields each one's first row number and its rows as it ends."""
+    """Runs the chunks, a few ahead, and yields each chunk's first row number and its rows when it is done."""
     pending: set[Future[tuple[int, list[_Row]]]] = set()
     for start, names in chunks:
         pending.add(pool.submit(_resize, start, names))
@@ -154,7 +154,7 @@ def _bounded(
 
 @dataclass(frozen=True)
 class _Worker:
-    """What a resize process has open."""
+    """What a worker process has open."""
 
     photos: Archive
     masks: Archive
@@ -183,7 +183,7 @@ def _resize(start: int, names: list[str]) -> tuple[int, list[_Row]]:
         photo = photos.decode_photo(_worker.photos.read(name), name, _worker.size)
         mask = photos.decode_mask(_worker.masks.read(mask_of(name)), mask_of(name))
         soft = photos.soften(mask, _worker.size)
-        # pwrite rather than a memory map: on a full disk a map kills the process, this raises.
+        # On a full disk a memory map would die of SIGBUS; pwrite raises OSError.
         os.pwrite(_worker.photos_file, photo.data, _worker.offsets["photos"] + row * height * width * 3)
         os.pwrite(_worker.masks_file, soft.data, _worker.offsets["masks"] + row * height * width)
         runs = rle.to_runs(mask)

@@ -1,6 +1,6 @@
-"""From the bytes of a photo or a mask to pixels at the network's size: the one decode path of the pipeline.
+"""Decodes Kaggle's photos and masks, and resizes them to the network's size.
 
-Training, validation and prediction all see the pixels that `decode_photo` makes.
+Training, validation and prediction all use the pixels that `decode_photo` returns.
 """
 
 import io
@@ -14,20 +14,20 @@ from PIL import Image, UnidentifiedImageError
 from carvana.competition import HEIGHT, WIDTH
 from carvana.errors import UserError
 
-# The stages run their own threads or processes; OpenCV's would only fight with them.
+# Stages use threads or processes of their own, with which OpenCV's would compete for the cores.
 cv2.setNumThreads(0)
 
 
 def decode_photo(data: bytes, name: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """RGB uint8 [height, width, 3] of a JPEG, at `size` = (height, width).
+    """Returns RGB uint8 [height, width, 3] of a JPEG, at `size` = (height, width).
 
-    JPEG decodes at 1/2, 1/4 and 1/8 by leaving out frequencies, which is both an area average and much
-    cheaper than the whole; from the smallest such picture that is not smaller than `size`, linear
-    interpolation does the rest. 1/4 and 1/8 of 1918 columns are not whole: the last column then lies partly
-    outside the photo, so those are mapped by their true extent. Against decoding in full and averaging by
-    area, on 40 real photos: 39 dB at 128², 41 at 256², 44 at 512², 48 at 1024².
+    A JPEG can be decoded at 1/2, 1/4 and 1/8 of its size, which averages by area and is much cheaper than decoding in
+    full. The smallest of these that is not smaller than `size` is resized by linear interpolation. 1918 is not a
+    multiple of 4 or 8, so that the last column lies partly outside the photo; columns are mapped by their true extent.
+    Compared with decoding in full and averaging by area, on 40 real photos: 39 dB at 128², 41 at 256², 44 at 512², 48
+    at 1024².
 
-    Raises UserError, naming the photo, where it is damaged or not 1918×1280.
+    Raises UserError, which names the photo, if it is damaged or not 1918×1280.
     """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
@@ -35,7 +35,7 @@ def decode_photo(data: bytes, name: str, size: tuple[int, int]) -> NDArray[np.ui
         scale = next(k for k in (8, 4, 2, 1) if k == 1 or (k * size[0] <= HEIGHT and k * size[1] <= WIDTH))
         photo = simplejpeg.decode_jpeg(data, "RGB", min_height=-(-HEIGHT // scale), min_width=-(-WIDTH // scale))
     except ValueError as error:
-        raise UserError(f"{name} is not a whole JPEG ({error}); fetch it again or take it out") from error
+        raise UserError(f"{name} is not a complete JPEG ({error}); download it again, or remove it") from error
     if WIDTH % scale == 0:
         return cv2.resize(photo, size[::-1], interpolation=cv2.INTER_LINEAR)
     across, down = WIDTH / scale / size[1], HEIGHT / scale / size[0]
@@ -51,18 +51,18 @@ def decode_photo(data: bytes, name: str, size: tuple[int, int]) -> NDArray[np.ui
 
 
 def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Mask uint8 [1280, 1918] of {0, 1} of a GIF (or PNG) whose pixels are {0, 1} or {0, 255}.
+    """Returns a mask uint8 [1280, 1918] of {0, 1} from a GIF (or PNG) whose pixels are {0, 1} or {0, 255}.
 
-    Raises UserError, naming the mask, where it is damaged, not 1918×1280, or has other values.
+    Raises UserError, which names the mask, if it is damaged, not 1918×1280, or has other values.
     """
     try:
         with Image.open(io.BytesIO(data), formats=["GIF", "PNG"]) as image:
             _require_full_size(name, *image.size)
             indices = np.asarray(image)
     except UnidentifiedImageError:
-        raise UserError(f"{name} is not a whole mask picture (GIF or PNG); fetch it again or take it out") from None
+        raise UserError(f"{name} is not a complete mask (GIF or PNG); download it again, or remove it") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name} is not a whole mask picture ({error}); fetch it again or take it out") from error
+        raise UserError(f"{name} is not a complete mask ({error}); download it again, or remove it") from error
     if indices.ndim != 2:
         raise UserError(f"{name} is a colour picture; a mask has one channel of {{0, 1}} or {{0, 255}}")
     car = indices != 0
@@ -74,20 +74,20 @@ def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def soften(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Coverage uint8 [height, width] in 0–255 of a mask [1280, 1918] of {0, 1}, averaged by area.
+    """Returns the coverage uint8 [height, width], 0–255, of a mask [1280, 1918] of {0, 1}: its mean by area.
 
-    Soft masks lift what a perfect network can reach at 512² from Dice 0.998 to 0.9997 at full size.
+    With soft masks a perfect network at 512² reaches a Dice of 0.9997 at full size; with hard masks, 0.998.
     """
     return resize_by_area(mask * np.uint8(255), size)
 
 
 def resize_by_area(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture uint8 [height, width] or [height, width, channels] at `size` = (height, width), averaged by area.
+    """Returns a picture uint8 [height, width] or [height, width, channels] at `size`, (height, width): a mean by area.
 
-    Each pixel is the mean of what it covers in `picture`, rounded once, whether a side grows or shrinks.
+    Each pixel is the mean of the area that it covers in `picture`, rounded once, whether a side grows or shrinks.
     """
-    # OpenCV averages by area only where no side grows; otherwise its INTER_AREA takes two pixels a side, and at some
-    # sizes a wrong one. Pixels repeated a whole number of times have the same areas, and then no side grows.
+    # OpenCV averages by area only if no side grows; otherwise INTER_AREA uses two pixels a side, at some sizes wrong
+    # ones. Repeating pixels keeps their areas, and afterwards no side grows.
     for axis in (0, 1):
         if size[axis] > picture.shape[axis]:
             picture = np.repeat(picture, -(-size[axis] // picture.shape[axis]), axis=axis)

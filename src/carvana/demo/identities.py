@@ -34,7 +34,7 @@ class Entry:
         id: 12 hexadecimal digits.
         number: of the car in the world of the seed.
         views: numbers of its photos, 1..16, rising.
-        fields: year, make, model, trim1, trim2; empty where unknown.
+        fields: year, make, model, trim1, trim2; empty if unknown.
     """
 
     id: str

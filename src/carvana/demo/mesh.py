@@ -16,7 +16,7 @@ class Mesh:
         normals: float32 [vertices, 3], unit length, outward.
         texture: float32 [vertices, 2], column and row in the paint atlas, pixels.
         triangles: int32 [triangles, 3], vertex indices, counter-clockwise seen from outside.
-        surfaces: int32 [triangles], equal where triangles continue one another smoothly.
+        surfaces: int32 [triangles], equal for triangles that continue one another smoothly.
     """
 
     positions: np.ndarray

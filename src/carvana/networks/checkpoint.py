@@ -1,4 +1,4 @@
-"""Models as safetensors: the weights, and in the header all that is needed to build and run the network."""
+"""Model files: weights as safetensors, with the network's parameters and size in the header."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Trained:
 
 def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
     """Writes the weights of `model`, with the network's parameters and its size in the header."""
-    # One key: safetensors writes several in random order, and the same model would be other bytes.
+    # A single key: safetensors writes several in random order, so that the same model would not be the same bytes.
     header = {FORMAT: json.dumps({"network": network.model_dump(), "size": size})}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as temporary:
@@ -34,7 +34,7 @@ def save(path: Path, model: models.Model, network: Network, size: tuple[int, int
 
 
 def load(path: Path) -> Trained:
-    """The model of a file, in evaluation mode. Raises UserError if the file is no complete model of ours."""
+    """Returns a file's model in evaluation mode. Raises UserError if the file is not a complete model of this pipeline."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

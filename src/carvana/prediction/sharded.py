@@ -1,4 +1,4 @@
-"""Networks over all photos of a zip, into shards of runs: what is done stays done, however the process ends."""
+"""Predicts all photos of a zip into shards of runs; finished shards are kept, however the process ends."""
 
 import resource
 import sys
@@ -25,12 +25,11 @@ _NO_CAR: Runs = np.empty((0, 2), np.int32)
 def sweep(
     ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, skip_damaged: bool, report: Path
 ) -> list[Damaged]:
-    """Writes this process's share of the shards into `folder`, those that are not there yet; the damaged photos.
+    """Writes this process's missing shards into `folder`, and returns the photos that cannot be read.
 
-    A shard with a damaged photo is left out, and all others are finished. Where `skip_damaged` such a photo gets an
-    empty mask, and its shard is written to `folder`/damaged, for this run only.
-    After each shard `report` has speed, who waited for whom, and peak memory. Raises UserError where the network's
-    output is not finite.
+    A shard with such a photo is left out, and all others are written. With `skip_damaged` the photo gets an empty mask,
+    and its shard is written to `folder`/damaged, for this run only. `report` is written after each shard: speed, how
+    thread time was spent, and peak memory. Raises UserError if the network's output is not finite.
     """
     device.choose_kernels(how.on)
     parts = shards.plan(archive.photos)
@@ -66,7 +65,7 @@ def sweep(
 
 
 def _take(outcomes: Iterator[Outcome], count: int, bar: tqdm) -> tuple[list[Runs], list[Damaged]]:
-    """Runs of the next photos, none for a damaged one; and the damaged ones."""
+    """Returns the runs of the next photos, empty for a damaged one, and the damaged ones."""
     runs, damaged = [], []
     for outcome in islice(outcomes, count):
         if isinstance(outcome, Damaged):
@@ -85,6 +84,6 @@ def _shares(clock: Clock) -> dict[str, float]:
 
 
 def _peak_memory() -> int:
-    """Of this process, in MB."""
+    """Returns this process's peak memory in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (2**20 if sys.platform == "darwin" else 2**10)

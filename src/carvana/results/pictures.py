@@ -43,7 +43,7 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> P
         "missed (dark blue) and added (yellow)": overlay,
         "true mask": _as_picture(mask),
         "predicted mask": _as_picture(guess),
-        "most mistakes, one pixel for one": np.ascontiguousarray(photo[box]),
+        "most mistakes, at full resolution": np.ascontiguousarray(photo[box]),
         "the same, missed and added": show_mistakes(photo[box], guess[box], mask[box]),
     }
     return mosaic([label(tile, text) for text, tile in tiles.items()], 2, title)
