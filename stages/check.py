@@ -1,4 +1,4 @@
-"""Whether Kaggle will take a submission: `python -m stages.check data/submission.csv`."""
+"""Checks that Kaggle will accept a submission: `python -m stages.check data/submission.csv`."""
 
 from pathlib import Path
 

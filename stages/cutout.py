@@ -65,7 +65,7 @@ def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool
 def worker(
     engine: Engine, size: tuple[int, int], behind: Pixels | None, bytes_a_pixel: int
 ) -> Callable[[Job], Outcome]:
-    """Returns what cuts out one photo, for threads to call; `size` is the network's (height, width)."""
+    """Returns a function that cuts out one photo, for threads to call; `size` is the network's (height, width)."""
     turns = Turns(BYTES_A_THREAD * engine.threads)
 
     def work(job: Job) -> Outcome:
@@ -80,7 +80,7 @@ def worker(
                     alpha = cutout.cut(photo, size, engine.compute)
                     if job.mask:
                         cutout.save(job.mask, alpha)
-                    # The same name frees the photo's memory while the cut-out is written.
+                    # Reusing the name frees the photo's memory while the cut-out is written.
                     photo = cutout.compose(photo, alpha, behind)
                     # Written last, because it marks the photo as done.
                     cutout.save(job.cutout, photo)

@@ -1,4 +1,4 @@
-"""A stage as dvc.yaml defines it: the parameters and the code that DVC runs it again for."""
+"""A stage as dvc.yaml defines it: the parameters and the code on which it depends."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Definition:
 
     @property
     def files(self) -> list[Path]:
-        """The files of code, those in its folders included, but for byte code."""
+        """All files of the code, including those in its folders, except byte code."""
         inside = (path.rglob("*") if path.is_dir() else [path] for path in self.code)
         return [file for files in inside for file in files if file.is_file() and "__pycache__" not in file.parts]
 

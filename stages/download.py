@@ -1,4 +1,4 @@
-"""Kaggle's files into data/raw, from the source that `data.source` names: `python -m stages.download`."""
+"""Gets Kaggle's files into data/raw, from the source that `data.source` names: `python -m stages.download`."""
 
 from pathlib import Path
 

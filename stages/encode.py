@@ -1,4 +1,4 @@
-"""Shards of run lists into data/submission.csv, and that as gzip: `python -m stages.encode`."""
+"""Writes predicted run lists to data/submission.csv, plain and as gzip: `python -m stages.encode`."""
 
 from carvana import paths
 from carvana.kaggle import submission

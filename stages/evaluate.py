@@ -1,4 +1,4 @@
-"""Scores on unseen cars, and pictures of them, into metrics/: `python -m stages.evaluate`."""
+"""Writes scores on unseen cars, and pictures of them, to metrics/: `python -m stages.evaluate`."""
 
 import pandas as pd
 
@@ -34,7 +34,7 @@ def main() -> None:
     model = {
         "parameters": parameters,
         "epochs": sum(map(len, histories.values())),
-        # Scores differ by rounding from one to another.
+        # Scores differ by rounding between engines and between precisions.
         "engine": how.engine,
         "precision": device.precision_name(how.on),
     }
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def find(how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained]) -> Findings:
-    """Every model on its own validation cars, and all of them together on the test cars."""
+    """Returns the findings of every model on its validation cars, and of all models together on the test cars."""
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
     for members, wanted, role in [

@@ -1,6 +1,7 @@
-"""What every level of the network makes of one photo, as pictures: `python -m stages.features PHOTO --out FOLDER`.
+"""Draws what each level of the network computes from a photo: `python -m stages.features PHOTO --out FOLDER`.
 
-PHOTO is a file, or the name of one of Kaggle's photos in data/raw. A picture a level, and all on a page, index.html.
+PHOTO is a file, or the name of one of Kaggle's photos in data/raw. FOLDER gets one picture for each level, and a page
+with all of them, index.html.
 """
 
 from pathlib import Path
@@ -37,7 +38,7 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
 
 
 def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The photo at the network's size, and its own (height, width)."""
+    """Returns the photo at the network's size, and its original (height, width). Raises UserError if there is none."""
     if Path(photo).is_file():
         with photo_files.open_file(Path(photo)) as file:
             pixels = photo_pixels.read_rgb(file, photo)

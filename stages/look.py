@@ -1,4 +1,4 @@
-"""The training data on a page, before any training: `python -m stages.look`. Needs `dvc repro resize split`."""
+"""Shows the training data on a page, before any training: `python -m stages.look`. Needs `dvc repro resize split`."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Every key of params.yaml is known and its value possible: `python -m stages.params`, the first stage.
+"""Checks that every key of params.yaml is known and its value valid: `python -m stages.params`, the first stage.
 
-It alone depends on the whole file, and so looks at the keys that no other stage depends on as well.
+Only this stage depends on the whole file, and so it also checks the keys that no other stage depends on.
 """
 
 from carvana import params, paths

@@ -1,4 +1,4 @@
-"""Run lists of every test photo into data/predictions: `python -m stages.predict`."""
+"""Writes run lists of every test photo to data/predictions: `python -m stages.predict`."""
 
 import shutil
 import sys
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def fingerprint(archive: Archive, models: list[Path], settings: params.Params, how: Settings) -> str:
-    """Returns a name for this prediction: what its runs depend on, and the machine's part in their rounding."""
+    """Returns a name for this prediction: a digest of all that its runs depend on, including the device's rounding."""
     inputs = {
         "test": archive.digest(),
         "models": str([files.digest(path) for path in models]),
@@ -52,7 +52,7 @@ def fingerprint(archive: Archive, models: list[Path], settings: params.Params, h
 
 
 def begin(name: str) -> Path:
-    """Returns the folder of this prediction. Shards with empty masks for unreadable photos are of one run only."""
+    """Returns the folder of this prediction, without an earlier run's shards with empty masks for unreadable photos."""
     folder = unfinished.subfolder(paths.PREDICTED, name, kept=1)
     if (folder / DAMAGED).exists():
         shutil.rmtree(folder / DAMAGED)
@@ -73,7 +73,7 @@ def report(damaged: list[Damaged], skip: bool) -> None:
 
 
 def publish(folders: list[Path]) -> None:
-    """The finished shards under their declared name, and under their own: a `dvc` killed right after finds them."""
+    """Links finished shards into data/predictions. They also stay in place, in case `dvc` is killed right after."""
     with whole_folder(paths.PREDICTIONS) as temporary:
         for path in (path for folder in folders for path in folder.glob("*.parquet")):
             link_or_copy(path, temporary / path.name)

@@ -1,4 +1,4 @@
-"""Photos and soft masks at `train.size` into data/cache: `python -m stages.resize`."""
+"""Writes photos and soft masks at `train.size` to data/cache: `python -m stages.resize`."""
 
 from carvana import params, paths
 from carvana.data import cache

@@ -1,7 +1,7 @@
-"""Kaggle's score of a submission: `python -m stages.score submission.csv truth`.
+"""Computes Kaggle's score of a submission: `python -m stages.score submission.csv truth`.
 
-`truth` is a CSV in the submission's form (`.csv`, `.csv.gz`, `.csv.zip`) or a zip of mask GIFs. Without
-arguments it is the pipeline's last stage: data/submission.csv against the demo's truth, into metrics/.
+`truth` is a CSV in the submission's form (`.csv`, `.csv.gz`, `.csv.zip`) or a zip of mask GIFs. Without arguments, this
+is the pipeline's last stage: it scores data/submission.csv against the demo's truth, and writes to metrics/.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from stages.stage import command_line, run
 
 def main() -> None:
     dice = submission.score(paths.SUBMISSION, paths.TEST_MASKS)
-    # Without a truth (only the demo has one) there is no score, rather than a score of 0.
+    # Without true masks (only the demo has them) there is no score, rather than a score of 0.
     content = {"dice": round(fmean(dice.values()), 6)} if dice else {}
     write_json(paths.LEADERBOARD, {"leaderboard": content | {"images": len(dice)}})
 

@@ -1,4 +1,4 @@
-"""A role for every car into data/split.csv: `python -m stages.split`."""
+"""Writes a role for every car to data/split.csv: `python -m stages.split`."""
 
 from carvana import params, paths
 from carvana.competition import car_of

@@ -1,4 +1,4 @@
-"""What every stage does around its work: arguments, one writer, errors for the user, a quick end on a signal."""
+"""What all stages share: arguments, a lock for the only writer, errors for the user, a quick exit on a signal."""
 
 import argparse
 import contextlib
@@ -20,7 +20,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def command_line(name: str, description: str) -> argparse.ArgumentParser:
-    """Returns a parser of a stage's command line; without arguments added, it takes `--help` alone."""
+    """Returns a parser for a stage's command line; until arguments are added, it takes only `--help`."""
     return argparse.ArgumentParser(
         prog=f"python -m stages.{name}",
         description=description,
@@ -29,11 +29,11 @@ def command_line(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
-    """Runs a stage's work, and as its only writer if it writes.
+    """Runs a stage's work; a stage that writes runs as the only writer.
 
     Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM.
     """
-    # An exception rather than sudden death, so that temporary files are removed and workers end.
+    # An exception rather than an immediate exit, so that temporary files are removed and workers end.
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -45,7 +45,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
     except UserError as error:
         _fail(name, str(error))
     except RuntimeError as error:
-        # torch raises it in the main thread when a worker ends, wherever that is at the time.
+        # torch raises it in the main thread when a worker ends, whatever the main thread does at the time.
         if "DataLoader worker" not in str(error):
             raise
         _fail(name, "a process that reads photos was killed, most likely for memory; lower runtime.workers")
@@ -60,7 +60,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
         print(f"{name}: stopped", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        # At once: Python would first take torch apart, for a second or two.
+        # Immediately: Python would first spend a second or two on shutting torch down.
         os._exit(128 + stopped.number)
 
 

@@ -1,4 +1,4 @@
-"""data/submission.csv.gz to Kaggle, once it is checked and its commit is known: `python -m stages.submit`."""
+"""Submits data/submission.csv.gz to Kaggle, after checking it and finding its commit: `python -m stages.submit`."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ _EVALUATE = "`dvc repro -f -s evaluate` makes it"
 
 
 def main(words: str, sure: bool) -> None:
-    # The copy is checked and the copy is sent, whatever becomes of the original in between.
+    # The copy is checked, and the copy is sent, even if the original changes in between.
     with copy_of(paths.SUBMISSION_GZIP) as packed:
         origin, params = trace(packed)
         rows, empty = check(packed)
@@ -44,7 +44,7 @@ def main(words: str, sure: bool) -> None:
 
 @contextlib.contextmanager
 def copy_of(file: Path) -> Iterator[Path]:
-    """A copy of a file under the same name, for as long as the context lasts. A link would change with the file."""
+    """Yields a copy of a file under the same name, and removes it afterwards. A link would change with the file."""
     shutil.rmtree(paths.UPLOAD, ignore_errors=True)
     paths.UPLOAD.mkdir(parents=True)
     try:
@@ -114,7 +114,7 @@ def read_dice(path: Path) -> dict[str, float]:
 
 
 def describe(words: str, origin: Origin, dice: dict[str, float]) -> str:
-    """Returns what Kaggle shows beside the score: the words, the experiment, its Dice, and what it can be found by."""
+    """Returns Kaggle's message beside the score: words, the experiment's name, its Dice, its commit, its dvc.lock."""
     scores = [f"{role} {value:.5f}" for role, value in sorted(dice.items())]
     parts = [
         words,
@@ -127,9 +127,9 @@ def describe(words: str, origin: Origin, dice: dict[str, float]) -> str:
 
 
 def ask() -> None:
-    """Raises UserError unless somebody at the terminal says yes."""
+    """Raises UserError unless the user at the terminal says yes."""
     if not sys.stdin.isatty():
-        raise UserError("nobody is there to be asked: `make submit YES=1` submits without a question")
+        raise UserError("stdin is not a terminal: `make submit YES=1` submits without a question")
     left = client.submissions_left()
     if input(f"Submit{'' if left is None else f' (of {left} that are left today)'}? [y/N] ").lower() not in (
         "y",
@@ -139,22 +139,22 @@ def ask() -> None:
 
 
 def send(packed: Path, message: str, content: dict[str, Any]) -> None:
-    """Uploads the copy. Logs that it is about to be sent, then what came of it; if stopped in between, only the first.
+    """Uploads the copy, and logs a line before that and a line with the result.
 
-    Both lines have the same `id`.
+    Both lines have the same `id`. If the process is stopped in between, there is only the first.
     """
     started = now()
     submission_log.append(paths.SUBMISSIONS, content | {"event": "sending", "id": started, "time": started})
     try:
         answer = client.submit(packed, message)
     except UserError as error:
-        # What Kaggle says matters more than that the log cannot be written.
+        # Kaggle's error matters more than an error in writing the log.
         with contextlib.suppress(UserError):
             submission_log.append(
                 paths.SUBMISSIONS, {"error": str(error), "event": "error", "id": started, "time": now()}
             )
         raise
-    # Said before it is logged, because a full disk must not hide that it was sent.
+    # Printed before it is logged, because a full disk must not hide that it was sent.
     print(f"{answer}. The score will stand on {client.PAGE}/submissions", flush=True)
     submission_log.append(paths.SUBMISSIONS, {"event": "answer", "id": started, "kaggle": answer, "time": now()})
 

@@ -1,4 +1,4 @@
-"""Where the submission is and what it scored, for the end of `make submission`: `python -m stages.summary`."""
+"""Prints where the submission is and how it scored, at the end of `make submission`: `python -m stages.summary`."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def has_uncommitted_results() -> bool:
-    """Returns whether git has yet to learn of what DVC has recorded, or of the parameters."""
+    """Returns whether dvc.lock, the parameters or the metrics have changes that are not committed to git."""
     files = (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)
     command = ["git", "status", "--porcelain", "--", *map(str, files)]
     return bool(subprocess.run(command, capture_output=True, check=False).stdout)  # noqa: S603

@@ -1,4 +1,4 @@
-"""The model of one fold into models/: `python -m stages.train 0`. With `--summary`, only its table of layers."""
+"""Trains the model of one fold into models/: `python -m stages.train 0`. `--summary` only prints its layers."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def main(fold: int) -> None:
 
 
 def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.device) -> str:
-    """Returns a name for this training: what its weights depend on, and the machine's part in their rounding."""
+    """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
     train = settings.train
     weights = Path(train.encoder_weights)
     inputs = {

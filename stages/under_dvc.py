@@ -1,8 +1,7 @@
-"""A stage that DVC runs: it ends with its DVC, and on the parameters and the code that it began with.
+"""Guards a stage that DVC runs: it ends if DVC ends, and fails if its parameters or code change while it runs.
 
-DVC reads params.yaml and the code again after the command, and records what it finds then. If one has changed
-meanwhile, by an editor or by another `dvc exp run -S`, the result would be recorded, and cached, as that of the new
-value.
+DVC reads params.yaml and the code again after the command, and records what it finds then. After a change in between,
+by an editor or by another `dvc exp run -S`, DVC would record and cache the result as that of the new value.
 """
 
 import os
@@ -16,12 +15,12 @@ from carvana import lockfile, paths, processes
 from carvana.errors import UserError, some
 from stages import definition
 
-_PROCESS = "CARVANA_STAGE_PROCESS"  # in the environment: the process that DVC started, for those that it starts
+_PROCESS = "CARVANA_STAGE_PROCESS"  # in the environment, also of its children: the ID of the process that DVC started
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """A stage's inputs but for data: parameters by their dotted names, and the MD5 of every file of code."""
+    """A stage's inputs except data: parameters by their dotted names, and the MD5 of every file of code."""
 
     params: dict[str, Any]
     code: dict[str, str]
@@ -31,8 +30,8 @@ _at_begin: _Inputs | None = None
 
 
 def begin() -> None:
-    """Ends this process with its parent, and notes the stage's parameters and code as they are now."""
-    global _at_begin  # noqa: PLW0603 - one stage a process
+    """Makes this process end with its parent, and records the stage's current parameters and code."""
+    global _at_begin  # noqa: PLW0603 - one stage per process
     processes.die_with_parent()
     if os.environ.setdefault(_PROCESS, str(os.getpid())) == str(os.getpid()):
         processes.end_if_orphaned()
@@ -43,7 +42,7 @@ def begin() -> None:
 
 
 def require_unchanged() -> None:
-    """Raises UserError if the stage's parameters or its code are not what they were when it began."""
+    """Raises UserError if the stage's parameters or code have changed since it began."""
     if _at_begin is None:
         return
     then, now = _at_begin, _inputs()
@@ -59,9 +58,9 @@ def require_unchanged() -> None:
 
 
 def advice() -> str:
-    """Returns how to bring back the outputs that DVC removed before it ran this stage; empty if it cannot be done.
+    """Returns how to restore the outputs that DVC removed before it ran this stage; empty if they cannot be restored.
 
-    Every command that it names works, and changes nothing but these outputs.
+    Every command in it works, and changes only these outputs.
     """
     if _at_begin is None:
         return ""
@@ -81,7 +80,7 @@ def advice() -> str:
 
 
 def stage() -> str:
-    """Returns the name of the stage that DVC runs, `train@0` for one."""
+    """Returns the name of the stage that DVC runs, for example `train@0`."""
     # From a subfolder DVC puts the path of dvc.yaml before the name.
     return os.environ["DVC_STAGE"].rsplit(":", 1)[-1]
 
@@ -102,7 +101,7 @@ def _value(params: Any, key: str) -> Any:
 
 
 def _cached(outputs: dict[str, str]) -> set[str]:
-    """Returns those of the outputs that DVC's cache holds."""
+    """Returns which of the outputs are in DVC's cache."""
     from dvc.repo import Repo  # noqa: PLC0415 - takes a second, and is needed after a failure only
 
     with Repo() as repo:
@@ -110,6 +109,6 @@ def _cached(outputs: dict[str, str]) -> set[str]:
 
 
 def _is_committed(path: str, md5: str) -> bool:
-    """Returns whether git's index, which `git restore` takes it from, has this file."""
+    """Returns whether git's index, from which `git restore` takes files, has this file with this content."""
     found = subprocess.run(["git", "show", f":./{path}"], capture_output=True, check=False)  # noqa: S603, S607
     return found.returncode == 0 and lockfile.md5_of_bytes(found.stdout) == md5

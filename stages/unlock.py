@@ -1,7 +1,7 @@
 """Removes the lock that a killed DVC left behind: `python -m stages.unlock`, before every `make submission`.
 
-DVC notes what it reads and writes in .dvc/tmp/rwlock. After `kill -9` or a power cut that file can be empty, and no
-command works any more; or it names a process whose number another program has by now, and DVC waits for it.
+DVC records what it reads and writes in .dvc/tmp/rwlock. After `kill -9` or a power cut, that file can be empty, and
+every command fails; or it names a process ID that another program has by now, and DVC waits for that program.
 """
 
 import json
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def processes_of(lock: Path) -> set[int] | None:
-    """Returns the numbers of the processes that DVC's lock names; None if the file is damaged."""
+    """Returns the IDs of the processes that DVC's lock names; None if the file is damaged."""
     try:
         content = json.loads(lock.read_bytes())
         readers = [reader for each in content.get("read", {}).values() for reader in each]
@@ -36,7 +36,7 @@ def processes_of(lock: Path) -> set[int] | None:
 
 
 def is_dvc_of(process: psutil.Process, folder: Path) -> bool:
-    """Returns whether a process is a DVC that works in a folder or below it."""
+    """Returns whether a process is a DVC command that runs in a folder or below it."""
     try:
         command, current = process.cmdline(), Path(process.cwd())
     except psutil.Error:

@@ -40,7 +40,7 @@ class _Frozen(BaseModel):
 
 
 class Data(_Frozen):
-    """Where the competition's files come from."""
+    """The source of the competition's files."""
 
     source: Literal["demo", "local", "kaggle"]
     quality: Literal["standard", "hq"]
@@ -48,7 +48,7 @@ class Data(_Frozen):
 
 
 class Demo(_Frozen):
-    """How many cars the demo studio renders, and from which seed."""
+    """The number of cars that the demo studio renders, and their seed."""
 
     train_cars: Annotated[int, Field(ge=4, le=10_000)]
     test_cars: Annotated[int, Field(ge=1, le=100_000)]
@@ -68,7 +68,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Network(_Frozen):
-    """Which network; see `carvana.networks.models.build`. All after `encoder` applies to the slides' U-Net only."""
+    """The network; see `carvana.networks.models.build`. Fields after `encoder` apply to the slides' U-Net only."""
 
     arch: str
     encoder: str
@@ -82,7 +82,7 @@ class Network(_Frozen):
 
 
 class Augment(_Frozen):
-    """How far a photo may be changed in training; see `carvana.training.augment.Augmentation`."""
+    """Limits for random changes to photos in training; see `carvana.training.augment.Augmentation`."""
 
     flip: Probability
     rotation: Annotated[float, Field(ge=0, le=25)]
@@ -95,7 +95,7 @@ class Augment(_Frozen):
 
 
 class Train(Network):
-    """What is trained, on what, and how; see `carvana.training.loop.fit`."""
+    """The network, its training data and its training; see `carvana.training.loop.fit`."""
 
     size: Annotated[
         int | Annotated[tuple[int, int], Field(strict=False)],
@@ -139,7 +139,7 @@ class Train(Network):
 
 
 class Predict(_Frozen):
-    """From logits to masks."""
+    """How logits become masks, and what happens if a photo cannot be read."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)]
     flip: bool
@@ -147,14 +147,14 @@ class Predict(_Frozen):
 
 
 class Report(_Frozen):
-    """How many of the worst and of the best predictions are shown; their numbers have two digits."""
+    """How many of the worst and of the best predictions are shown; at most 99, as their numbers have two digits."""
 
     worst: Annotated[int, Field(ge=0, le=99)]
     best: Annotated[int, Field(ge=0, le=99)]
 
 
 class Runtime(_Frozen):
-    """Speed only: no stage depends on these, so changing them runs nothing again."""
+    """Settings for speed only: no stage depends on them, so changing them runs nothing again."""
 
     device: str
     workers: Annotated[int, BeforeValidator(_all_cores), Field(ge=0, le=1024)]
@@ -165,7 +165,7 @@ class Runtime(_Frozen):
 
 
 class Params(_Frozen):
-    """All of params.yaml."""
+    """The content of params.yaml."""
 
     data: Data
     demo: Demo
@@ -185,7 +185,7 @@ class Params(_Frozen):
 
 
 def load(path: Path) -> Params:
-    """Returns the parameters of a file. Raises UserError that names every invalid key."""
+    """Returns the parameters of a file. Raises a UserError that names every invalid key."""
     try:
         # YAML 1.2, as DVC reads and writes it: 1e-05 is a number, and 010 is ten.
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -200,8 +200,8 @@ def load(path: Path) -> Params:
 
 
 def _message(path: Path, fault: Any) -> str:
-    """Returns one line for one of pydantic's errors: the file, the key, what is wrong."""
-    # After the key, pydantic names the branch of a union that it tried.
+    """Returns one line for one of pydantic's errors: the file, the key, and what is wrong."""
+    # pydantic adds the branch of a union that it tried to the key.
     key = ".".join(str(part) for part in fault["loc"] if part not in ("int", "tuple[int, int]", "function-after"))
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, _keys(Params), n=1)

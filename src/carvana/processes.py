@@ -17,7 +17,7 @@ def end_if_orphaned() -> None:
     """Ends this process if its parent has ended already.
 
     A process starts in its parent's process group. The new parent of an orphan (init or its replacement) is in
-    another group. Call this after `die_with_parent`, which only notices later ends.
+    another group. Call this after `die_with_parent`, which only notices a parent that ends later.
     """
     if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
         os.kill(os.getpid(), signal.SIGTERM)

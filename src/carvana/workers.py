@@ -1,4 +1,4 @@
-"""Worker processes of a torch DataLoader: how they begin and end, and what is said if one is killed."""
+"""Worker processes of a torch DataLoader: how they begin and end, and the error if one is killed."""
 
 import contextlib
 import shutil
@@ -17,8 +17,8 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
 
 
 def begin(_worker: int) -> None:
-    """Sets a worker up: it ends with the process that started it, and leaves Ctrl-C to that."""
-    # A stage's handlers came with the fork.
+    """Makes a worker end when its parent process ends, and leave Ctrl-C to the parent."""
+    # The fork inherited the stage's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
@@ -26,7 +26,7 @@ def begin(_worker: int) -> None:
 
 
 def free_shared_memory() -> int | None:
-    """Returns the bytes through which workers can still send batches, or None if the system sets no limit."""
+    """Returns how many bytes of shared memory workers still have for batches, or None if the system sets no limit."""
     return shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else None
 
 
@@ -37,11 +37,11 @@ def of(loader: DataLoader[Any]) -> Iterator[None]:
         try:
             yield
         finally:
-            # Or torch would complain of a killed worker again as soon as any other child of this process ends.
+            # Otherwise torch would report a killed worker again as soon as any other child of this process ends.
             if loader._iterator is not None:
                 cast("_MultiProcessingDataLoaderIter", loader._iterator)._shutdown_workers()
     except (RuntimeError, ConnectionError, EOFError) as error:
-        # Connections break if a worker dies while it hands over what it has read.
+        # A connection breaks if a worker dies while it sends a batch.
         if not loader.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
             raise
         raise UserError(

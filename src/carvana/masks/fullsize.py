@@ -155,7 +155,7 @@ def _scan_row(
         for x in range(first_column[cell], end):
             across = column_weight[x]
             back = np.float32(1) - across
-            # In torch's order.
+            # In the order of torch's operations, to round as torch does.
             value = rest * (back * a + across * b) + weight * (back * c + across * d)
             if (value > 0) != inside:
                 inside ^= 1

@@ -18,15 +18,15 @@ FORMAT = "carvana-1"
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the size (height, width) that it was trained at."""
+    """A model, and the photo size (height, width) that it was trained at."""
 
     model: models.Model
     size: tuple[int, int]
 
 
 def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
-    """Writes the weights of `model`, with the network's parameters and its size in the header."""
-    # A single key: safetensors writes several in random order, so that the same model would not be the same bytes.
+    """Writes the model's weights, with the network's parameters and `size` (height, width) in the header."""
+    # A single key: safetensors writes several in random order, and files of equal models would differ.
     header = {FORMAT: json.dumps({"network": network.model_dump(), "size": size})}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as temporary:
@@ -34,7 +34,7 @@ def save(path: Path, model: models.Model, network: Network, size: tuple[int, int
 
 
 def load(path: Path) -> Trained:
-    """Returns a file's model in evaluation mode. Raises UserError if the file is not a complete model of this pipeline."""
+    """Returns a file's model in evaluation mode. Raises UserError if it is not a complete model of this pipeline."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

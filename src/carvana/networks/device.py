@@ -1,4 +1,4 @@
-"""Which processor computes, in which precision, and with which memory."""
+"""The device that computes, its precision and its memory."""
 
 import contextlib
 import ctypes
@@ -11,7 +11,10 @@ from carvana.errors import UserError, first_line
 
 
 def pick(name: str) -> torch.device:
-    """The device of a name (`cpu`, `cuda`, `cuda:1`, `mps`); `auto` takes a GPU if there is one."""
+    """Returns the device of a name (`cpu`, `cuda`, `cuda:1`, `mps`); `auto` is a GPU if there is one, else the CPU.
+
+    Raises UserError if the device is not available.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -26,15 +29,15 @@ def pick(name: str) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; in emulation it would be slower than float32."""
+    """Returns whether the device multiplies bfloat16 in hardware; emulation would be slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # The flags by which torch itself chooses its kernels; there is no public name for them yet.
+    # torch chooses its own kernels by these flags; they have no public names yet.
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def has_float16(device: torch.device) -> bool:
-    """Whether the device multiplies float16 faster than float32: GPUs with tensor cores."""
+    """Returns whether the device multiplies float16 faster than float32, as GPUs with tensor cores do."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
@@ -51,7 +54,7 @@ def precision_name(device: torch.device, name: str = "auto") -> str:
 
 
 def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractContextManager[None]:
-    """Returns autocast to the precision of a name, `float16` or `bfloat16`; for `float32` it does nothing."""
+    """Returns a context that autocasts to `float16` or `bfloat16`; for `float32` it does nothing."""
     name = precision_name(device, name)
     if name == "float32":
         return contextlib.nullcontext()
@@ -59,10 +62,10 @@ def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractCo
 
 
 def prepare(device: torch.device) -> None:
-    """Sets this process up to train on the device.
+    """Prepares this process for training on the device.
 
-    On the CPU the process keeps the memory that it frees, for its next step: glibc gives every large block back and
-    takes it anew, and the system then clears it page by page, some 12 % of a step.
+    On the CPU, the process keeps freed memory for its next step. By default glibc returns every large block to the
+    system, which clears it page by page when it is allocated again; that takes about 12 % of a step.
     """
     choose_kernels(device)
     if device.type == "cpu" and sys.platform == "linux":
@@ -74,20 +77,20 @@ def prepare(device: torch.device) -> None:
 
 
 def choose_kernels(device: torch.device) -> None:
-    """On a GPU lets cuDNN try its kernels on the first batch, and keep the fastest."""
+    """Makes cuDNN try its kernels on the first batch and keep the fastest; does nothing except on a GPU."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
 
 
 @contextlib.contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
-    """Turns "out of memory" of a GPU or of the CPU into a UserError that ends in `advice`."""
+    """Raises UserError, with `advice` at its end, if the GPU or the CPU runs out of memory in the block."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
     except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
+        # torch's allocator for the CPU has no exception class of its own.
         if "can't allocate memory" not in str(error):
             raise
         raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
@@ -95,7 +98,7 @@ def enough_memory(advice: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def working_compiler(wanted: bool) -> Iterator[None]:
-    """Turns a failure of torch.compile, if it is `wanted`, into a UserError."""
+    """Raises UserError if torch.compile fails in the block; does nothing unless it is `wanted`."""
     try:
         yield
     except RuntimeError as error:

@@ -1,6 +1,6 @@
-"""One training or prediction in several processes, as torchrun starts them: one a GPU, on one machine or more.
+"""One training or prediction in several processes that torchrun starts: one for each GPU, on one or more machines.
 
-Without torchrun everything here is about a single process, rank 0 of 1, and costs nothing.
+Without torchrun there is a single process, rank 0 of 1, and the functions here cost nothing.
 """
 
 import contextlib
@@ -25,40 +25,39 @@ from carvana.processes import die_with_parent
 
 Value = TypeVar("Value")
 
-_RESTARTS = 3  # times that torchrun starts the processes again after one has died
+_RESTARTS = 3  # how often torchrun restarts the processes after one has died
 _COMPLAINT = "CARVANA_COMPLAINT"  # in the environment: the file for an error that the user can fix
-_PATIENCE = timedelta(days=7)  # of processes that work at their own pace
+_PATIENCE = timedelta(days=7)  # how long processes that work at their own pace wait for each other
 
 
 def launched() -> bool:
-    """Whether torchrun started this process."""
+    """Returns whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def wanted(processes: int) -> bool:
-    """Whether the work is to be shared, and torchrun has still to start it."""
+    """Returns whether several processes are to share the work and torchrun has not started them yet."""
     return not launched() and (processes > 1 or "PET_NNODES" in os.environ)
 
 
 def torchrun(processes: int) -> tuple[list[str], dict[str, str]]:
-    """The command that starts several processes of what is added to it, and the environment that it needs."""
+    """Returns the start of a torchrun command, to which the program is added, and the environment that it needs."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--max-restarts", str(_RESTARTS)]
     if "PET_NNODES" not in os.environ:
         command.append("--standalone")
-    # Restarted processes would find the addresses of those before them, and wait (pytorch/pytorch#135712).
+    # Otherwise restarted processes would find their predecessors' addresses, and wait (pytorch/pytorch#135712).
     environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    # Left alone, torchrun assigns each process one core.
+    # By default torchrun allows each process one core.
     environment.setdefault("OMP_NUM_THREADS", str(max(torch.get_num_threads() // processes, 1)))
     return command, environment
 
 
 def launch(processes: int, module: str, *arguments: str) -> None:
-    """Runs `python -m module` in several processes by torchrun, and waits; they end with this process.
+    """Runs `python -m module` in several processes with torchrun, and waits; they end if this process ends.
 
-    torchrun's own environment variables set what is not said here, so that several machines can share the work:
-    PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError if a process complains (see
-    `complain`), and if torchrun gives up.
+    Several machines can share the work if torchrun's own environment variables are set: PET_NNODES, PET_NODE_RANK,
+    PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError if a process complains (see `complain`) or torchrun gives up.
     """
     command, environment = torchrun(processes)
     with tempfile.TemporaryDirectory() as folder:
@@ -82,9 +81,9 @@ def launch(processes: int, module: str, *arguments: str) -> None:
 
 
 def complain(message: str) -> None:
-    """Ends all processes of `launch`, which raises a UserError of this message; does nothing if it started none.
+    """Ends all processes of `launch`, which then raises UserError with this message; does nothing without `launch`.
 
-    If this process just ended, torchrun would start all of them again, and the error would come back.
+    If this process merely exited, torchrun would restart all of them, and the error would occur again.
     """
     if not launched() or _COMPLAINT not in os.environ:
         return
@@ -92,13 +91,13 @@ def complain(message: str) -> None:
     own = Path(f"{os.environ[_COMPLAINT]}-{os.getpid()}")
     own.write_text(message, encoding="utf-8")
     own.replace(os.environ[_COMPLAINT])
-    time.sleep(60)  # `launch` kills this process long before
+    time.sleep(60)  # `launch` kills this process long before that
 
 
 def _kill(pid: int) -> None:
-    """Kills torchrun and its processes, some of which may wait for the others and hear no other signal."""
+    """Kills torchrun and its processes; those that wait for others may not react to any other signal."""
     torchrun = psutil.Process(pid)
-    # torchrun first, or it would start the others again.
+    # torchrun first; otherwise it would restart the others.
     for process in [torchrun, *torchrun.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -106,10 +105,10 @@ def _kill(pid: int) -> None:
 
 @contextlib.contextmanager
 def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
-    """Joins the processes that torchrun started, and returns the device of each (`cuda` becomes its own GPU).
+    """Joins the processes that torchrun started, and yields this process's device (`cuda` becomes its own GPU).
 
-    Processes `in_step`, as in training, never wait for each other for long: torch's timeouts hold. Others work at
-    their own pace and wait for days, by gloo, because NCCL would keep their GPUs busy meanwhile.
+    Processes `in_step`, as in training, never wait long for each other, and torch's timeouts apply. Others work at
+    their own pace and wait for days. They use gloo, because NCCL would keep their GPUs busy meanwhile.
     """
     if not launched():
         yield on
@@ -122,71 +121,71 @@ def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
     else:
         distributed.init_process_group("gloo", timeout=_PATIENCE)
     yield on
-    # Not after an error: it would wait for the others, and the error would not be seen.
+    # Not after an error: this would wait for the others, and the error would stay hidden.
     distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number; 0 writes."""
+    """Returns this process's number, from 0; only process 0 writes results."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world() -> int:
-    """The number of processes."""
+    """Returns the number of processes on all machines."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def beside() -> int:
-    """The number of processes on this machine."""
+    """Returns the number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def shares_batch_norm(on: torch.device) -> bool:
-    """Whether batch norm is over the photos of all processes: on GPUs. Processes on a CPU keep their own."""
+    """Returns whether batch norm spans the photos of all processes: on GPUs it does, on a CPU each has its own."""
     return world() > 1 and on.type == "cuda"
 
 
 def wrap(model: models.Model, size: tuple[int, int]) -> nn.Module:
-    """The model with gradients averaged over the processes. `size` is (height, width) of its photos.
+    """Returns the model with gradients averaged over the processes. `size` is (height, width) of its photos.
 
-    Parameters that no gradient reaches are frozen: DistributedDataParallel would wait for them without end, or search
-    for them at every step.
+    Parameters that no gradient reaches are frozen: DistributedDataParallel would wait for them forever, or search for
+    them at every step.
     """
     if world() == 1:
         return model
     for parameter in unreached(model, size):
         parameter.requires_grad_(False)
-    # Batch norm's running statistics are shared, or in each process its own: nothing to send.
+    # Batch norm's running statistics are either equal already or each process's own: there is nothing to send.
     return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def unreached(model: models.Model, size: tuple[int, int]) -> list[nn.Parameter]:
-    """Parameters that no gradient reaches: PSPNet leaves out the last stages of its encoder, for one."""
+    """Returns the parameters that no gradient reaches; PSPNet, for example, skips the last stages of its encoder."""
     parameters = [each for each in model.parameters() if each.requires_grad]
     photo = torch.zeros(1, *size, 3, dtype=torch.uint8, device=parameters[0].device)
     training = model.training
-    # Evaluation leaves running statistics and random numbers alone.
+    # Evaluation mode neither changes running statistics nor draws random numbers.
     gradients = torch.autograd.grad(model.eval()(photo).sum(), parameters, allow_unused=True)
     model.train(training)
     return [each for each, gradient in zip(parameters, gradients, strict=True) if gradient is None]
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum of a tensor over the processes."""
+    """Sums a tensor over the processes, in place, and returns it."""
     if world() > 1:
         distributed.all_reduce(values)
     return values
 
 
 def same_as_first(model: nn.Module) -> None:
-    """Gives every process rank 0's parameters and buffers."""
+    """Copies rank 0's parameters and buffers to all processes."""
     if world() > 1:
         for value in model.state_dict().values():
             distributed.broadcast(value, src=0)
 
 
 def from_first(make: Callable[[], Value]) -> Value:
-    """What rank 0 makes, in every process."""
+    """Calls `make` in rank 0 only, and returns its result in every process."""
     box = [make() if rank() == 0 else None]
     if world() > 1:
         distributed.broadcast_object_list(box, src=0)
@@ -194,14 +193,14 @@ def from_first(make: Callable[[], Value]) -> Value:
 
 
 def without_sum(model: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """A context in which the gradients of a wrapped model are not averaged over the processes yet."""
+    """Returns a context in which a wrapped model's gradients are not yet averaged over the processes."""
     if world() == 1:
         return contextlib.nullcontext()
     return cast("nn.parallel.DistributedDataParallel", model).no_sync()
 
 
 def gathered(values: list[Any]) -> list[Any]:
-    """The lists of all processes as one, in every process; each waits here for the others."""
+    """Returns the lists of all processes joined into one, in every process; each waits here for the others."""
     if world() == 1:
         return values
     boxes: list[list[Any]] = [[] for _ in range(world())]

@@ -1,4 +1,4 @@
-"""Networks by name. Photos in, one logit a pixel out."""
+"""Networks by name, from photos to one logit for each pixel."""
 
 import torch
 from torch import Tensor, nn
@@ -7,15 +7,15 @@ from carvana.errors import UserError, first_line
 from carvana.networks.unet import UNet
 from carvana.params import Network
 
-NONE = "none"  # the name of "no encoder" and of "no weights"
+NONE = "none"  # stands for "no encoder" and for "no weights"
 
-# ImageNet's channel means and deviations, the field's convention (and near what pretrained encoders expect).
+# ImageNet's means and standard deviations by channel: the convention, and close to what pretrained encoders expect.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Model(nn.Module):
-    """A network between photos and logits.
+    """A network with normalised input, from photos to logits.
 
     Input: photos [n, height, width, 3], RGB in 0–255, uint8 or float32.
     Output: logits float32 [n, height, width].
@@ -31,24 +31,24 @@ class Model(nn.Module):
         self.network = network
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Logits float32 [n, height, width] of photos [n, height, width, 3]."""
-        # NHWC seen as NCHW is channels_last already: nothing is copied but the conversion.
+        """Returns logits float32 [n, height, width] for photos [n, height, width, 3]."""
+        # NHWC viewed as NCHW is already channels_last: only the conversion to float makes a copy.
         features = (photos.permute(0, 3, 1, 2) - self.mean) / self.deviation
         return self.network(features).squeeze(1).float()
 
 
 def build(network: Network, encoder_weights: str = NONE) -> Model:
-    """The network, freshly initialised from torch's seed, in channels_last memory format.
+    """Returns the network, newly initialised from torch's seed, in channels_last memory format.
 
-    `arch` unet without an encoder is the slides' own; with one, and every other arch, it is one of
-    segmentation-models-pytorch. Raises UserError on an unknown name, with the nearest ones.
+    Without an encoder, `arch` must be unet, and the network is the slides' own. With one, it is a network of
+    segmentation-models-pytorch. Raises UserError if a name is unknown, with similar names, or if one is missing.
     """
     if network.encoder != NONE:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports that the slides' U-Net does not need
 
         return _channels_last(Model(zoo.build(network.arch, network.encoder, encoder_weights)))
     if network.arch != "unet":
-        raise UserError(f"params.yaml: train.arch: {network.arch} needs a train.encoder, resnet34 for one")
+        raise UserError(f"params.yaml: train.arch: {network.arch} needs a train.encoder, for example resnet34")
     if encoder_weights != NONE:
         raise UserError("params.yaml: train.encoder_weights: there are none without a train.encoder")
     return _channels_last(Model(UNet(network)))
@@ -60,7 +60,7 @@ def _channels_last(model: Model) -> Model:
 
 
 def require_size(network: Network, size: tuple[int, int]) -> None:
-    """Raises UserError if the network halves a side that is odd by then. `size` is (height, width) in pixels."""
+    """Raises UserError if the network cannot take `size` (height, width), mostly because it would halve an odd side."""
     if network.encoder == NONE:
         multiple = network.patch * 2 ** (network.depth - 1)
         if any(side % multiple for side in size):
@@ -76,14 +76,14 @@ def require_size(network: Network, size: tuple[int, int]) -> None:
         except (RuntimeError, AssertionError) as error:
             raise UserError(
                 f"params.yaml: train.size: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
-                f"({first_line(error)}); some encoders have one size alone, others want a multiple of 64 or more"
+                f"({first_line(error)}); some encoders take only one size, others only multiples of 64 or more"
             ) from error
 
 
 def fewest_photos(network: Network, size: tuple[int, int]) -> int:
-    """How many photos of `size` (height, width) the network needs at a time in training: 1 or 2.
+    """Returns how many photos of `size` (height, width) the network needs at a time in training: 1 or 2.
 
-    Two if batch norm would see a single value of a channel of one photo, after global pooling for instance.
+    2 if one photo would give batch norm a single value for a channel, as after global pooling.
     """
     model = build(network).to("meta").train()
     try:
@@ -97,12 +97,15 @@ def fewest_photos(network: Network, size: tuple[int, int]) -> int:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Returns the number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def summary(model: nn.Module, size: tuple[int, int]) -> str:
-    """A table of the layers with parameters: name, kind, output shape for one photo, parameters; then the total."""
+    """Returns a table of the layers that have parameters: name, class, output shape for one photo, parameters; total.
+
+    `size` is (height, width) of the photo.
+    """
     rows: list[tuple[str, str, str, str]] = []
 
     def note(name: str, layer: nn.Module, output: Tensor) -> None:

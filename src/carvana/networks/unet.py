@@ -1,4 +1,4 @@
-"""The slides' U-Net, with the changes that the slides propose and a few that pay."""
+"""The slides' U-Net, with the changes that the slides propose and a few others."""
 
 import torch
 from torch import Tensor, nn
@@ -9,19 +9,19 @@ from carvana.params import Network
 
 
 class UNet(nn.Module):
-    """U-Net of the slides: `depth` levels, `width` channels on the first and twice as many on each next.
+    """The slides' U-Net: `depth` levels, with `width` channels on the first and twice as many on each following level.
 
     Input: features float32 [n, 3, height, width], sides a multiple of `patch` · 2^(depth-1).
     Output: logits [n, 1, height, width].
 
-    Depth 5 and width 8 with patch 1, without batch norm, with the slides' head and nearest upsampling, has their
-    485,957 parameters; depth 4 their 120,965. That head, a 3×3 convolution to two channels with ReLU before the
-    last 1×1, can die in training (both channels zero everywhere: "no car"). 'plain' is the 1×1 convolution alone.
-    Dropout acts on the two deepest levels, as in the slides.
+    With depth 5, width 8, patch 1, no batch norm, head 'slides' and nearest upsampling, it has the slides' 485,957
+    parameters; with depth 4, their 120,965. Head 'slides', a 3×3 convolution to two channels with ReLU before the last
+    1×1 convolution, can die in training: both channels are then zero everywhere ("no car"). Head 'plain' is the 1×1
+    convolution alone. Dropout acts on the two deepest levels, as in the slides.
 
-    With `patch` p the network works on p×p squares of pixels as its channels, and its head returns a logit for every
-    pixel of a square (https://arxiv.org/abs/1609.05158): no pixel is lost, each level sees p times as far, and the
-    costly first level has 1/p² of the places.
+    With `patch` p, the pixels of a p×p square become channels, and the head returns a logit for every pixel of the
+    square (https://arxiv.org/abs/1609.05158): no pixel is lost, each level sees p times as far, and the costly first
+    level has 1/p² of the positions.
     """
 
     def __init__(self, network: Network) -> None:
@@ -43,7 +43,7 @@ class UNet(nn.Module):
         self.apply(_initialise)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits [n, 1, height, width] of features [n, 3, height, width]."""
+        """Returns logits [n, 1, height, width] for features [n, 3, height, width]."""
         if self.patch > 1:
             features = functional.pixel_unshuffle(features, self.patch).contiguous(memory_format=torch.channels_last)
         skips = []
@@ -60,7 +60,7 @@ class UNet(nn.Module):
 
 
 class _NearestUp(nn.Module):
-    """Nearest-neighbour doubling and a 2×2 convolution padded below and to the right, as Keras' 'same' does."""
+    """Nearest-neighbour doubling, then a 2×2 convolution padded below and to the right, like 'same' in Keras."""
 
     def __init__(self, inputs: int, outputs: int, norm: bool) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class _NearestUp(nn.Module):
 
 
 class _BilinearUp(nn.Module):
-    """A 1×1 convolution, then bilinear doubling: linear both, so the order is free and this one is cheaper."""
+    """A 1×1 convolution, then bilinear doubling; in the other order the convolution would cost four times as much."""
 
     def __init__(self, inputs: int, outputs: int, norm: bool) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def _activation(channels: int, norm: bool) -> list[nn.Module]:
 
 
 def _initialise(layer: nn.Module) -> None:
-    """He's initialisation, made for ReLU (https://arxiv.org/abs/1502.01852); biases start at zero."""
+    """Applies He's initialisation, made for ReLU (https://arxiv.org/abs/1502.01852), and sets biases to zero."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:

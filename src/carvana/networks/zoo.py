@@ -1,4 +1,4 @@
-"""What comes from segmentation-models-pytorch and timm: networks by name, and the moving average of weights."""
+"""Networks by name and the moving average of weights, from segmentation-models-pytorch and timm."""
 
 import difflib
 import importlib.util
@@ -15,11 +15,12 @@ from carvana.errors import UserError, first_line, some
 
 
 def _let_torchvision_load() -> torch.library.Library | None:
-    """Makes `import torchvision` work beside a torch that its own library was not built for.
+    """Makes `import torchvision` work with a torch that its compiled library was not built for.
 
-    PyPI's torchvision is built for CUDA; beside a CPU build of torch its library does not load, and its import
-    ends in "operator torchvision::nms does not exist". segmentation-models-pytorch and timm import it and call
-    none of its operators, so two schemas without code are enough. They live as long as what this returns.
+    PyPI's torchvision is built for CUDA; with a CPU build of torch its library does not load, and its import fails
+    with "operator torchvision::nms does not exist". segmentation-models-pytorch and timm import it but call none of
+    its operators, so two schemas without code are enough. They exist as long as the returned object does; None means
+    that torchvision's library works.
     """
     package = importlib.util.find_spec("torchvision")
     folders = (package.submodule_search_locations if package else None) or []
@@ -42,15 +43,15 @@ import timm  # noqa: E402 - so does this
 from timm.layers import convert_sync_batchnorm  # noqa: E402
 from timm.utils import ModelEmaV3  # noqa: E402
 
-_TIMM = "tu-"  # smp's prefix of timm's encoders
+_TIMM = "tu-"  # smp's prefix for timm's encoders
 
 
 def build(arch: str, encoder: str, weights: str) -> nn.Module:
-    """A network of one output channel, from features [n, 3, height, width] to logits [n, 1, height, width].
+    """Returns a network from features [n, 3, height, width] to logits [n, 1, height, width].
 
-    `weights` are of the encoder: 'none', 'imagenet' (fetched by smp from the Hugging Face hub into the user's
-    cache), or a file. Raises UserError on an unknown name, with the nearest ones, and on weights that are
-    not available.
+    `weights` are the encoder's: 'none', 'imagenet' (downloaded by smp from the Hugging Face hub into the user's
+    cache), or a file. Raises UserError if a name is unknown, with similar names, if weights are not available, or if
+    smp cannot build the network.
     """
     _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
     timms = [_TIMM + name for name in timm.list_models()] if encoder.startswith(_TIMM) else []
@@ -73,32 +74,32 @@ def build(arch: str, encoder: str, weights: str) -> nn.Module:
 
 
 def average(model: nn.Module, decay: float) -> ModelEmaV3:
-    """A moving average of a model's weights and buffers; `decay` is reached after a rise from 0."""
+    """Returns a moving average of a model's weights and buffers; its decay rises from 0 to `decay`."""
     return ModelEmaV3(model, decay=decay, use_warmup=True)
 
 
 def share_batch_norm(model: nn.Module) -> None:
-    """Turns a model's batch norm into one over several GPUs. Torch's own conversion drops timm's activations."""
+    """Makes a model's batch norm span several GPUs. Torch's own conversion would drop timm's activations."""
     convert_sync_batchnorm(model)
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:
-    """Fills an encoder with the weights of a file (.safetensors, or a state dict of torch.save).
+    """Loads an encoder's weights from a file (.safetensors, or a state dict saved by torch.save).
 
-    By name if the file has every name of the encoder; else in order, if the shapes agree one by one: other packages
-    name the same layers differently. What the file has behind them (a classifier) is left out. Raises
-    UserError if it does not fit.
+    Weights are matched by name if the file has every name of the encoder. Otherwise they are matched in order, and all
+    shapes must agree, because other packages name the same layers differently. Weights after the encoder's (a
+    classifier) are ignored. Raises UserError if the weights do not fit.
     """
     found = _read(path)
     wanted = {name: value for name, value in encoder.state_dict().items() if value.is_floating_point()}
     if not wanted.keys() <= found.keys():
         in_order = [value for value in found.values() if value.is_floating_point()]
         if len(in_order) < len(wanted):
-            raise UserError(f"{path} holds {len(in_order)} arrays, the encoder has {len(wanted)}: another encoder's")
+            raise UserError(f"{path} belongs to another encoder: it has {len(in_order)} arrays, not {len(wanted)}")
         found = dict(zip(wanted, in_order, strict=False))
     unlike = [name for name, value in wanted.items() if found[name].shape != value.shape]
     if unlike:
-        raise UserError(f"{path} is of another encoder: the shapes differ at {some(unlike)}")
+        raise UserError(f"{path} belongs to another encoder: the shapes differ at {some(unlike)}")
     encoder.load_state_dict({name: found[name] for name in wanted}, strict=False)
 
 
@@ -106,7 +107,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # weights_only: the unpickler makes tensors and plain containers, and runs no code of the file.
+        # weights_only: the unpickler creates only tensors and plain containers, and runs no code from the file.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(

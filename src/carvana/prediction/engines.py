@@ -1,4 +1,4 @@
-"""What computes logits of photos: torch, on a GPU or a CPU, or OpenVINO on a CPU."""
+"""Engines that compute logits of photos: torch on a GPU or a CPU, or OpenVINO on a CPU."""
 
 import contextlib
 import sys
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from carvana.networks import device
 from carvana.prediction.settings import Settings
 
-# Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at a time.
+# Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at the same time.
 Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes logits, how many photos it takes at a call, and how many threads keep it busy."""
+    """The function that computes logits, how many photos it takes per call, and how many threads keep it busy."""
 
     compute: Compute
     photos_a_call: int
@@ -31,8 +31,9 @@ class Engine:
 def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
     """Returns the engine for networks of `size` = (height, width).
 
-    A CPU computes a photo on each core: photos side by side are faster than cores side by side. OpenVINO has threads
-    of its own, for which as many others wait. A GPU takes batches in turn, while other threads take runs.
+    On a CPU, each core computes a photo of its own, which is faster than all cores on one photo. OpenVINO computes in
+    threads of its own, and there are twice as many callers, because some wait for it. A GPU computes one batch at a
+    time, while other threads compute runs.
     """
     if how.on.type != "cpu":
         return Engine(_torch(network, how.on, how.compile), how.batch_size, max(how.workers, 2))
@@ -73,8 +74,8 @@ def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
 
 
 def _import_openvino() -> ModuleType:
-    # OpenVINO's import and its conversion report to an analytics service through this package, unasked. Without the
-    # package they report nothing; None is how Python is told that it is not there.
+    # OpenVINO's import and its conversion report to an analytics service through this package, without asking. If it is
+    # missing they report nothing; with None, Python treats it as missing.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino  # noqa: PLC0415 - optional
 

@@ -1,6 +1,7 @@
-"""Photos in a zip → batches → networks → logits → run lists at 1918×1280, in flat memory, on every device.
+"""Prediction: photos in a zip → batches → networks → logits → run lists at 1918×1280.
 
-Workers of a DataLoader decode. Threads of this process call the engine and take the runs out of its logits.
+Memory stays constant, on every device. Workers of a DataLoader decode; threads of this process call the engine and
+compute runs from its logits.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from carvana.prediction import engines, loader
 from carvana.prediction.loader import Batch
 from carvana.prediction.settings import Settings
 
-_AHEAD = 2  # pieces a thread that may wait, so that memory stays flat
+_AHEAD = 2  # pieces per thread that may wait, so that memory stays constant
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Clock:
-    """Seconds that workers have spent on decoding, and threads on the network and on taking runs."""
+    """Seconds that workers have spent on decoding, and threads on the network and on computing runs."""
 
     decode: float = 0.0
     compute: float = 0.0
@@ -69,7 +70,7 @@ class Clock:
 
 
 class Ensemble(nn.Module):
-    """Networks of one size, whose logits are averaged while a photo is decoded once."""
+    """Networks of one input size, whose logits are averaged; each photo is decoded only once."""
 
     def __init__(self, trained: list[checkpoint.Trained]) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class Ensemble(nn.Module):
 
     @classmethod
     def load(cls, paths: Iterable[Path]) -> Self:
-        """Returns the ensemble of the models in those files. Raises UserError if one cannot be used."""
+        """Returns the ensemble of the models in some files. Raises UserError if one cannot be used."""
         return cls([checkpoint.load(path) for path in paths])
 
     def flipping(self, flip: bool) -> Self:
@@ -102,7 +103,7 @@ class Ensemble(nn.Module):
 def predict(
     ensemble: Ensemble, archive: Archive, names: Iterable[str], how: Settings, clock: Clock | None = None
 ) -> Iterator[Outcome]:
-    """Yields a prediction for every photo of those names, in their order, or what is wrong with the photo.
+    """Yields a `Prediction` for every named photo, in order, or `Damaged` if it cannot be read.
 
     Raises UserError if the network's output is not finite.
     """
@@ -139,7 +140,7 @@ def _outcome(name: str, piece: Batch, logits: NDArray[np.float32], threshold: fl
 
 @contextlib.contextmanager
 def _errors_of(how: Settings) -> Iterator[None]:
-    """Says what to do about a lack of memory or of a compiler; a CPU computes on the core of the thread that asks."""
+    """Raises UserError with advice if memory runs out or torch.compile fails; on a CPU, gives each thread one core."""
     with device.enough_memory("lower runtime.batch_size"), device.working_compiler(how.compile):
         if how.on.type == "cpu":
             with engines.one_core_a_thread():

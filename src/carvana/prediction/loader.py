@@ -16,14 +16,14 @@ from carvana.data.archive import Archive
 from carvana.data.photos import decode_photo
 from carvana.errors import UserError
 
-_BATCHES_AHEAD = 2  # decoded by each worker before they are asked for
+_BATCHES_AHEAD = 2  # that each worker decodes before they are needed
 
 
 @dataclass(frozen=True)
 class Batch:
     """Names, photos uint8 [n, height, width, 3], and why a photo cannot be read; such a photo is black.
 
-    `seconds` is the time that one worker took for it.
+    `seconds` is the time that one worker took to make it.
     """
 
     names: list[str]
@@ -44,7 +44,7 @@ class Batch:
 
 
 class _Photos(Dataset[Batch]):
-    """Photos of a zip by their places in `names`. Every process that reads from it opens the zip itself."""
+    """Photos of a zip, by their index in `names`. Every process that reads photos opens the zip itself."""
 
     def __init__(self, path: Path, names: list[str], size: tuple[int, int]) -> None:
         self._path, self._names, self._size = path, names, size
@@ -59,7 +59,7 @@ class _Photos(Dataset[Batch]):
         names = [self._names[place] for place in places]
         photos = torch.zeros(len(names), *self._size, 3, dtype=torch.uint8)
         if get_worker_info():
-            # Before it is filled: a batch is sent by shared memory, and would be copied there.
+            # Before it is filled: a batch is sent through shared memory, and would otherwise be copied there.
             photos.share_memory_()
         reasons = {}
         for photo, name in zip(photos.numpy(), names, strict=True):
@@ -73,9 +73,9 @@ class _Photos(Dataset[Batch]):
 def load(
     path: Path, names: list[str], size: tuple[int, int], batch_size: int, processes: int, pin: bool
 ) -> Iterator[Batch]:
-    """Yields those photos of a zip in batches, in their order, each at `size` = (height, width).
+    """Yields the named photos of a zip in batches, in order, each at `size` = (height, width).
 
-    `processes` workers decode ahead of what is asked for; with 0 this process does it. Raises UserError if a worker
+    `processes` workers decode ahead of time; with 0 this process decodes. Raises UserError if a worker
     is killed.
     """
     if not names:

@@ -1,4 +1,4 @@
-"""How to predict: what decides the masks, and what decides the speed."""
+"""How to predict: what affects the masks, and what affects the speed."""
 
 import importlib.util
 import sys
@@ -13,7 +13,7 @@ from carvana.params import Params
 
 @dataclass(frozen=True)
 class Settings:
-    """Threshold and flips, which change masks; the device and the engine, which change rounding; and speed alone."""
+    """Threshold and flip, which change masks; device and engine, which change rounding; the rest changes only speed."""
 
     threshold: float
     flip: bool
@@ -24,7 +24,7 @@ class Settings:
     compile: bool
 
     def at(self, on: torch.device) -> Self:
-        """Returns the same on another device."""
+        """Returns the same settings on another device."""
         return replace(self, on=on)
 
     @classmethod
@@ -37,7 +37,10 @@ class Settings:
 
 
 def choose_engine(name: str) -> str:
-    """Returns `torch` or `openvino` for a name of `runtime.engine`: `auto` is OpenVINO if it is installed."""
+    """Returns `torch` or `openvino` for a value of `runtime.engine`: `auto` is OpenVINO if it is installed.
+
+    If `openvino` is not installed, prints a warning and returns `torch`.
+    """
     if name == "torch" or importlib.util.find_spec("openvino"):
         return "torch" if name == "torch" else "openvino"
     if name == "openvino":

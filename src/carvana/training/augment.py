@@ -10,24 +10,24 @@ from torch.nn import functional
 
 from carvana.params import Augment
 
-# Weights of R, G and B in brightness (ITU-R BT.601), and the axes of its YIQ colours in which hue is an angle.
+# The weights of R, G and B in brightness (ITU-R BT.601), then the two colour axes of YIQ, in which hue is an angle.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to each photo of a batch, drawn at random; see `draw`. All tensors are float32 on the CPU."""
+    """The random changes to each photo of a batch; see `draw`. Tensors are on the CPU, float32 by default."""
 
     flipped: Tensor  # bool [n]
     motion: Tensor | None  # [n, 2, 3]: where a pixel of the result comes from, in halves of width and height
-    colour: Tensor | None  # [n, 3, 4]: a colour of the result from (R, G, B, 1), in 0–255
+    colour: Tensor | None  # [n, 3, 4]: maps (R, G, B, 1) to a colour of the result, in 0–255
 
     @classmethod
     def draw(cls, count: int, size: tuple[int, int], limits: Augment, generator: torch.Generator) -> Self:
-        """Draws for `count` photos of `size` (height, width), each change evenly within its limits.
+        """Draws changes for `count` photos of `size` (height, width), each uniformly within its limits.
 
-        `generator` is on the CPU, and every change is drawn whether its limit is 0 or not: a seed means the same
-        flips on every device and whatever else is switched on.
+        `generator` is on the CPU, and every change is drawn even if its limit is 0. So a seed leads to the same flips
+        on every device, whichever other changes are on.
         """
         flip, *uniform = torch.rand(9, count, generator=generator)
         angle, right, down, scale, brightness, contrast, saturation, hue = (2 * value - 1 for value in uniform)
@@ -49,7 +49,7 @@ class Augmentation:
         return cls(flip < limits.flip, motion, colour)
 
     def part(self, rows: slice) -> Self:
-        """What happens to some of the photos."""
+        """Returns the changes to some of the photos."""
         return type(self)(
             self.flipped[rows],
             None if self.motion is None else self.motion[rows],
@@ -57,11 +57,11 @@ class Augmentation:
         )
 
     def apply(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Photos uint8 [n, height, width, 3] and masks uint8 [n, height, width], changed, on their device.
+        """Returns photos uint8 [n, height, width, 3] and masks uint8 [n, height, width], changed, on their device.
 
-        Photos stay uint8 if nothing but a flip happens, and are float32 in 0–255 otherwise; masks are uint8
-        and soft either way. Beyond the border lies its mirror image (the slides' 'symmetric'), so that no corner
-        is black. Photos are expected with their memory in the order of their shape.
+        Photos stay uint8 if they are only flipped, and become float32 in 0–255 otherwise; masks stay uint8 and soft.
+        Beyond the border, the picture is mirrored (the slides' 'symmetric'), so that no corner is black. Photos are
+        expected to be contiguous.
         """
         mirrored = self.flipped.to(photos.device)
         photos = torch.where(mirrored[:, None, None, None], photos.flip(2), photos)
@@ -80,26 +80,32 @@ class Augmentation:
 
 
 def device_for(on: torch.device) -> torch.device:
-    """Where a batch for a device is augmented: there, or on the CPU if MPS, which may not sample bicubically."""
+    """Returns the device to augment on: `on` itself, or the CPU instead of MPS, which may lack bicubic sampling."""
     return torch.device("cpu") if on.type == "mps" else on
 
 
 def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
-    """Pictures in 0–255 at the places of a grid. Bicubic: bilinear would blur outlines that prediction sees sharp."""
+    """Samples pictures in 0–255 at a grid. Bicubic, as bilinear would blur outlines that are sharp in prediction."""
     return functional.grid_sample(pictures, grid, "bicubic", "reflection", align_corners=False).clamp_(0, 255)
 
 
 def _motion(size: tuple[int, int], angle: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Rotation by `angle` (radians) about the centre, scaling, and a shift [n, 2] in halves of width and height."""
+    """Returns [n, 2, 3]: rotation by `angle` (radians) about the centre, scaling, and a shift.
+
+    `shift` [n, 2] is in halves of width and height.
+    """
     height, width = size
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
-    # affine_grid counts in halves of width and of height; angles are kept in pixels.
+    # affine_grid measures in halves of width and of height, but angles must be preserved in pixels.
     rows = [cosine, -sine * height / width, shift[:, 0], sine * width / height, cosine, shift[:, 1]]
     return torch.stack(rows, dim=1).reshape(-1, 2, 3)
 
 
 def _colour(brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
-    """[n, 3, 4]: hue turned by an angle in YIQ, saturation and contrast scaled about grey, brightness as a factor."""
+    """Returns [n, 3, 4]: hue turned in YIQ, saturation and contrast scaled about grey, then brightness scaled.
+
+    `hue` is in radians, the others are factors.
+    """
     zero, one = torch.zeros_like(hue), torch.ones_like(hue)
     cosine, sine = saturation * torch.cos(hue), saturation * torch.sin(hue)
     turn = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).reshape(-1, 3, 3)

@@ -1,4 +1,4 @@
-"""Photos and masks of the cache, piece by piece: at once on a CPU, ahead of a GPU by processes of their own."""
+"""Photos and masks of the cache in pieces, read on demand for a CPU, and ahead of time by workers for a GPU."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,10 +19,10 @@ Read = Callable[[Iterable[Rows]], Iterator[Batch]]
 
 @contextlib.contextmanager
 def batches(cache: Cache, on: torch.device, processes: int) -> Iterator[Read]:
-    """A function that reads pieces, each of some rows, in their order.
+    """Yields a function that reads pieces, each of some rows, in order.
 
-    It returns photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device. `processes` workers
-    read ahead, and serve all calls; with 0 this process reads. Raises UserError if one of them is killed.
+    The function yields photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device. `processes`
+    workers read ahead, and serve all calls; with 0 this process reads. Raises UserError if a worker is killed.
     """
     pieces: list[Rows] = []
     loader = DataLoader(
@@ -30,12 +30,12 @@ def batches(cache: Cache, on: torch.device, processes: int) -> Iterator[Read]:
         batch_size=None,
         sampler=pieces,
         num_workers=processes,
-        # Shared memory holds what is read ahead, and containers have little of it.
+        # Pieces that are read ahead are in shared memory, of which containers have little.
         prefetch_factor=1 if processes else None,
         persistent_workers=processes > 0,
         pin_memory=on.type == "cuda",
         worker_init_fn=workers.begin,
-        # Or the loader would draw from the random numbers of dropout.
+        # Otherwise the loader would draw from the same random numbers as dropout.
         generator=torch.Generator(),
     )
 
@@ -49,10 +49,11 @@ def batches(cache: Cache, on: torch.device, processes: int) -> Iterator[Read]:
 
 
 def workers_for(on: torch.device, wanted: int, size: int, processes: int) -> int:
-    """How many workers each of a machine's `processes` has, for pieces of `size` bytes.
+    """Returns the number of workers for each of a machine's `processes`, for pieces of `size` bytes.
 
-    None on a CPU, where there is no transfer to hide: this process reads 5 times as many photos a second at 128², and
-    7 to 9 times as many at 512², as it gets from two workers. On a GPU, as many as shared memory has room for.
+    It is 0 on a CPU, where there is no transfer to hide: the process itself reads 5 times as many photos a second at
+    128², and 7 to 9 times as many at 512², as two workers deliver. On a GPU, workers share the `wanted` number, as far
+    as shared memory has room.
     """
     if on.type != "cuda":
         return 0
@@ -60,12 +61,12 @@ def workers_for(on: torch.device, wanted: int, size: int, processes: int) -> int
     free = workers.free_shared_memory()
     if free is None:
         return count
-    # Besides those that are being read, one is on its way to pinned memory, and one to the GPU.
+    # Besides the pieces that are being read, one is on its way to pinned memory, and one to the GPU.
     return max(min(count, free // processes // size - 2), 0)
 
 
 class _Pieces(Dataset[Batch]):
-    """A cache as torch's loader reads it: an item is a piece."""
+    """A cache as a data set of torch's: an index is the rows of a piece, an item its photos and masks."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache

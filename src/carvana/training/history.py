@@ -14,7 +14,7 @@ from carvana.files import whole_file
 class Epoch:
     """One epoch: its final learning rate, mean loss per photo, and mean Dice over photos.
 
-    `train_*` are of augmented photos. Dice is at network size, except for the last, which is at 1918×1280.
+    `train_*` refer to augmented photos. Dice is at network size, except for the last field, which is at 1918×1280.
     """
 
     epoch: int
@@ -32,7 +32,7 @@ def best(history: list[Epoch]) -> Epoch:
 
 
 def write(path: Path, history: list[Epoch]) -> None:
-    """Writes a row for each epoch."""
+    """Writes the history as CSV, with a row for each epoch."""
     table = pd.DataFrame(history)
     table["learning_rate"] = table["learning_rate"].map("{:.4g}".format)
     with whole_file(path) as temporary:

@@ -1,4 +1,4 @@
-"""The training loop: plain functions over a model, a cache and rows of it."""
+"""The training loop, as plain functions over a model and rows of a cache."""
 
 import contextlib
 import math
@@ -27,12 +27,12 @@ from carvana.training.batches import Batch, Read, Rows, batches, workers_for
 from carvana.training.history import Epoch, best
 from carvana.training.state import Progress, begin, begin_epoch
 
-_LOOK_EVERY = 16  # steps between looks at the loss: each waits for the GPU
+_LOOK_EVERY = 16  # steps between checks of the loss, which wait for the GPU
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of a cache to train on and rows to validate on, the latter with their true runs at 1918×1280."""
+    """A cache's rows to train on and rows to validate on, with the true runs at 1918×1280 of the latter."""
 
     cache: Cache
     train: Rows
@@ -41,20 +41,20 @@ class Examples:
 
     @classmethod
     def of(cls, cache: Cache, train: Rows, validation: Rows) -> "Examples":
-        """Examples with the truth that the cache holds."""
+        """Returns examples with the true runs from the cache."""
         return cls(cache, train, validation, cache.read_truth(validation))
 
 
 def fit(
     examples: Examples, settings: Train, limits: Augment, runtime: Runtime, on: torch.device, saved: Path | None
 ) -> tuple[models.Model, list[Epoch]]:
-    """A model trained on the examples, as it was after its best epoch, and the history of all.
+    """Returns a model trained on the examples, as it was after its best epoch, and the history of all epochs.
 
-    The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch
-    everything is written to `saved`, and a training that finds that file resumes from it (None: neither; with
-    several processes, rank 0's counts). Every epoch draws from a seed of its own, so that on one device with one
-    number of threads the same examples and settings lead to the same weights, however often the training was
-    stopped. Raises UserError if a loss is not finite or memory runs out.
+    The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch the state is
+    written to `saved`, and training resumes from that file if it exists (None: neither; with several processes, rank
+    0's counts). Every epoch has its own seed, so that the same examples and settings lead to the same weights on one
+    device with one number of threads, even if training was stopped and resumed. Raises UserError if a loss is not
+    finite, if memory runs out, or if batches have too few photos for batch norm.
     """
     device.prepare(on)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
@@ -81,9 +81,9 @@ def fit(
 def train_epoch(
     progress: Progress, forward: nn.Module, examples: Examples, settings: Train, limits: Augment, read: Read
 ) -> tuple[float, float, float]:
-    """One pass over the training rows: mean loss and mean Dice over the photos as augmented; final learning rate.
+    """Trains one epoch; returns mean loss and mean Dice over the augmented photos, and the final learning rate.
 
-    `forward` computes what `progress.model` does, in whichever wrapping.
+    `forward` is `progress.model`, or a wrapper of it that computes the same.
     """
     number = len(progress.history) + 1
     random = begin_epoch(number, settings, distributed.rank())
@@ -114,17 +114,17 @@ def train_epoch(
 
 @dataclass(frozen=True)
 class Piece:
-    """Photos of a batch that one process computes at a time. Their `weight` is 0 if they only stand in for none."""
+    """Photos of a batch that one process computes at a time; their `weight` is 0 if the process has none of its own."""
 
     rows: slice
     weight: float
 
 
 def pieces_of(photos: int, accumulate: int, fewest: int) -> list[Piece]:
-    """This process's pieces of a batch, none smaller than `fewest`."""
+    """Returns this process's pieces of a batch, none smaller than `fewest`."""
     parts = range(distributed.rank() * accumulate, (distributed.rank() + 1) * accumulate)
     rows = [_part(photos, number, distributed.world() * accumulate, fewest) for number in parts]
-    # Without photos of its own a process still has to take part in averaging the gradients.
+    # A process without photos of its own must still take part in averaging the gradients.
     return [Piece(each, 1.0) if each.stop > each.start else Piece(slice(0, fewest), 0.0) for each in rows]
 
 
@@ -136,10 +136,10 @@ def take_step(
     changes: Augmentation,
     settings: Train,
 ) -> Tensor:
-    """One step of the optimizer on a batch, whose pieces come next; sums [2] of loss and Dice over their photos.
+    """Takes an optimizer step on the pieces that `loaded` yields next; returns sums [2] of loss and Dice over photos.
 
-    Losses are summed over photos and divided by the whole batch's count, so that the pieces that it is computed in
-    (`accumulate`, and processes) change nothing but what batch norm sees at a time.
+    Losses are summed over photos and divided by the whole batch's count, so that its division into pieces (by
+    `accumulate` and by processes) only changes what batch norm sees at a time.
     """
     on = next(progress.model.parameters()).device
     loss_of = losses.by_name(settings)
@@ -167,7 +167,7 @@ def take_step(
 def validate(
     model: models.Model, examples: Examples, settings: Train, threads: int, read: Read
 ) -> tuple[float, float, float]:
-    """Mean loss, mean Dice at network size and mean Dice at 1918×1280 over the validation rows, unaugmented."""
+    """Returns mean loss, mean Dice at network size and mean Dice at 1918×1280 over the unaugmented validation rows."""
     model.eval()
     on = next(model.parameters()).device
     loss_of = losses.by_name(settings)
@@ -192,12 +192,12 @@ def validate(
 
 
 def coverage_of(masks: Tensor, kind: str) -> Tensor:
-    """Targets float32 in 0–1 of masks uint8 in 0–255: coverage as it is (`soft`), or 0 and 1 (`hard`)."""
+    """Returns targets float32 in 0–1 for masks uint8 in 0–255: coverage as it is (`soft`), or 0 and 1 (`hard`)."""
     return (masks >= 128).float() if kind == "hard" else masks.float() / 255
 
 
 def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
-    """Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 if both are empty."""
+    """Returns Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 if both are empty."""
     predicted, true = logits > 0, coverage >= 0.5
     total = predicted.sum(dim=(1, 2)) + true.sum(dim=(1, 2))
     both = (predicted & true).sum(dim=(1, 2))
@@ -205,7 +205,7 @@ def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
 
 
 class _Watch:
-    """Sums of an epoch's loss and Dice over this process's photos, on the device and looked at only now and then."""
+    """Sums of an epoch's loss and Dice over this process's photos, kept on the device and checked now and then."""
 
     def __init__(self, label: str, names: list[str]) -> None:
         self.sums = torch.zeros(2)
@@ -218,7 +218,7 @@ class _Watch:
         self._unseen.append((rows, sums))
 
     def look(self) -> tuple[float, float]:
-        """Mean loss and Dice so far, about. Raises UserError if a loss is not finite."""
+        """Returns approximate mean loss and Dice so far. Raises UserError if a loss is not finite."""
         values = torch.stack([sums[0] for _, sums in self._unseen]).tolist() if self._unseen else []
         for (rows, _), value in zip(self._unseen, values, strict=True):
             self._seen += len(rows) / distributed.world()
@@ -232,13 +232,13 @@ class _Watch:
 def _require_finite(loss: float, at: str, names: list[str]) -> None:
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and look at these "
+            f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and check these "
             f"photos and masks"
         )
 
 
 def _ended(history: list[Epoch], settings: Train) -> bool:
-    """Whether all epochs are done, or `patience` of them have passed without a better one."""
+    """Returns whether all epochs are done, or `patience` epochs have passed without a better one."""
     if not history:
         return False
     waited = len(history) - best(history).epoch
@@ -256,20 +256,20 @@ def _require_enough_photos(fewest: int, photos: int, settings: Train) -> None:
 
 
 def _batches(count: int, size: int, fewest: int) -> list[slice]:
-    """Batches of `size` out of `count` photos; a rest of less than `fewest` belongs to the last batch."""
+    """Returns batches of `size` out of `count` photos; a remainder of less than `fewest` joins the last batch."""
     starts = range(0, max(count - fewest + 1, 1), size)
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
 def _held(settings: Train) -> int:
-    """Photos that a process computes at a time; validation as many as training, which needs more memory for each."""
+    """Returns how many photos a process computes at a time, in training as in validation, which needs less memory."""
     return math.ceil(settings.batch_size / (distributed.world() * settings.accumulate))
 
 
 def reading(
     cache: Cache, settings: Train, runtime: Runtime, on: torch.device
 ) -> contextlib.AbstractContextManager[Read]:
-    """What reads the cache, to the device on which pieces are augmented; see `batches`."""
+    """Returns a context for reading the cache, to the device on which pieces are augmented; see `batches`."""
     height, width = cache.size
     to = device_for(on)
     size = (_held(settings) + 1) * height * width * 4
@@ -277,7 +277,7 @@ def reading(
 
 
 def _part(count: int, number: int, parts: int, fewest: int) -> slice:
-    """The `number`-th of near equal parts of `count` photos, none smaller than `fewest`; the last may be empty."""
+    """Returns the `number`-th of nearly equal parts of `count` photos, none below `fewest`; the last may be empty."""
     parts = max(min(parts, count // fewest), 1)
     return slice(min(count * number // parts, count), min(count * (number + 1) // parts, count))
 

@@ -10,16 +10,16 @@ from carvana.training.history import Epoch
 
 _MOMENTUM = 0.9
 
-# https://arxiv.org/abs/1708.07120 in the numbers of torch's OneCycleLR: the share of the steps that rises, where the
-# rise begins and the fall ends in terms of the peak, and the momentum (Adam's first beta) off and at the peak.
+# https://arxiv.org/abs/1708.07120 with the defaults of torch's OneCycleLR: the share of steps in which the rate rises,
+# its first and last value as shares of the peak, and the momentum (Adam's first beta) away from and at the peak.
 _RISE, _FIRST, _LAST = 0.3, 1 / 25, 1 / 25e4
 _MOMENTUM_OFF_PEAK, _MOMENTUM_AT_PEAK = 0.95, 0.85
 
-_PLATEAU_EPOCHS, _PLATEAU_FACTOR = 4, 0.3  # after so many epochs without a better validation, so much less
+_PLATEAU_EPOCHS, _PLATEAU_FACTOR = 4, 0.3  # epochs without a better validation, then the factor
 
 
 def build_optimizer(model: nn.Module, settings: Train) -> Optimizer:
-    """Adam, AdamW, or SGD with Nesterov's momentum. Only matrices and kernels decay, as is the custom."""
+    """Returns Adam, AdamW, or SGD with Nesterov momentum. As usual, only matrices and kernels have weight decay."""
     decayed = [value for value in model.parameters() if value.ndim > 1]
     others = [value for value in model.parameters() if value.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -31,9 +31,9 @@ def build_optimizer(model: nn.Module, settings: Train) -> Optimizer:
 def schedule(optimizer: Optimizer, settings: Train, step: int, steps_per_epoch: int, history: list[Epoch]) -> float:
     """Sets the optimizer up for a step, counted from 0 over all epochs, and returns the learning rate.
 
-    `one_cycle`: up to the peak and down to nothing, momentum the other way. `cosine`: down along half a cosine.
-    `plateau`: × 0.3 after every 4 epochs without a better validation. `constant`. The last three begin with a
-    linear rise over `warmup` epochs.
+    `one_cycle` rises to the peak and falls to almost 0, with momentum in the opposite direction. `cosine` falls along
+    half a cosine. `plateau` multiplies by 0.3 after every 4 epochs without a better validation. `constant` stays. The
+    last three begin with a linear rise over `warmup` epochs.
     """
     steps = settings.epochs * steps_per_epoch
     if settings.schedule == "one_cycle":
@@ -52,7 +52,7 @@ def schedule(optimizer: Optimizer, settings: Train, step: int, steps_per_epoch: 
 
 
 def _one_cycle(step: int, steps: int) -> tuple[float, float]:
-    """The share of the peak, and the momentum, at a step."""
+    """Returns the learning rate, as a share of the peak, and the momentum at a step."""
     top = _RISE * steps - 1
     if step <= top:
         return _cosine(_FIRST, 1, step / top), _cosine(_MOMENTUM_OFF_PEAK, _MOMENTUM_AT_PEAK, step / top)
@@ -69,7 +69,7 @@ def _set_momentum(optimizer: Optimizer, momentum: float) -> None:
 
 
 def _plateaus(history: list[Epoch]) -> int:
-    """How often validation has gone without a new best for so many epochs."""
+    """Returns how often validation has gone `_PLATEAU_EPOCHS` epochs without a new best."""
     count = since = 0
     highest = -math.inf
     for epoch in history:
@@ -82,5 +82,5 @@ def _plateaus(history: list[Epoch]) -> int:
 
 
 def _cosine(start: float, end: float, share: float) -> float:
-    """From `start` to `end` along half a cosine."""
+    """Returns the value at a share of the way from `start` to `end` along half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

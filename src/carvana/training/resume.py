@@ -1,4 +1,4 @@
-"""What a killed training resumes from: the whole state after an epoch, in one file."""
+"""The file that a killed training resumes from: its whole state after an epoch."""
 
 import pickle
 from pathlib import Path
@@ -11,15 +11,15 @@ from carvana.files import whole_file
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes a state of tensors and plain values, whole or not at all."""
+    """Writes a state of tensors and plain values, completely or not at all."""
     with whole_file(path) as temporary:
         torch.save(state, temporary)
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The state of a file; None if there is none, or, with a message, if it cannot be read."""
+    """Returns a file's state; None if the file is missing or, with a message, if it cannot be read."""
     try:
-        # weights_only: the unpickler makes tensors and plain containers, and runs no code of the file.
+        # weights_only: the unpickler creates only tensors and plain containers, and runs no code from the file.
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None

@@ -1,4 +1,4 @@
-"""What a training has reached: all that its next epoch depends on, including its random seeds."""
+"""The state of a training: all that its next epoch depends on, including its random seeds."""
 
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -16,7 +16,7 @@ from carvana.training.history import Epoch, best
 
 @dataclass
 class Progress:
-    """What a training has reached after an epoch."""
+    """The state of a training after an epoch."""
 
     model: models.Model
     average: Any | None  # timm's ModelEmaV3
@@ -32,13 +32,13 @@ class Progress:
         return self.average.module if self.average is not None else self.model
 
     def add(self, epoch: Epoch) -> None:
-        """Notes an epoch, and keeps the weights as they are now if it is the best so far."""
+        """Adds an epoch to the history, and keeps the current weights if it is the best so far."""
         self.history.append(epoch)
         if best(self.history) is epoch:
             self.best = deepcopy(self.judged.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, as tensors and plain values."""
+        """Returns the whole state, as tensors and plain values."""
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
@@ -60,7 +60,7 @@ class Progress:
 
 
 def begin(settings: Train, on: torch.device) -> Progress:
-    """A training before its first epoch, on a device; its initial weights come from the seed of the settings."""
+    """Returns a training before its first epoch, on a device; the settings' seed determines its initial weights."""
     shared = distributed.shares_batch_norm(on)
     fewest = 1 if shared else models.fewest_photos(settings.network, settings.height_and_width)
     seed(settings.seed, 0, 0)
@@ -80,20 +80,20 @@ def begin(settings: Train, on: torch.device) -> Progress:
 
 
 def begin_epoch(number: int, settings: Train, rank: int) -> torch.Generator:
-    """Seeds what torch draws by itself in this process (dropout); returns the generator for order and augmentation.
+    """Seeds torch's own draws in this process (dropout); returns the generator for order and augmentation.
 
-    Epochs are numbered from 1. The generator is the same in every process, the seed of each `rank` its own.
+    Epochs are numbered from 1. The generator is the same in every process, but each `rank` has its own seed.
     """
-    # From 1: numpy ignores zeros at the end of a seed, so rank 0 would draw what the generator draws.
+    # Counted from 1: numpy ignores zeros at the end of a seed, so rank 0 would draw the generator's numbers.
     seed(settings.seed, number, 1 + rank)
     return generator(settings.seed, number)
 
 
 def generator(*seeds: int) -> torch.Generator:
-    """A generator on the CPU, the same on every device and in every process."""
+    """Returns a generator on the CPU, the same on every device and in every process."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
 
 
 def seed(*seeds: int) -> None:
-    """Seeds what torch draws by itself (initial weights, dropout)."""
+    """Seeds torch's own draws (initial weights, dropout)."""
     torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
