@@ -3,9 +3,7 @@
 import pandas as pd
 
 from carvana import params, paths
-from carvana.competition import car_of
 from carvana.data import cache, split
-from carvana.errors import UserError, some
 from carvana.files import whole_file, whole_folder, write_json
 from carvana.networks import checkpoint, device, models
 from carvana.params import Params
@@ -19,12 +17,8 @@ from stages.stage import command_line, run
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    roles = split.read(paths.SPLIT)
     truth = cache.read(paths.CACHE)
-    if unknown := {car_of(name) for name in truth.names} - roles.keys():
-        raise UserError(
-            f"{some(sorted(unknown))} of {paths.CACHE} are missing from {paths.SPLIT}; run `dvc repro resize split`"
-        )
+    roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
     findings = find(how, roles, truth, trained)

@@ -3,10 +3,8 @@
 from pathlib import Path
 
 from carvana import paths
-from carvana.competition import car_of
 from carvana.data import cache, split
 from carvana.data.archive import Archive
-from carvana.errors import UserError, some
 from carvana.files import whole_file
 from carvana.results import look
 from stages.stage import command_line, run
@@ -14,11 +12,7 @@ from stages.stage import command_line, run
 
 def main(out: Path) -> None:
     truth = cache.read(paths.CACHE)
-    roles = split.read(paths.SPLIT)
-    if unknown := {car_of(name) for name in truth.names} - roles.keys():
-        raise UserError(
-            f"{some(sorted(unknown))} of {paths.CACHE} are missing from {paths.SPLIT}; run `dvc repro resize split`"
-        )
+    roles = split.read(paths.SPLIT, truth.names)
     seen = look.survey(truth, roles, split.read_makes(paths.METADATA))
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos

@@ -13,6 +13,7 @@ from typing import NoReturn
 from carvana import paths
 from carvana.errors import UserError
 from carvana.files import only_writer
+from carvana.processes import READER_KILLED
 from stages import under_dvc
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -48,7 +49,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
         # torch raises it in the main thread when a worker ends, whatever the main thread does at the time.
         if "DataLoader worker" not in str(error):
             raise
-        _fail(name, "a process that reads photos was killed, most likely for memory; lower runtime.workers")
+        _fail(name, READER_KILLED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         if error.errno in _FULL:

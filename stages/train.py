@@ -55,14 +55,10 @@ def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.devi
 
 
 def read_examples(fold: int, size: tuple[int, int]) -> loop.Examples:
-    roles = split.read(paths.SPLIT)
     examples = cache.read(paths.CACHE)
     if examples.size != size:
         raise UserError(f"{paths.CACHE} was made for another train.size; `dvc repro resize` makes it again")
-    if unknown := {car_of(name) for name in examples.names} - roles.keys():
-        raise UserError(
-            f"{len(unknown)} cars of {paths.CACHE} are missing from {paths.SPLIT}; `dvc repro split` makes it again"
-        )
+    roles = split.read(paths.SPLIT, examples.names)
     role_of_row = np.array([roles[car_of(name)] for name in examples.names])
     validation = np.flatnonzero(role_of_row == str(fold))
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))

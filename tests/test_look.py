@@ -91,6 +91,6 @@ def test_the_page_of_a_small_competition(tmp_path, kaggle, monkeypatch):
     rows = (project / "data/split.csv").read_text(encoding="ascii").splitlines()
     (project / "data/split.csv").write_text("\n".join(rows[:-1]), encoding="ascii")
     monkeypatch.chdir(project)
-    with pytest.raises(UserError, match=r"split\.csv lacks .* of data/cache; `dvc repro resize split`"):
+    with pytest.raises(UserError, match=r"data/split\.csv has no role for a1b2c3d4e5f6; `dvc repro -f split`"):
         command.main(project / "data/look.html")
     assert "<tr><td>to predict</td><td>1</td><td>2</td>" in page

@@ -115,7 +115,9 @@ def test_every_car_needs_a_role_that_is_one(trained):
     assert "the role 'tset' is neither test nor a fold's number; `dvc repro -f split`" in message
     path.write_text("".join(line for line in text.splitlines(True) if ",test" not in line), encoding="ascii")
     for command in ("train 0", "evaluate", "look"):
-        assert "of data/cache are missing from data/split.csv; `dvc repro" in stage(trained, *command.split(), status=1)
+        assert "data/split.csv has no role for a1b2c3d4e5f6; `dvc repro -f split`" in stage(
+            trained, *command.split(), status=1
+        )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ import os
 import signal
 import sys
 
+# Said of a worker of a DataLoader, wherever torch notices.
+READER_KILLED = "a process that reads photos was killed, most likely for memory; lower runtime.workers"
+
 
 def die_with_parent() -> None:
     """Asks Linux to end this process when its parent ends; does nothing on other systems."""

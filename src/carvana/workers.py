@@ -10,8 +10,8 @@ from typing import Any, cast
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from carvana.errors import UserError, first_line
-from carvana.processes import die_with_parent, end_if_orphaned
+from carvana.errors import UserError
+from carvana.processes import READER_KILLED, die_with_parent, end_if_orphaned
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
 
@@ -44,7 +44,4 @@ def of(loader: DataLoader[Any]) -> Iterator[None]:
         # A connection breaks if a worker dies while it sends a batch.
         if not loader.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
             raise
-        raise UserError(
-            f"a process that reads photos was killed ({first_line(error)}), most likely for memory; "
-            "lower runtime.workers"
-        ) from error
+        raise UserError(READER_KILLED) from error

@@ -8,13 +8,14 @@ import csv
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from carvana.competition import is_car
-from carvana.errors import UserError, first_line
+from carvana.competition import car_of, is_car
+from carvana.errors import UserError, first_line, some
 from carvana.files import whole_file
 
 TEST = "test"
@@ -64,11 +65,11 @@ def write(path: Path, roles: dict[str, str]) -> None:
         pd.DataFrame(roles.items(), columns=_HEADER).to_csv(temporary, index=False)
 
 
-def read(path: Path) -> dict[str, str]:
+def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
     """Returns the role of every car, as `write` wrote it.
 
-    Raises UserError, naming the line, unless every row has a car, each once, and `test` or the number of a fold: a car
-    whose role is misspelt would be trained on.
+    Raises UserError, which names the line, unless every row has a car, each once, and `test` or the number of a fold: a
+    car whose role is misspelt would be trained on. Raises it as well if the car of one of `photos` is missing.
     """
     try:
         # Nothing is skipped or converted, so that the checks below see every line as it is.
@@ -99,4 +100,7 @@ def read(path: Path) -> dict[str, str]:
         if wrong.any():
             row = wrong.idxmax()
             raise UserError(f"{path}, line {row + 1}: the {column} {cars[column][row]!r:.100} {complaint}; {_AGAIN}")
-    return dict(zip(cars["car"], cars["role"], strict=True))
+    roles = dict(zip(cars["car"], cars["role"], strict=True))
+    if unknown := {car_of(name) for name in photos} - roles.keys():
+        raise UserError(f"{path} has no role for {some(sorted(unknown))}; {_AGAIN}")
+    return roles

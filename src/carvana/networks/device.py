@@ -90,8 +90,8 @@ def enough_memory(advice: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
     except RuntimeError as error:
-        # torch's allocator for the CPU has no exception class of its own.
-        if "can't allocate memory" not in str(error):
+        # Of the CPU and of MPS, whose allocators have no exception class of their own.
+        if not any(words in str(error) for words in ("can't allocate memory", "MPS backend out of memory")):
             raise
         raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
 

@@ -14,7 +14,7 @@ from carvana.data.archive import Archive
 from carvana.files import write_json
 from carvana.masks import shards
 from carvana.masks.rle import Runs
-from carvana.networks import device, distributed
+from carvana.networks import distributed
 from carvana.prediction.inference import Clock, Damaged, Ensemble, Outcome, predict
 from carvana.prediction.settings import Settings
 
@@ -31,7 +31,6 @@ def sweep(
     and its shard is written to `folder`/damaged, for this run only. `report` is written after each shard: speed, how
     thread time was spent, and peak memory. Raises UserError if the network's output is not finite.
     """
-    device.choose_kernels(how.on)
     parts = shards.plan(archive.photos)
     mine = range(distributed.rank(), len(parts), distributed.world())
     missing = [number for number in mine if not shards.is_whole(shards.path_of(folder, number), parts[number])]
