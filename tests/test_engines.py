@@ -1,10 +1,13 @@
 import importlib.util
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from conftest import read_network, read_params
+from conftest import ROOT, read_network, read_params
 
 from carvana.networks import models
 from carvana.prediction import engines
@@ -44,6 +47,35 @@ def test_openvino_gives_torchs_logits_to_several_threads(network, monkeypatch):
             for name in ("torch", "openvino")
         )
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+import numpy as np
+from conftest import ROOT, read_network, read_params
+from carvana.networks import models
+from carvana.prediction import engines
+from carvana.prediction.settings import Settings
+
+how = Settings.of(read_params(runtime_engine="openvino", runtime_device="cpu"))
+held = [engines.build(models.build(read_network()), (64, 96), how)]
+held[0].compute(np.zeros((1, 64, 96, 3), np.uint8))
+last = threading.Thread(target=held.clear)
+last.start()
+last.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
+def test_a_signal_after_openvino_was_freed_in_a_thread_is_handled():
+    folders = [ROOT / "src", ROOT / "tests"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_torch_keeps_its_threads_for_what_comes_after(network):

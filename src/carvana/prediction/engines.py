@@ -1,11 +1,13 @@
 """Engines that compute logits of photos: torch on a GPU or a CPU, or OpenVINO on a CPU."""
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,17 +76,24 @@ def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
     return compute
 
 
-def _import_openvino() -> ModuleType:
+@functools.cache
+def _load_openvino() -> tuple[ModuleType, Any]:
+    """Returns the module and this process's only `openvino.Core`.
+
+    The latter is never freed. OpenVINO replaces the signal stack of the thread that first compiles a network, and frees that
+    stack together with the last of its objects. If another thread does that, the first one's next signal (Ctrl-C, or a
+    DataLoader's worker that ends) kills the process.
+    """
     # OpenVINO's import and its conversion report to an analytics service through this package, without asking. If it is
     # missing they report nothing; with None, Python treats it as missing.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino  # noqa: PLC0415 - optional
 
-    return openvino
+    return openvino, openvino.Core()
 
 
 def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
-    openvino = _import_openvino()
+    openvino, core = _load_openvino()
     photo = torch.zeros(1, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
         converted = openvino.convert_model(network.cpu().eval(), example_input=photo, input=[photo.shape])
@@ -96,7 +105,7 @@ def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
         # Pinned threads would compete with the decoding workers for one core while another is idle.
         "ENABLE_CPU_PINNING": "NO",
     }
-    compiled = openvino.Core().compile_model(converted, "CPU", settings)
+    compiled = core.compile_model(converted, "CPU", settings)
     mine = threading.local()
 
     def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
