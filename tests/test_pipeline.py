@@ -124,6 +124,7 @@ def test_speed_knobs_run_nothing_again(clone):
     clone.git("restore", ".")
 
 
+@pytest.mark.slow
 def test_sizes_are_experiments_of_their_own_and_the_way_back_is_a_cache_hit(clone):
     first, dice = clone.model(), clone.read("metrics/evaluate.json")["test"]
     clone.dvc("exp", "run", "-S", "train.size=96")

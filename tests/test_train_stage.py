@@ -97,6 +97,7 @@ def test_a_killed_process_is_started_again_and_training_goes_on(projects):
     assert np.allclose(outcome(whole)[0], outcome(killed)[0], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(projects):
     network = {"train_arch": "pspnet", "train_encoder": "resnet18", "train_batch_size": 2}
     folder = projects("project", runtime_processes=2, **network)
@@ -182,6 +183,7 @@ def test_a_training_that_dvc_has_recorded_is_done_again_if_asked_for(projects):
     assert files(folder) == before
 
 
+@pytest.mark.slow
 def test_a_missing_compiler_is_said(projects, tmp_path):
     folder = projects("project", runtime_compile=True)
     with start(folder, CXX="/nonexistent", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor")) as process:

@@ -80,9 +80,9 @@ def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
 def _load_openvino() -> tuple[ModuleType, Any]:
     """Returns the module and this process's only `openvino.Core`.
 
-    The latter is never freed. OpenVINO replaces the signal stack of the thread that first compiles a network, and frees that
-    stack together with the last of its objects. If another thread does that, the first one's next signal (Ctrl-C, or a
-    DataLoader's worker that ends) kills the process.
+    The latter is never freed. OpenVINO replaces the signal stack of the thread that first compiles a network, and frees
+    that stack together with the last of its objects. If another thread does that, the first one's next signal (Ctrl-C,
+    or a DataLoader's worker that ends) kills the process.
     """
     # OpenVINO's import and its conversion report to an analytics service through this package, without asking. If it is
     # missing they report nothing; with None, Python treats it as missing.
