@@ -49,7 +49,7 @@ def require_unchanged() -> None:
     changed = [
         f"{key} ({then.params[key]} → {now.params[key]})" for key in then.params if then.params[key] != now.params[key]
     ]
-    changed += sorted(path for path, _ in then.code.items() ^ now.code.items())
+    changed += sorted({path for path, _ in then.code.items() ^ now.code.items()})
     if changed:
         raise UserError(
             f"{some(changed)} changed while {stage()} ran, and DVC would record the result under the new state; "
