@@ -257,6 +257,7 @@ def test_parameters_and_code_changed_while_a_stage_runs_are_not_recorded_with_it
     assert clone.outputs() == before
 
 
+@pytest.mark.slow
 def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
     before, since = clone.outputs(), time.time()
     clone.dvc("repro", "-s", "-f", "train@0")

@@ -60,6 +60,7 @@ def files(folder):
     return {path.name: path.read_bytes() for path in (folder / "models").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
     whole = projects("whole", train_epochs=40, **EVERYTHING)
     stage(whole, "train", "0")
