@@ -1,89 +1,15 @@
 """The whole pipeline by DVC, in a clone of its own, on a demo set of four training cars and one test car."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from conftest import ROOT, stage, wait_for_an_epoch
+from clones import TINY, Clone
+from conftest import stage, wait_for_an_epoch
 from kaggle_server import Server
-
-TINY = {
-    "demo": {"train_cars": 4, "test_cars": 1},
-    "split": {"folds": 2, "test_fraction": 0.25},
-    "train": {"size": 64, "depth": 3, "width": 4, "epochs": 2, "learning_rate": 0.01},
-}
-
-
-class Clone:
-    """A clone of the working tree, committed or not, and the commands that a user types in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        for name in subprocess.run(files, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-            # What a run of the working tree has left is of another set of parameters.
-            if name and name != "dvc.lock" and not name.startswith("metrics/") and (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
-        content = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-        for section, values in TINY.items():
-            content[section] |= values
-        (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        self.git("init", "-q", "-b", "main")
-        self.git("config", "user.name", "Test")
-        self.git("config", "user.email", "test@localhost")
-        self.commit()
-
-    def git(self, *words: str) -> str:
-        return subprocess.run(["git", *words], cwd=self.folder, check=True, capture_output=True, text=True).stdout
-
-    def commit(self) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-qm", "state")
-
-    def start(self, *words: str) -> subprocess.Popen:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        # Unlike bash, sh does not replace itself by its only command.
-        environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "SHELL": "/bin/sh"}
-        command = [sys.executable, "-m", "dvc", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
-
-    def dvc(self, *words: str, fails: bool = False) -> str:
-        with self.start(*words) as process:
-            output, _ = process.communicate(timeout=300)
-        assert (process.returncode != 0) == fails, output
-        return output
-
-    def change(self, **changes: object) -> None:
-        """Changes parameters, train_size=64 for train.size, as an editor would."""
-        content = self.yaml("params.yaml")
-        for key, value in changes.items():
-            section, _, name = key.partition("_")
-            content[section][name] = value
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-
-    def outputs(self) -> dict[str, bytes]:
-        """Everything that the stages have made."""
-        files = [path for name in ("data", "models", "metrics") for path in (self.folder / name).rglob("*")]
-        return {str(path): path.read_bytes() for path in files if path.is_file()}
-
-    def read(self, name: str) -> dict:
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
-
-    def yaml(self, name: str) -> dict:
-        return yaml.safe_load((self.folder / name).read_text(encoding="utf-8"))
-
-    def model(self) -> bytes:
-        return (self.folder / "models/fold-0.safetensors").read_bytes()
 
 
 @pytest.fixture(scope="module")
