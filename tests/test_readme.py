@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from clones import Clone
 from conftest import ROOT
-from test_pipeline import Clone
 
 from carvana.data.archive import Archive
 
