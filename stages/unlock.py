@@ -1,7 +1,8 @@
-"""Removes the lock that a killed DVC left behind: `python -m stages.unlock`, before every `make submission`.
+"""Removes what a killed DVC left behind: `python -m stages.unlock`, before every `make submission`.
 
 DVC records what it reads and writes in .dvc/tmp/rwlock. After `kill -9` or a power cut, that file can be empty, and
-every command fails; or it names a process ID that another program has by now, and DVC waits for that program.
+every command fails; or it names a process ID that another program has by now, and DVC waits for that program. dvc.lock
+can be cut short in the same way; DVC writes it again, without computing anything again that its cache holds.
 """
 
 import json
@@ -10,19 +11,34 @@ from pathlib import Path
 
 import psutil
 
-from carvana import paths
+from carvana import lockfile, paths
 from carvana.errors import UserError
 from stages.stage import command_line, run
 
 
 def main() -> None:
-    if not paths.DVC_LOCK.exists() or (named := processes_of(paths.DVC_LOCK)) == set():
-        return
     running = [process.pid for process in psutil.process_iter() if is_dvc_of(process, Path.cwd())]
-    if running and (named is None or named & set(running)):
+    named = processes_of(paths.DVC_LOCK) if paths.DVC_LOCK.exists() else set()
+    cut = paths.LOCK.exists() and is_cut(paths.LOCK)
+    if running and (cut or named is None or named & set(running)):
         raise UserError(f"DVC is running here (process {running[0]}); wait for it or stop it, then start again")
-    paths.DVC_LOCK.unlink()
-    print(f"removed {paths.DVC_LOCK}, which a killed DVC had left behind")
+    if named != set():
+        paths.DVC_LOCK.unlink()
+        print(f"removed {paths.DVC_LOCK}, which a killed DVC had left behind")
+    if cut:
+        paths.LOCK.unlink()
+        print(f"removed {paths.LOCK}, which a killed DVC had cut short; `dvc repro` writes it again")
+
+
+def is_cut(lock: Path) -> bool:
+    """Returns whether a dvc.lock cannot be read. Raises UserError if a merge left conflict marks in it."""
+    try:
+        lockfile.read(lock)
+    except UserError:
+        if b"<<<<<<<" in lock.read_bytes():
+            raise
+        return True
+    return False
 
 
 def processes_of(lock: Path) -> set[int] | None:

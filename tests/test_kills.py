@@ -39,12 +39,19 @@ def kill(process, whom):
     """Kills a DVC, the stage that it runs, or both, and waits for the end of all that they have started."""
     dvc = psutil.Process(process.pid)
     begun = dvc.children(recursive=True)
-    stages = [child for child in dvc.children() if "stages." in " ".join(child.cmdline())]
+    stages = [child for child in dvc.children() if is_stage(child)]
     for victim in {"dvc": [dvc], "stage": stages, "both": [dvc, *stages]}[whom]:
         victim.kill()
     process.communicate(timeout=60)
     _, alive = psutil.wait_procs(begun, timeout=20)
     assert not alive, "what they started ends with them"
+
+
+def is_stage(process):
+    try:
+        return "stages." in " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
 
 
 def rounds(count):

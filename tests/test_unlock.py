@@ -53,6 +53,27 @@ def test_the_lock_of_a_dvc_that_runs_stays(lock, running):
         assert lock.exists()
 
 
+@pytest.mark.parametrize("kept", [0, 20, -30])
+def test_a_dvc_lock_that_was_cut_short_is_removed(lock, running, kept):
+    path = lock.parent.parent.parent / "dvc.lock"
+    whole = b"schema: '2.0'\nstages:\n  split:\n    cmd: x\n    outs:\n    - path: data/split.csv\n      md5: 0123\n"
+    path.write_bytes(whole)
+    assert unlock(lock) == ""
+    path.write_bytes(whole[:kept])
+    assert "DVC is running here" in unlock(lock, status=1)
+    running.kill()
+    running.wait()
+    assert "removed dvc.lock" in unlock(lock)
+    assert not path.exists()
+
+
+def test_a_dvc_lock_with_conflict_marks_is_the_users(lock):
+    path = lock.parent.parent.parent / "dvc.lock"
+    path.write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\n", encoding="ascii")
+    assert "conflict marks" in unlock(lock, status=1)
+    assert path.exists()
+
+
 def test_a_lock_that_names_nobody_is_left_alone(lock):
     lock.write_text('{"write": {}, "read": {}}', encoding="ascii")
     assert unlock(lock) == ""
