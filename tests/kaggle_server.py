@@ -40,6 +40,7 @@ class Server(ThreadingHTTPServer):
         self.cuts = []  # after so many bytes of a file the connection breaks, once each
         self.stalls = []  # after so many bytes of a file nothing more comes, once each
         self.offsets = []  # by which a requested range is missed, once each
+        self.ranges = True  # whether a part can be requested
         self.location = None  # that a download is redirected to
         self.create_url = f"http://localhost:{PORT}/upload?signature=secret"
         self.bytes_a_second = None
@@ -145,9 +146,12 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.split("?")[0].rsplit("/", 1)[-1]
         data = self.server.files[name]
         tag = f'"{hash(data)}"'
-        asked = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag else None
+        asked = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag and self.server.ranges else None
         first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "bytes=0-").groups()
         first, last = int(first), int(last or len(data) - 1)
+        if first >= len(data):
+            self.answer(416, b"")
+            return
         if asked and last > first and self.server.offsets:
             first += self.server.offsets.pop(0)
         self.send_response(206 if asked else 200)

@@ -2,14 +2,13 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from conftest import ROOT, make_project, pack, repack, set_params, stage
+from conftest import ROOT, pack
 
 from carvana.errors import UserError
 from carvana.kaggle import client, downloads, http
@@ -74,6 +73,29 @@ def test_an_error_page_is_never_taken_for_a_continuation(server, tmp_path, pause
     server.refusals.clear()
     assert content(downloads.download([NAME], tmp_path / "to")) == [server.files[NAME]]
     assert server.served[NAME] < size + 2**20
+
+
+def test_a_server_that_begins_anew_and_breaks_off_each_time_is_given_up(server, tmp_path, pauses):
+    server.ranges = False
+    server.cuts = [len(server.files[NAME]) // 2] * 99
+    with pytest.raises(UserError, match=r"train\.zip: the connection to Kaggle is lost .ChunkedEncodingError"):
+        downloads.download([NAME], tmp_path / "to")
+    assert len(server.cuts) == 99 - 1 - 4
+
+
+def test_what_cannot_be_continued_is_begun_anew(server, tmp_path, pauses):
+    """A part of a longer file, of another version, or of one whose size was not known."""
+    folder = tmp_path / "to" / NAME / "partial"
+    for version in (
+        '{"size": 99000000, "etag": null, "modified": null}',
+        '{"size": null, "etag": "", "modified": ""}',
+        "{",
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / NAME).write_bytes(b"PK" * 15_000_000)
+        (folder / f"{NAME}.json").write_text(version, encoding="ascii")
+        assert content(downloads.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+        (tmp_path / "to" / NAME / NAME).unlink()
 
 
 def test_another_part_than_was_requested_is_not_added(server, tmp_path, pauses):
@@ -176,21 +198,6 @@ def test_a_list_that_is_none_is_said(server, tmp_path, pauses, body):
     with pytest.raises(UserError, match="the list of files: Kaggle's answer is not one that its client knows"):
         downloads.download([NAME], tmp_path / "to")
     assert pauses == [1, 2, 4]
-
-
-def test_dvcs_cache_shares_the_bytes_of_the_download(server, tmp_path, _competition):
-    for path in _competition[0].iterdir():
-        server.files[path.name] = path.read_bytes()
-    project = make_project(tmp_path / "project")
-    set_params(project, data_source="kaggle")
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
-        subprocess.run([*command], cwd=project, check=True, timeout=60)
-    shutil.copyfile(ROOT / ".dvc/config", project / ".dvc/config")
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "-s", "download"], cwd=project, check=True, timeout=100)
-    places = [project / "data/raw" / NAME, project / ".work/download" / NAME / NAME]
-    assert {path.stat().st_ino for path in places} <= {
-        path.stat().st_ino for path in project.glob(".dvc/cache/files/md5/*/*")
-    }
 
 
 def test_without_links_there_must_be_room_for_every_copy(server, tmp_path, monkeypatch):
@@ -342,43 +349,3 @@ def test_a_download_killed_five_times_ends_whole_and_cheap(server, tmp_path):
     assert start().wait() == 0
     assert (tmp_path / "to" / NAME / NAME).read_bytes() == data
     assert server.served[NAME] < 1.2 * len(data)
-
-
-def test_the_stage_fetches_what_the_quality_names(server, tmp_path, _competition):
-    for path in _competition[0].iterdir():
-        name = path.name.replace("train.zip", "train_hq.zip").replace("test.zip", "test_hq.zip")
-        server.files[name] = path.read_bytes()
-    project = make_project(tmp_path / "project")
-    set_params(project, data_source="kaggle", data_quality="hq")
-    stage(project, "download")
-    for path in _competition[0].iterdir():
-        assert (project / "data/raw" / path.name).read_bytes() == path.read_bytes()
-    assert (project / "data/raw/test_masks.csv.zip").exists()
-    assert not server.served[NAME]
-
-
-def test_experiments_share_their_workspaces_download(server, tmp_path, _competition):
-    """`dvc exp run --temp` and the queue run in copies of the workspace, below its .dvc/tmp/exps."""
-    zips = shutil.copytree(_competition[0], tmp_path / "zips")
-    # A file that is no photo, and large, so that what its buffers take does not count.
-    repack(zips / NAME, lambda members: members.update({".large": random.Random(0).randbytes(2 * 10**7)}))
-    server.files = {path.name: path.read_bytes() for path in zips.iterdir()}
-    server.bytes_a_second = 5 * 10**6
-    workspace = make_project(tmp_path / "workspace")
-    set_params(workspace, data_source="kaggle")
-    copies = [workspace / ".dvc/tmp/exps" / name for name in ("tmp1", "standalone/tmp2")]
-    for copy in copies:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        make_project(copy)
-        set_params(copy, data_source="kaggle")
-    command = [sys.executable, "-m", "stages.download"]
-    started = [subprocess.Popen(command, cwd=copy, stderr=subprocess.PIPE, text=True) for copy in copies]
-    messages = [process.communicate(timeout=60)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], messages
-    assert sum("waiting for another download (process" in message for message in messages) == 1
-    server.bytes_a_second = None
-    stage(workspace, "download")
-    for name, data in server.files.items():
-        for folder in (workspace, *copies):
-            assert (folder / "data/raw" / name).read_bytes() == data
-    assert server.served[NAME] < 1.2 * len(server.files[NAME])

@@ -1,5 +1,6 @@
 """Downloads that resume: what has come is kept whatever Kaggle answers, and only a continuation is added to it."""
 
+import functools
 import json
 import os
 import re
@@ -87,8 +88,9 @@ def _download(name: str, folder: Path, opener: Opener) -> Path:
             _require_whole(target)
             return target
         partial.parent.mkdir(parents=True, exist_ok=True)
-        while not http.patiently(name, lambda: _continue(partial, opener)):
-            pass
+        reached: int | None = 0
+        while reached is not None:
+            reached = http.patiently(name, functools.partial(_continue, partial, opener, reached))
     _require_whole(partial)
     os.replace(partial, target)
     _version_file(partial).unlink(missing_ok=True)
@@ -105,45 +107,57 @@ def _is_current(target: Path, opener: Opener) -> bool:
     return version.size == status.st_size and (modified is None or modified <= status.st_mtime)
 
 
-def _continue(partial: Path, opener: Opener) -> bool:
-    """Adds to a partial file what is missing, and returns whether it is complete.
+def _continue(partial: Path, opener: Opener, reached: int) -> int | None:
+    """Adds to a partial file what is missing; returns None if it is then complete.
 
-    Returns False if the connection breaks after it has brought a good part. Raises RequestException, and leaves the
-    partial file as it is, if the answer is neither its continuation nor the beginning of a zip.
+    Returns its size if the connection breaks after the file has become larger than ever; `reached` is its largest size
+    so far. Raises RequestException in other cases; the partial file is left as it is if the answer is neither its
+    continuation nor the beginning of a zip.
     """
     known = _read_version(partial)
-    first = partial.stat().st_size if known and partial.exists() else 0
-    if known and first == known.size:
-        return True
-    with opener(_PLAIN | (_continuation(known, first) if known and first else {})) as response:
+    came = partial.stat().st_size if partial.exists() else 0
+    if known and came == known.size:
+        return None
+    first = came if known and known.size and came < known.size else 0
+    with _open(partial, opener, known, first) as response:
         version = _version(response, first)
         if first and response.status_code == 206 and not version.may_be(known):
             _version_file(partial).unlink()
             raise Unexpected("the file has changed meanwhile")
         start = first if response.status_code == 206 else 0
-        added = _append(partial, version, start, response)
+        broken = _append(partial, version, start, response)
     complete = partial.stat().st_size
-    if version.size is None or complete == version.size:
+    if complete == version.size or (version.size is None and not broken):
         if (modified := troubles.date_of(version.modified)) is not None:
             os.utime(partial, (modified, modified))
-        return True
-    if added < _PROGRESS:
-        raise Unexpected(f"it ends after {complete} of {version.size} bytes")
-    return False
+        return None
+    if complete < max(first, reached) + _PROGRESS:
+        raise broken or Unexpected(f"it ends after {complete} of {version.size} bytes")
+    return complete
 
 
-def _continuation(known: Version, first: int) -> dict[str, str]:
+def _open(partial: Path, opener: Opener, known: Version | None, first: int) -> requests.Response:
+    """Requests a file from byte `first` on, if it is still the known version."""
+    if not known or not first:
+        return opener(_PLAIN)
     # A weak ETag must not stand in If-Range.
     strong = known.etag if known.etag and not known.etag.startswith("W/") else None
     unchanged = strong or known.modified
-    return {"Range": f"bytes={first}-"} | ({"If-Range": unchanged} if unchanged else {})
+    try:
+        return opener(_PLAIN | {"Range": f"bytes={first}-"} | ({"If-Range": unchanged} if unchanged else {}))
+    except troubles.StorageRefused as error:
+        if error.response is not None and error.response.status_code == 416:
+            _version_file(partial).unlink()  # another, shorter file: the next attempt begins anew
+        raise
 
 
 def _version(response: requests.Response, first: int) -> Version:
     """Returns the version of an answer. Raises Unexpected unless it is a whole file or begins at byte `first`."""
     size: int | None
     if response.status_code == 206:
-        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+        place = re.fullmatch(
+            r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range", "")
+        )
         if not place or int(place[1]) != first or not first <= int(place[2]) < int(place[3]):
             raise Unexpected("another part of the file than was requested")
         size = int(place[3])
@@ -157,9 +171,11 @@ def _version(response: requests.Response, first: int) -> Version:
     return Version(size, response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
 
-def _append(partial: Path, version: Version, start: int, response: requests.Response) -> int:
-    """Writes an answer's body at the end of the partial file, or from its start; returns the number of bytes."""
-    pieces, added = response.iter_content(_PIECE), 0
+def _append(
+    partial: Path, version: Version, start: int, response: requests.Response
+) -> requests.RequestException | None:
+    """Writes an answer's body at the end of the partial file, or from its start; returns the error that ended it."""
+    pieces = response.iter_content(_PIECE)
     piece = next(pieces, b"")
     if not start:
         # An error page that says 200 must not replace what has come.
@@ -173,13 +189,11 @@ def _append(partial: Path, version: Version, start: int, response: requests.Resp
         try:
             while piece:
                 file.write(piece)
-                added += len(piece)
                 progress.update(len(piece))
                 piece = next(pieces, b"")
-        except requests.RequestException:
-            if added < _PROGRESS or version.size is None:
-                raise
-    return added
+        except requests.RequestException as error:
+            return error
+    return None
 
 
 def _version_file(partial: Path) -> Path:
