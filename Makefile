@@ -28,8 +28,18 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 	dvc repro
 	@python -m stages.summary
 
+# As they were typed: make would expand a `$` in them, and run `$(shell …)`.
+override MESSAGE := $(value MESSAGE)
+override YES := $(value YES)
+export MESSAGE
+ifeq ($(YES),1)
+override SURE := --yes
+else
+override SURE :=
+endif
+
 submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
-	@python -m stages.submit --message "$$MESSAGE" $(if $(YES),--yes)
+	@python -m stages.submit --message="$$MESSAGE" $(SURE)
 
 test: install ## Lint, types, and every test but the slow ones
 	ruff check .

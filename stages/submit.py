@@ -1,7 +1,6 @@
 """Submits data/submission.csv.gz to Kaggle, after checking it and finding its commit: `python -m stages.submit`."""
 
 import contextlib
-import hashlib
 import json
 import shutil
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 from carvana import lockfile, paths
 from carvana.errors import UserError, first_line
+from carvana.files import digest
 from carvana.kaggle import client, lineage, provenance, submission, submission_log
 from carvana.kaggle.provenance import Origin
 from stages.stage import command_line, run
@@ -27,13 +27,17 @@ def main(words: str, sure: bool) -> None:
         rows, empty = check(packed)
         dice = read_dice(paths.EVALUATION)
         message = describe(words, origin, dice)
-        print(f"{paths.SUBMISSION_GZIP}: {rows} rows, {empty} of them without a car\nmessage: {message}")
+        print(f"{paths.SUBMISSION_GZIP}: {rows} rows, {empty} of them without a car\nmessage: {message}", flush=True)
+        if not sure and not sys.stdin.isatty():
+            raise UserError("stdin is not a terminal: `make submit YES=1` submits without a question")
+        left = client.submissions_left()
+        warn(digest(packed), left)
         if not sure:
-            ask()
+            ask(left)
         content = {
             "dice": dice,
             "dvc_lock_sha256": origin.lock,
-            "file": {"md5": lockfile.md5_of(packed), "name": str(paths.SUBMISSION_GZIP), "sha256": sha256_of(packed)},
+            "file": {"md5": lockfile.md5_of(packed), "name": str(paths.SUBMISSION_GZIP), "sha256": digest(packed)},
             "message": message,
             "origin": {"commit": origin.commit, "name": origin.name},
             "params": params,
@@ -62,10 +66,10 @@ def trace(packed: Path) -> tuple[Origin, dict[str, Any]]:
 
     Raises UserError unless submission, Dice and parameters are those of the same models; `packed` is the copy.
     """
+    recorded = lockfile.read(paths.LOCK)
     origin = provenance.find(paths.LOCK)
     params = provenance.read_yaml(origin.commit, paths.PARAMS)
     defined = set(provenance.read_yaml(origin.commit, paths.PIPELINE).get("stages") or {})
-    recorded = lockfile.read(paths.LOCK)
     stages = lineage.current(recorded, defined)
     lineage.require_connected(stages, recorded)
     lineage.require_params(stages, params, origin.commit)
@@ -98,7 +102,7 @@ def read_dice(path: Path) -> dict[str, float]:
     """Returns the mean Dice on unseen cars, 0 to 1, by role. Raises UserError if the file does not have it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({first_line(error)}); {_EVALUATE}") from error
     scores = {role: content[role] for role in _ROLES if role in content} if isinstance(content, dict) else {}
     if not scores:
@@ -126,37 +130,73 @@ def describe(words: str, origin: Origin, dice: dict[str, float]) -> str:
     return " · ".join(filter(None, parts))
 
 
-def ask() -> None:
+def warn(sha256: str, left: int | None) -> None:
+    """Prints to stderr what speaks against this submission: the same file was sent before, or none is left today."""
+    for sending, reference in earlier(sha256):
+        outcome = f"Kaggle took it, reference {reference}" if reference else "it may have been counted"
+        print(f"warning: this file was sent before, {sending.get('time')} ({outcome})", file=sys.stderr)
+    if left == 0:
+        print(
+            "warning: Kaggle says that no submission is left today, and will most likely refuse this one (or the "
+            f"competition is not yet entered: {client.PAGE}/rules)",
+            file=sys.stderr,
+        )
+
+
+def earlier(sha256: str) -> list[tuple[dict[str, Any], int | None]]:
+    """Returns the `sending` entries of a file that was not refused, with Kaggle's references if known."""
+    entries = submission_log.read(paths.SUBMISSIONS)
+    refused = {entry["id"] for entry in entries if entry["event"] == "error"}
+    references = {entry["id"]: entry.get("reference") for entry in entries if entry["event"] == "taken"}
+    return [
+        (entry, references.get(entry["id"]))
+        for entry in entries
+        if entry["event"] == "sending" and entry["id"] not in refused and _has_hash(entry, sha256)
+    ]
+
+
+def _has_hash(sending: dict[str, Any], sha256: str) -> bool:
+    file = sending.get("file")
+    return isinstance(file, dict) and file.get("sha256") == sha256
+
+
+def ask(left: int | None) -> None:
     """Raises UserError unless the user at the terminal says yes."""
-    if not sys.stdin.isatty():
-        raise UserError("stdin is not a terminal: `make submit YES=1` submits without a question")
-    left = client.submissions_left()
-    if input(f"Submit{'' if left is None else f' (of {left} that are left today)'}? [y/N] ").lower() not in (
-        "y",
-        "yes",
-    ):
+    try:
+        answer = input(f"Submit{'' if left is None else f' (of {left} that are left today)'}? [y/N] ")
+    except EOFError:
+        print()  # Ctrl-D leaves the cursor behind the question
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         raise UserError("not submitted")
 
 
 def send(packed: Path, message: str, content: dict[str, Any]) -> None:
-    """Uploads the copy, and logs a line before that and a line with the result.
+    """Uploads the copy, and logs a line before that, one when Kaggle has taken it, and one with the outcome.
 
-    Both lines have the same `id`. If the process is stopped in between, there is only the first.
+    All lines have the same `id`. If the process is stopped in between, the later ones are missing.
     """
     started = now()
+
+    def log(event: str, **more: Any) -> None:
+        submission_log.append(paths.SUBMISSIONS, {"event": event, "id": started, "time": now()} | more)
+
+    def taken(receipt: client.Receipt) -> None:
+        # Printed before it is logged, because a full disk must not hide that it was sent.
+        print(f"{receipt.words} (reference {receipt.reference})", flush=True)
+        with contextlib.suppress(UserError):
+            log("taken", kaggle=receipt.words, reference=receipt.reference)
+
     submission_log.append(paths.SUBMISSIONS, content | {"event": "sending", "id": started, "time": started})
     try:
-        answer = client.submit(packed, message)
+        status = client.submit(packed, message, taken)
     except UserError as error:
         # Kaggle's error matters more than an error in writing the log.
         with contextlib.suppress(UserError):
-            submission_log.append(
-                paths.SUBMISSIONS, {"error": str(error), "event": "error", "id": started, "time": now()}
-            )
+            log("uncertain" if isinstance(error, client.UncertainError) else "error", error=str(error))
         raise
-    # Printed before it is logged, because a full disk must not hide that it was sent.
-    print(f"{answer}. The score will stand on {client.PAGE}/submissions", flush=True)
-    submission_log.append(paths.SUBMISSIONS, {"event": "answer", "id": started, "kaggle": answer, "time": now()})
+    print(f"Kaggle lists it as {status}. The score will stand on {client.PAGE}/submissions", flush=True)
+    log("answer", status=status)
 
 
 def now() -> str:
@@ -164,14 +204,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 if __name__ == "__main__":
     parser = command_line("submit", __doc__)
     parser.add_argument("--message", default="", help="words to put before the experiment's name and its Dice")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     arguments = parser.parse_args()
-    run(lambda: main(arguments.message, arguments.yes), "submit")
+    # Bytes that are no UTF-8 could be neither printed nor sent.
+    words = arguments.message.encode(errors="replace").decode()
+    run(lambda: main(words, arguments.yes), "submit")

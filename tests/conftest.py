@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kaggle_server import Server
 from PIL import Image
 
 from carvana import params
@@ -128,6 +130,28 @@ def kaggle(tmp_path, _competition):
     folder = tmp_path / "kaggle"
     shutil.copytree(_competition[0], folder)
     return folder
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server with one zip, and the way to it for this process and for those that it starts."""
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {"KAGGLE_API_ENVIRONMENT": "TEST", "KAGGLE_API_TOKEN": "good", "NO_PROXY": "localhost"}
+    for name, value in (settings | {"HOME": str(tmp_path), "KAGGLE_CONFIG_DIR": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
+    pack(tmp_path / "train.zip", {"train/a.jpg": random.Random(0).randbytes(2 * 10**7), "train/b.jpg": b"b"})
+    with Server() as server:
+        server.files["train.zip"] = (tmp_path / "train.zip").read_bytes()
+        yield server
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The seconds that are waited, which pass at once."""
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
 
 
 def repack(path, change):

@@ -2,21 +2,29 @@
 """Kaggle as its client sees it, on this machine alone: files with ranges, refusals on demand, and uploads."""
 
 import fcntl
+import io
 import json
+import re
+import struct
 import tempfile
 import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import SO_SNDBUF, SOL_SOCKET
+from socket import SO_LINGER, SO_SNDBUF, SOL_SOCKET
 
 PORT = 7777  # where the client goes with KAGGLE_API_ENVIRONMENT=TEST
 PIECE = 2**16
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `refusals` are answers (status, headers) that calls of a name get before the right one."""
+    """Serves `files`, and does on a bad day what the attributes say.
+
+    `refusals` are answers that calls of a name get before the right one: (status, headers), and a body if it is not
+    to be JSON with the message "no"; the status 0 resets the connection. Calls of the storage are named `files` and
+    `upload`. `afterwards` are the same in place of the right one, once a call has had its effect.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
@@ -26,7 +34,15 @@ class Server(ThreadingHTTPServer):
         self.modified = "Thu, 27 Jul 2017 00:00:00 GMT"
         self.sizes = {}  # that the list of files names, where they differ
         self.refusals = {}
+        self.afterwards = {}
+        self.silent = set()  # names of calls that are never answered
+        self.over = threading.Event()
         self.cuts = []  # after so many bytes of a file the connection breaks, once each
+        self.stalls = []  # after so many bytes of a file nothing more comes, once each
+        self.offsets = []  # by which a requested range is missed, once each
+        self.ranges = True  # whether a part can be requested
+        self.location = None  # that a download is redirected to
+        self.create_url = f"http://localhost:{PORT}/upload?signature=secret"
         self.bytes_a_second = None
         self.served = Counter()
         self.calls = []
@@ -35,7 +51,9 @@ class Server(ThreadingHTTPServer):
         self.upload_status = 200
         self.may_upload = threading.Event()  # until it is set, an upload waits
         self.may_upload.set()
-        self.forgets_submissions = False
+        self.late = 0  # how many times a new submission is not yet listed
+        self.listed = {}  # how a submission is listed besides its reference
+        self.left = {"numAllowedNow": 4}
         # The port is given, so that tests in other processes wait for their turn.
         self.turn = (Path(tempfile.gettempdir()) / f"port-{PORT}.lock").open("a")
         fcntl.flock(self.turn, fcntl.LOCK_EX)
@@ -46,6 +64,7 @@ class Server(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_):
+        self.over.set()
         self.shutdown()
         self.server_close()
         self.turn.close()
@@ -60,12 +79,27 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.server.calls.append((name, body))
         self.server.authorizations.add(self.headers.get("Authorization"))
-        waiting = self.server.refusals.get(name, [])
-        if waiting:
-            status, headers = waiting.pop(0)
-            self.answer(status, {"code": status, "message": "no"}, headers)
-        else:
+        if not self.spoiled(name, self.server.refusals):
             getattr(self, name)(body)
+
+    def spoiled(self, name, answers):
+        """Whether the call gets one of the answers in place of the right one."""
+        if name in self.server.silent:
+            self.server.over.wait(60)
+            return True
+        waiting = answers.get(name, [])
+        if not waiting:
+            return False
+        status, headers, *body = waiting.pop(0)
+        if status:
+            self.answer(status, *(body or [{"code": status, "message": "no"}]), headers)
+        else:
+            # With unread data or this option, closing resets the connection.
+            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
+            self.wfile = io.BytesIO()
+        return True
 
     def IntrospectToken(self, body):
         self.answer(200, {"active": body["token"] == "good", "username": "somebody"})
@@ -76,53 +110,65 @@ class Handler(BaseHTTPRequestHandler):
 
     def DownloadDataFile(self, body):
         self.send_response(302)
-        self.send_header("Location", f"http://localhost:{PORT}/files/{body['fileName']}?signature=secret")
+        address = f"http://localhost:{PORT}/files/{body['fileName']}?signature=secret"
+        self.send_header("Location", self.server.location or address)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def StartSubmissionUpload(self, _):
         self.server.may_upload.wait()
-        self.answer(
-            200, {"token": "token of the upload", "createUrl": f"http://localhost:{PORT}/upload?signature=secret"}
-        )
+        self.answer(200, {"token": "token of the upload", "createUrl": self.server.create_url})
 
     def CreateSubmission(self, body):
         self.server.uploads[-1]["description"] = body["submissionDescription"]
-        self.answer(200, {"message": "Successfully submitted", "ref": 41 + len(self.server.uploads)})
+        if not self.spoiled("CreateSubmission", self.server.afterwards):
+            self.answer(200, {"message": "Successfully submitted", "ref": 41 + len(self.server.uploads)})
 
     def ListSubmissions(self, _):
-        count = 0 if self.server.forgets_submissions else len(self.server.uploads)
-        self.answer(200, {"submissions": [{"ref": 42 + number} for number in range(count)]})
+        self.server.late -= 1
+        count = 0 if self.server.late >= 0 else len(self.server.uploads)
+        listed = [{"ref": 42 + number, "status": "PENDING"} | self.server.listed for number in range(count)]
+        self.answer(200, {"submissions": listed})
 
     def GetSubmissionLimits(self, _):
-        self.answer(200, {"numAllowedNow": 4})
+        self.answer(200, self.server.left)
 
     def do_PUT(self):
         data = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.spoiled("upload", self.server.refusals):
+            return
         self.server.uploads.append({"data": data})
         self.answer(self.server.upload_status, {})
 
     def do_GET(self):
+        if self.spoiled("files", self.server.refusals):
+            return
         name = self.path.split("?")[0].rsplit("/", 1)[-1]
         data = self.server.files[name]
-        first = 0
         tag = f'"{hash(data)}"'
-        if (asked := self.headers.get("Range")) and self.headers.get("If-Range") == tag:
-            first = int(asked.removeprefix("bytes=").removesuffix("-"))
-        self.send_response(206 if first else 200)
-        self.send_header("Content-Length", str(len(data) - first))
+        asked = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag and self.server.ranges else None
+        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "bytes=0-").groups()
+        first, last = int(first), int(last or len(data) - 1)
+        if first >= len(data):
+            self.answer(416, b"")
+            return
+        if asked and last > first and self.server.offsets:
+            first += self.server.offsets.pop(0)
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(last + 1 - first))
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", tag)
         self.send_header("Last-Modified", self.server.modified)
-        if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.end_headers()
         # So that what is sent is what arrives, nearly.
         self.connection.setsockopt(SOL_SOCKET, SO_SNDBUF, PIECE)
-        cut = self.server.cuts.pop(0) if self.server.cuts else None
-        self.send(name, data[first:][:cut])
-        if cut is not None:
-            self.close_connection = True
+        cut, stall = (each.pop(0) if each and last > first else None for each in (self.server.cuts, self.server.stalls))
+        self.send(name, data[first : last + 1][: cut or stall])
+        if stall is not None:
+            self.server.over.wait(60)
+        self.close_connection = cut is not None or stall is not None
 
     def send(self, name, data):
         try:
@@ -136,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def answer(self, status, content, headers=None):
-        body = json.dumps(content).encode()
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for key, value in {"Content-Type": "application/json", "Content-Length": len(body), **(headers or {})}.items():
             self.send_header(key, str(value))

@@ -1,288 +1,152 @@
 """Kaggle's own client against a server on this machine."""
 
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
+import itertools
 
 import pytest
-from conftest import ROOT, make_project, pack, repack, set_params, stage
-from kaggle_server import Server
 
 from carvana.errors import UserError
-from carvana.kaggle import client
-
-NAME = "train.zip"
+from carvana.kaggle import client, http, login
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A server with one zip, and the way to it for this process and for those that it starts."""
-    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    settings = {"KAGGLE_API_ENVIRONMENT": "TEST", "KAGGLE_API_TOKEN": "good", "NO_PROXY": "localhost"}
-    for name, value in (settings | {"HOME": str(tmp_path), "KAGGLE_CONFIG_DIR": str(tmp_path)}).items():
-        monkeypatch.setenv(name, value)
-    pack(tmp_path / NAME, {"train/a.jpg": random.Random(0).randbytes(2 * 10**7), "train/b.jpg": b"b"})
-    with Server() as server:
-        server.files[NAME] = (tmp_path / NAME).read_bytes()
-        yield server
+def test_a_word_of_kaggle_that_quotes_secrets_is_shown_without_them(server):
+    words = "Bad token good at https://localhost/x?signature=secret.\n\x1b[31mGo away."
+    server.refusals["ListDataFiles"] = [(400, {}, {"code": 400, "message": words})]
+    with pytest.raises(UserError) as error:
+        client.sizes(login.log_in())
+    assert "400: Bad token … at https://localhost/x  [31mGo away; " in str(error.value)
 
 
-@pytest.fixture
-def pauses(monkeypatch):
-    """The seconds that are waited, which pass at once."""
-    waited = []
-    monkeypatch.setattr(time, "sleep", waited.append)
-    return waited
+def test_an_error_in_the_body_alone_is_one(server):
+    server.refusals["ListDataFiles"] = [(200, {}, {"code": 403, "message": "accept the rules"})]
+    with pytest.raises(UserError, match="answers 403: accept the rules; most likely"):
+        client.sizes(login.log_in())
 
 
-def content(paths):
-    return [path.read_bytes() for path in paths]
+BUSY = (429, {"Retry-After": "3"})
 
 
-def test_a_download_is_whole_and_what_is_there_is_not_fetched_again(server, tmp_path):
-    server.files["other.zip"] = server.files[NAME]
-    for _ in range(2):
-        assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
-    # What the client asks for before it finds the file to be there is cut off in the buffers.
-    assert server.served[NAME] < 1.2 * len(server.files[NAME])
-    assert not server.served["other.zip"]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_broken_connection_goes_on_where_it_broke(server, tmp_path, pauses, seed):
-    size = len(server.files[NAME])
-    server.cuts = [random.Random(seed).randrange(size // 4, size // 2), size // 4]
-    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
-    assert not server.cuts
-    # The client writes pieces of 1 MiB, and loses one at every break.
-    assert server.served[NAME] < size + 2 * 2**20
-    assert pauses
-
-
-def test_a_damaged_zip_is_removed_and_fetched_anew(server, tmp_path):
-    whole = server.files[NAME]
-    for damaged in (whole[:1000] + b"?" + whole[1001:], whole[:-500]):
-        server.files[NAME] = damaged
-        with pytest.raises(UserError, match=r"train\.zip was damaged .* start again"):
-            client.download([NAME], tmp_path / "to")
-    server.files[NAME] = whole
-    assert content(client.download([NAME], tmp_path / "to")) == [whole]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_newer_file_leaves_the_bytes_of_the_older_one_alone(server, tmp_path, pauses, seed):
-    """What has come is linked to data/raw, which DVC links to its cache."""
-    old = server.files[NAME]
-    os.link(*client.download([NAME], tmp_path / "to"), tmp_path / "cached")
-    # Newer ones of the same size, a smaller and a larger one, which arrives in two pieces.
-    for day, size in enumerate((len(old), len(old) // 2, 2 * len(old)), start=1):
-        pack(tmp_path / NAME, {"train/a.jpg": random.Random(10 * seed + day).randbytes(size - len(old) // 9)})
-        server.files[NAME] = (tmp_path / NAME).read_bytes()
-        server.modified = f"Fri, {day:02d} Jan 2100 00:00:00 GMT"
-        server.cuts = [len(server.files[NAME]) // 2] * (day == 3)
-        assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
-        assert (tmp_path / "cached").read_bytes() == old
-        assert not list((tmp_path / "to" / NAME / "partial").iterdir())
-
-
-def test_a_damaged_newer_file_leaves_the_older_one_in_place(server, tmp_path):
-    old = server.files[NAME]
-    client.download([NAME], tmp_path / "to")
-    server.files[NAME] = old[:1000] + b"?" + old[1001:]
-    server.modified = "Fri, 01 Jan 2100 00:00:00 GMT"
-    with pytest.raises(UserError, match=r"train\.zip was damaged"):
-        client.download([NAME], tmp_path / "to")
-    assert (tmp_path / "to" / NAME / NAME).read_bytes() == old
-
-
-def test_what_came_but_was_not_yet_checked_is_not_fetched_again(server, tmp_path):
-    (found,) = client.download([NAME], tmp_path / "to")
-    # As a process leaves it that is killed while it checks.
-    found.rename(found.parent / "partial" / NAME)
-    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
-    assert server.served[NAME] < 1.2 * len(server.files[NAME])
-
-
-def test_what_was_damaged_since_is_removed_and_fetched_anew(server, tmp_path):
-    (found,) = client.download([NAME], tmp_path / "to")
-    times = (found.stat().st_atime, found.stat().st_mtime)
-    found.write_bytes(b"?" * len(server.files[NAME]))
-    os.utime(found, times)
-    with pytest.raises(UserError, match=r"train\.zip was damaged"):
-        client.download([NAME], tmp_path / "to")
-    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
-
-
-@pytest.mark.parametrize("call", ["ListDataFiles", "DownloadDataFile"])
 @pytest.mark.parametrize(
-    ("status", "headers", "complaint"),
+    ("call", "trouble"),
     [
-        (401, {}, "401; it does not accept these credentials: make a new token on https"),
-        (403, {}, f"403; most likely the competition's rules are not accepted: do that on {client.PAGE}/rules"),
-        (404, {}, f"404; it knows no such competition or file; compare with {client.PAGE}/data"),
-        (429, {"Retry-After": "3600"}, "429; too many requests: start again in 3600 seconds"),
+        *itertools.product(["IntrospectToken", "StartSubmissionUpload", "upload"], [(503, {}), BUSY, (0, {})]),
+        ("CreateSubmission", BUSY),  # the others may have been counted
     ],
 )
-def test_a_refusal_says_what_to_do(server, tmp_path, pauses, call, status, headers, complaint):
-    server.refusals[call] = [(status, headers)]
-    with pytest.raises(UserError) as error:
-        client.download([NAME], tmp_path / "to")
-    assert complaint in str(error.value)
-    assert not pauses, "to try again would not help"
+def test_one_bad_answer_is_not_the_end(server, packed, pauses, call, trouble):
+    server.refusals[call] = [trouble]
+    assert client.submit(packed, "message", print) == "pending"
+    assert server.uploads == [{"data": b"rows", "description": "message"}]
 
 
-def test_a_busy_server_is_asked_again_as_it_tells(server, tmp_path, pauses):
-    server.refusals["DownloadDataFile"] = [(500, {}), (429, {"Retry-After": "7"}), (503, {})]
-    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
-    assert pauses == [1, 7, 4]
-    server.refusals["DownloadDataFile"] = [(500, {})] * 9
-    with pytest.raises(UserError, match="answers 500; start again in a while"):
-        client.download([NAME], tmp_path / "again")
+@pytest.mark.parametrize("call", ["IntrospectToken", "StartSubmissionUpload"])
+@pytest.mark.parametrize("body", [b"<html>", b"null", b"[]"])
+def test_a_page_that_says_200_is_no_answer(server, packed, pauses, call, body):
+    server.refusals[call] = [(200, {"Content-Type": "text/html"}, body)] * 4
+    with pytest.raises(UserError, match="Kaggle's answer is not one that its client knows"):
+        client.submit(packed, "message", print)
+    assert not server.uploads
 
 
-def test_a_slow_server_is_waited_for(server, tmp_path):
-    server.bytes_a_second = 2 * 10**7
-    assert content(client.download([NAME], tmp_path / "to")) == [server.files[NAME]]
+@pytest.mark.parametrize("left", [b"<html>", b"null", {"numAllowedNow": "many"}, {"numAllowedNow": []}])
+def test_limits_that_are_none_are_unknown(server, left):
+    server.refusals["GetSubmissionLimits"] = [(200, {}, left)]
+    assert client.submissions_left() is None
 
 
-def test_no_connection_is_said(server, tmp_path, pauses):
-    server.shutdown()
-    server.server_close()
-    with pytest.raises(UserError, match=r"the connection to Kaggle is lost .* start again when the network is back"):
-        client.download([NAME], tmp_path / "to")
+@pytest.fixture
+def packed(tmp_path):
+    path = tmp_path / "submission.csv.gz"
+    path.write_bytes(b"rows")
+    return path
 
 
-def test_too_little_space_is_said_before_anything_is_fetched(server, tmp_path):
-    server.sizes[NAME] = 10**16
-    with pytest.raises(UserError, match=r"needs 10000000\.0 GB and .* make room"):
-        client.download([NAME], tmp_path / "to")
-    assert not server.served
-
-
-def test_an_unknown_file_is_named(server, tmp_path):
-    with pytest.raises(UserError, match=r"has no test\.zip; it has train\.zip"):
-        client.download(["test.zip"], tmp_path / "to")
-
-
-def test_a_download_killed_five_times_ends_whole_and_cheap(server, tmp_path):
-    chance = random.Random(1)
-    pack(tmp_path / NAME, {"train/a.jpg": chance.randbytes(8 * 10**7)})
-    data = server.files[NAME] = (tmp_path / NAME).read_bytes()
-    server.bytes_a_second = 5 * 10**7
-    code = "import sys; from pathlib import Path\nfrom carvana.kaggle import client\n"
-    code += "client.download(sys.argv[1:2], Path('to'))"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-
-    def start():
-        return subprocess.Popen([sys.executable, "-c", code, NAME], cwd=tmp_path, env=environment)
-
-    for _ in range(5):
-        before = server.served[NAME]
-        process = start()
-        while server.served[NAME] == before:
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0.05, 0.2))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (tmp_path / "to" / NAME / NAME).exists(), "killed before it was whole"
-    assert start().wait() == 0
-    assert (tmp_path / "to" / NAME / NAME).read_bytes() == data
-    assert server.served[NAME] < 1.2 * len(data)
-
-
-@pytest.mark.parametrize("way", ["token", "token file", "user and key", "kaggle.json", "none", "bad token"])
-def test_credentials_are_found_where_the_client_looks(server, tmp_path, monkeypatch, way):
-    monkeypatch.delenv("KAGGLE_API_TOKEN")
-    if way in ("token", "bad token"):
-        monkeypatch.setenv("KAGGLE_API_TOKEN", "good" if way == "token" else "bad")
-    elif way == "token file":
-        (tmp_path / ".kaggle").mkdir()
-        (tmp_path / ".kaggle/access_token").write_text("good", encoding="ascii")
-    elif way == "user and key":
-        monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
-        monkeypatch.setenv("KAGGLE_KEY", "good")
-    elif way == "kaggle.json":
-        (tmp_path / "kaggle.json").write_text('{"username": "somebody", "key": "good"}', encoding="ascii")
-    project = make_project(tmp_path / "project")
-    set_params(project, data_source="kaggle")
-    # The rest of the files is missing, which is as far as credentials lead.
-    message = stage(project, "download", status=1)
-    if way in ("none", "bad token"):
-        assert "no credentials for Kaggle. On https://www.kaggle.com/settings" in message
-        assert f"accept the rules on {client.PAGE}/rules" in message
-    else:
-        assert "the competition has no train_masks.zip" in message
-        assert server.authorizations & {"Bearer good", "Basic c29tZWJvZHk6Z29vZA=="}
-    assert len(message.splitlines()) == 1
-    assert "good" not in message
-
-
-def test_the_stage_fetches_what_the_quality_names(server, tmp_path, _competition):
-    for path in _competition[0].iterdir():
-        name = path.name.replace("train.zip", "train_hq.zip").replace("test.zip", "test_hq.zip")
-        server.files[name] = path.read_bytes()
-    project = make_project(tmp_path / "project")
-    set_params(project, data_source="kaggle", data_quality="hq")
-    stage(project, "download")
-    for path in _competition[0].iterdir():
-        assert (project / "data/raw" / path.name).read_bytes() == path.read_bytes()
-    assert (project / "data/raw/test_masks.csv.zip").exists()
-    assert not server.served[NAME]
-
-
-def test_experiments_share_their_workspaces_download(server, tmp_path, _competition):
-    """`dvc exp run --temp` and the queue run in copies of the workspace, below its .dvc/tmp/exps."""
-    zips = shutil.copytree(_competition[0], tmp_path / "zips")
-    # A file that is no photo, and large, so that what its buffers take does not count.
-    repack(zips / NAME, lambda members: members.update({".large": random.Random(0).randbytes(2 * 10**7)}))
-    server.files = {path.name: path.read_bytes() for path in zips.iterdir()}
-    server.bytes_a_second = 5 * 10**6
-    workspace = make_project(tmp_path / "workspace")
-    set_params(workspace, data_source="kaggle")
-    copies = [workspace / ".dvc/tmp/exps" / name for name in ("tmp1", "standalone/tmp2")]
-    for copy in copies:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        make_project(copy)
-        set_params(copy, data_source="kaggle")
-    command = [sys.executable, "-m", "stages.download"]
-    started = [subprocess.Popen(command, cwd=copy, stderr=subprocess.PIPE, text=True) for copy in copies]
-    messages = [process.communicate(timeout=60)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], messages
-    assert sum("waiting for another download (process" in message for message in messages) == 1
-    server.bytes_a_second = None
-    stage(workspace, "download")
-    for name, data in server.files.items():
-        for folder in (workspace, *copies):
-            assert (folder / "data/raw" / name).read_bytes() == data
-    assert server.served[NAME] < 1.2 * len(server.files[NAME])
-
-
-def test_a_submission_arrives_with_its_message(server, tmp_path):
-    (tmp_path / "submission.csv.gz").write_bytes(b"rows")
+@pytest.mark.parametrize("status", ["PENDING", "COMPLETE"])
+def test_a_submission_arrives_with_its_message(server, packed, status):
+    receipts = []
+    server.listed = {"status": status}
     assert client.submissions_left() == 4
-    assert client.submit(tmp_path / "submission.csv.gz", "U-Net, Dice 0.99") == "Successfully submitted"
+    assert client.submit(packed, "U-Net, Dice 0.99", receipts.append) == status.lower()
+    assert receipts == [client.Receipt(42, "Successfully submitted")]
     assert server.uploads == [{"data": b"rows", "description": "U-Net, Dice 0.99"}]
 
 
 @pytest.mark.parametrize(
     ("trouble", "complaint"),
     [
-        ({"upload_status": 400}, "failed; nothing was submitted"),
-        ({"forgets_submissions": True}, "does not list it; look at"),
-        ({"refusals": {"StartSubmissionUpload": [(403, {})]}}, "rules are not accepted"),
-        ({"refusals": {"CreateSubmission": [(500, {})]}}, "answers 500"),
+        ({"refusals": {"upload": [(400, {})] * 4}}, "the upload: Kaggle's storage answers 400; nothing was submitted"),
+        ({"refusals": {"StartSubmissionUpload": [(403, {})]}}, "nothing was submitted; .*rules are not accepted"),
+        ({"create_url": "http://[::1?signature=secret"}, "the upload: .*; nothing was submitted"),
+        ({"create_url": "ftp://localhost/?signature=secret"}, "the upload: .*; nothing was submitted"),
+        ({"silent": {"StartSubmissionUpload"}}, "the upload: .*Timeout.*; nothing was submitted"),
+        ({"silent": {"upload"}}, "the upload: .*; nothing was submitted"),
+        (
+            {
+                "refusals": {
+                    "CreateSubmission": [(400, {}, {"code": 400, "message": "Your daily allowance: 10 hours."})]
+                }
+            },
+            "the submission: Kaggle answers 400: Your daily allowance: 10 hours; nothing was submitted",
+        ),
+        ({"listed": {"status": "ERROR", "errorDescription": "a row is missing"}}, "cannot score .*a row is missing"),
+        ({"listed": {"status": "ERROR"}}, "cannot score the submission: it does not say why"),
     ],
 )
-def test_an_upload_that_failed_is_not_taken_for_one_that_did_not(server, tmp_path, capfd, trouble, complaint):
+def test_what_is_refused_is_not_taken_for_a_success(server, packed, pauses, monkeypatch, capfd, trouble, complaint):
+    monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))
     for name, value in trouble.items():
         setattr(server, name, value)
-    (tmp_path / "submission.csv.gz").write_bytes(b"rows")
     with pytest.raises(UserError, match=complaint) as error:
-        client.submit(tmp_path / "submission.csv.gz", "message")
+        client.submit(packed, "message", lambda _: None)
+    assert not isinstance(error.value, client.UncertainError)
     assert "secret" not in str(error.value) + "".join(capfd.readouterr())
+
+
+NO_REFERENCE = {"message": "Successfully submitted"}
+
+
+@pytest.mark.parametrize(
+    "answer", [(500, {}), (0, {}), (200, {}, b"<html>"), (200, {}, b"null"), (200, {}, NO_REFERENCE)]
+)
+def test_a_lost_answer_may_have_been_counted(server, packed, pauses, answer):
+    server.afterwards["CreateSubmission"] = [answer] * 9
+    receipts = []
+    with pytest.raises(client.UncertainError, match=f"it may have been counted: look at {client.PAGE}/submissions"):
+        client.submit(packed, "message", receipts.append)
+    assert len(server.uploads) == 1
+    assert [name for name, _ in server.calls].count("CreateSubmission") == 1
+    assert not receipts
+
+
+def test_silence_after_a_submission_may_be_a_counted_one(server, packed, monkeypatch):
+    monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))
+    server.silent = {"CreateSubmission"}
+    with pytest.raises(client.UncertainError, match=r"lost .ReadTimeout.; it may have been counted"):
+        client.submit(packed, "message", print)
+
+
+@pytest.mark.parametrize(
+    "answer", [(500, {}), (0, {}), (401, {}), (200, {}, b"<html>"), (200, {}, {"submissions": None})]
+)
+@pytest.mark.parametrize("days", ["bad", "good"])
+def test_the_list_is_looked_at_several_times(server, packed, pauses, answer, days):
+    server.refusals["ListSubmissions"] = [answer] * (client.LOOKS - (days == "good"))
+    receipts = []
+    if days == "good":
+        assert client.submit(packed, "message", receipts.append) == "pending"
+    else:
+        with pytest.raises(
+            client.UncertainError, match=r"reference 42.* but does not say more .*may have been counted"
+        ):
+            client.submit(packed, "message", receipts.append)
+    assert [receipt.reference for receipt in receipts] == [42]
+    assert pauses == [client.LOOK_PAUSE] * (client.LOOKS - 1)
+
+
+@pytest.mark.parametrize("late", [2, 99])
+def test_a_submission_can_be_listed_late(server, packed, pauses, late):
+    server.late = late
+    if late == 2:
+        assert client.submit(packed, "message", print) == "pending"
+    else:
+        with pytest.raises(client.UncertainError, match="but does not list it; it may have been counted"):
+            client.submit(packed, "message", print)

@@ -42,6 +42,47 @@ def test_an_old_python_is_told_what_to_do(folder):
     assert "Python 3.11 or newer is needed; make PYTHON=python3.12" in done.stderr
 
 
+@pytest.fixture
+def submit(folder):
+    """Runs `make submit` with a Python that writes down its arguments; returns them and the time's side effects."""
+    python = folder / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > arguments\n', encoding="ascii")
+    python.chmod(0o755)
+
+    def run(*arguments, **environment):
+        done = make(folder, "-o", "install", "submit", *arguments, **environment)
+        assert done.returncode == 0, done.stderr
+        *words, _ = (folder / "arguments").read_text(encoding="utf-8").split("\0")
+        assert words[:2] == ["-m", "stages.submit"]
+        return words[2:]
+
+    return run
+
+
+@pytest.mark.parametrize("words", ["$(shell touch ran)", "cost $5, $HOME", "--yes", 'it\'s "so" `ls`', "a\nb", "", "$"])
+@pytest.mark.parametrize("way", ["argument", "environment"])
+def test_a_message_arrives_as_it_was_typed(folder, submit, words, way):
+    given = submit(f"MESSAGE={words}") if way == "argument" else submit(MESSAGE=words)
+    assert given == [f"--message={words}"]
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("yes", "sure"),
+    [("1", True), ("0", False), ("no", False), ("", False), ("11", False), ("$(shell touch ran)", False)],
+)
+@pytest.mark.parametrize("way", ["argument", "environment"])
+def test_only_yes_1_skips_the_question(folder, submit, yes, sure, way):
+    given = submit(f"YES={yes}", "SURE=--yes") if way == "argument" else submit(YES=yes, SURE="--yes")
+    assert given == ["--message="] + ["--yes"] * sure
+    assert not (folder / "ran").exists()
+
+
+def test_without_a_word_the_message_is_empty(submit):
+    assert submit() == ["--message="]
+
+
 @pytest.mark.slow
 def test_a_machine_without_network_is_told_what_to_do(folder):
     done = make(folder, "install", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_EXTRA_INDEX_URL="", PIP_RETRIES="0")

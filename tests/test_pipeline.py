@@ -237,7 +237,7 @@ def test_a_submission_is_that_of_its_experiment(clone, monkeypatch):
     (upload,) = server.uploads
     assert upload["data"] == (clone.folder / "data/submission.csv.gz").read_bytes()
     assert upload["description"].startswith(f"whole · Dice test {dice:.5f}, ")
-    sending, _ = map(json.loads, (clone.folder / "data/submissions.jsonl").read_text(encoding="ascii").splitlines())
+    sending, *_ = map(json.loads, (clone.folder / "data/submissions.jsonl").read_text(encoding="ascii").splitlines())
     assert sending["params"]["train"]["epochs"] == 1
     clone.git("restore", ".")
     clone.dvc("checkout")

@@ -19,8 +19,8 @@ from ruamel.yaml import YAML
 
 from carvana import lockfile
 from carvana.errors import UserError
-from carvana.kaggle import provenance
-from stages.submit import read_dice
+from carvana.kaggle import client, provenance
+from stages import submit
 
 ROWS = [["img", "rle_mask"], ["011330127438_01.jpg", "1 5"], ["011330127438_02.jpg", "7 2 100 1"]]
 LOCK = "dvc.lock"
@@ -141,7 +141,7 @@ def test_it_is_sent_with_what_it_can_be_found_by(project):
         f"first · trunk · Dice test 0.99310, validation 0.99470 · commit {head[:12]} · dvc.lock {lock[:12]}"
     )
     assert [body["fileName"] for name, body in server.calls if name == "StartSubmissionUpload"] == ["submission.csv.gz"]
-    sending, answer = log_of(project)
+    sending, taken, answer = log_of(project)
     assert sending["event"] == "sending"
     assert sending["origin"] == {"commit": head, "name": "trunk"}
     assert sending["dvc_lock_sha256"] == lock
@@ -152,9 +152,11 @@ def test_it_is_sent_with_what_it_can_be_found_by(project):
         "name": "data/submission.csv.gz",
         "sha256": hashlib.sha256(upload["data"]).hexdigest(),
     }
-    assert answer["event"] == "answer"
-    assert answer["kaggle"] == "Successfully submitted"
-    assert answer["id"] == sending["id"]
+    assert [taken["event"], answer["event"]] == ["taken", "answer"]
+    assert taken["kaggle"] == "Successfully submitted"
+    assert taken["reference"] == 42
+    assert answer["status"] == "pending"
+    assert answer["id"] == taken["id"] == sending["id"]
     assert answer["time"] > sending["time"]
     assert answer["time"].endswith("+00:00")
     assert not (project / ".work/submit").exists()
@@ -379,7 +381,10 @@ def test_parameters_are_read_as_dvc_reads_them(project):
     assert log_of(project)[0]["params"]["train"]["weight_decay"] == 0.00001
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "- a", "", "a: !!timestamp x", "a: !!bool x", "a: &a [*a]", "? [1]\n: 2", "a: 2020-13-45", "[" * 5000],
+)
 def test_broken_parameters_are_named(project, text):
     (project / "params.yaml").write_text(text, encoding="ascii")
     assert "params.yaml is not " in refused(project)
@@ -390,6 +395,7 @@ def test_broken_parameters_are_named(project, text):
     [
         ("{", "cannot be read"),
         ("\xff", "cannot be read"),
+        ("[" * 10**5, "cannot be read"),
         ("[]", "has no scores of test or validation cars"),
         ('{"model": {}}', "has no scores"),
         ('{"test": 1}', r"test\.dice must be a number from 0 to 1 \(got None\)"),
@@ -403,7 +409,7 @@ def test_a_broken_evaluation_is_named(tmp_path, text, complaint):
     path = tmp_path / "evaluate.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=rf"evaluate\.json:? .*{complaint}"):
-        read_dice(path)
+        submit.read_dice(path)
 
 
 def test_a_failure_of_git_is_not_taken_for_a_commit(project):
@@ -425,7 +431,7 @@ def test_what_was_sent_stays_in_the_log(project):
         before = (project / LOG).read_bytes()
         assert Question(project).answer(b"n\n")[0] == 1
         assert (project / LOG).read_bytes() == before
-        server.upload_status = 400
+        server.refusals["CreateSubmission"] = [(400, {}, {"code": 400, "message": "No more today."})]
         message = stage(project, "submit", "--message", "second", "--yes", status=1)
     assert (project / LOG).read_bytes().startswith(before)
     *_, sending, error = log_of(project)
@@ -433,8 +439,81 @@ def test_what_was_sent_stays_in_the_log(project):
     assert error["event"] == "error"
     assert error["error"] in message
     assert error["id"] == sending["id"]
-    assert "submission.csv.gz failed" in error["error"]
-    assert ".work" not in error["error"]
+    assert "Kaggle answers 400: No more today; nothing was submitted" in error["error"]
+
+
+@pytest.mark.parametrize("kind", ["counted", "not listed", "refused"])
+def test_what_may_have_been_counted_is_recorded_as_such(project, monkeypatch, kind):
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(client, "LOOK_PAUSE", 0)
+    with Server() as server:
+        if kind == "counted":
+            server.afterwards["CreateSubmission"] = [(500, {})]
+        elif kind == "refused":
+            server.listed = {"status": "ERROR", "errorDescription": "a row is missing"}
+        else:
+            server.refusals["ListSubmissions"] = [(500, {})] * 9
+        with pytest.raises(UserError) as error:
+            submit.send(project / SUBMISSION[1], "message", {})
+    message = str(error.value)
+    sending, *taken, outcome = log_of(project)
+    assert [entry["reference"] for entry in taken] == ([] if kind == "counted" else [42])
+    assert outcome["event"] == ("error" if kind == "refused" else "uncertain")
+    assert ("may have been counted: look at https" in message) == (kind != "refused")
+    assert outcome["error"] in message
+    assert {sending["id"]} == {entry["id"] for entry in (*taken, outcome)}
+
+
+def warnings(folder, *arguments):
+    command = [sys.executable, "-m", "stages.submit", "--yes", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+
+
+def test_the_same_file_and_a_limit_of_nothing_are_warned_of(project):
+    with Server() as server:
+        server.refusals["CreateSubmission"] = [(400, {})]
+        assert not warnings(project)
+        assert not warnings(project), "the first was refused"
+        (warning,) = warnings(project)
+        assert re.search(r"this file was sent before, 20\S+ .Kaggle took it, reference 43", warning)
+        server.afterwards["CreateSubmission"] = [(500, {})]
+        server.left = {"numAllowedNow": 0}
+        first, second = warnings(project), warnings(project)
+        assert "no submission is left today" in first[2]
+        assert "it may have been counted" in second[2]
+        with (project / LOG).open("ab") as file:
+            file.write(b'\n[]\n{"event": "sending"}\n{"event": "sending", "id": "x", "file": 1}\n\xff\n{"id": ')
+        assert len(warnings(project)) == 5
+        assert "(of 0 that are left today)" in (question := Question(project)).asked
+        assert question.answer(b"n\n")[0] == 1
+
+
+def test_no_answer_is_no(project):
+    with Server() as server:
+        status, output = Question(project).answer(b"\x04")
+    assert status == 1
+    assert "error in submit: not submitted" in output
+    assert "Traceback" not in output
+    assert not server.uploads
+
+
+@pytest.mark.parametrize("words", ["--yes", "-h", "cost $5, $HOME", "ünïcode", b"\xff no UTF-8"])
+def test_every_message_is_text(project, words):
+    with Server() as server:
+        command = [sys.executable, "-m", "stages.submit", "--yes"]
+        message = b"--message=" + (words if isinstance(words, bytes) else words.encode())
+        subprocess.run([*command, message], cwd=project, check=True, capture_output=True, timeout=60)
+    expected = "? no UTF-8" if isinstance(words, bytes) else words
+    assert server.uploads[0]["description"].startswith(f"{expected} · ")
+
+
+@pytest.mark.parametrize("text", ["", "<<<<<<< ours\na: 1\n=======\n", "stages: !!timestamp x", "{" * 5000, "[]", "\0"])
+def test_a_broken_lock_is_named(project, text):
+    (project / LOCK).write_text(text, encoding="ascii")
+    assert "dvc.lock is not what DVC writes" in refused(project)
+    (project / LOCK).unlink()
+    assert "dvc.lock is missing; `dvc repro` makes it" in refused(project)
 
 
 def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
@@ -451,7 +530,7 @@ def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
         assert [entry["event"] for entry in log_of(project)] == ["sending"]
         server.may_upload.set()
         stage(project, "submit", "--yes")
-    assert [entry["event"] for entry in log_of(project)] == ["sending", "sending", "answer"]
+    assert [entry["event"] for entry in log_of(project)] == ["sending", "sending", "taken", "answer"]
 
 
 def test_a_good_submission_is_said_to_be_one(project):

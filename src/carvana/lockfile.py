@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 
 from carvana.errors import UserError, first_line
 
@@ -28,7 +28,7 @@ def read(path: Path) -> dict[str, Recorded]:
         return {name: _recorded(stage) for name, stage in stages.items()}
     except FileNotFoundError:
         raise UserError(f"{path} is missing; `dvc repro` makes it") from None
-    except (OSError, UnicodeDecodeError, YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # ruamel raises a dozen kinds at damaged bytes
         raise UserError(
             f"{path} is not what DVC writes ({first_line(error)}); if a merge left conflict marks in it, resolve "
             f"them, then run `dvc repro`"

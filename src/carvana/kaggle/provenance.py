@@ -1,12 +1,13 @@
 """The commit and the experiment that a submission comes from, and the content of that commit."""
 
 import hashlib
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 
 from carvana.errors import UserError, first_line
 
@@ -63,7 +64,9 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Returns the mapping that a YAML text is. Raises UserError if it is something else; `where` names it."""
     try:
         content = YAML(typ="safe").load(text)
-    except (YAMLError, ValueError) as error:
+        # The record of submissions keeps it as JSON; YAML can also have circles, and lists as keys.
+        json.dumps(content, default=str, sort_keys=True)
+    except Exception as error:  # ruamel raises a dozen kinds at damaged bytes
         raise UserError(f"{where} is not YAML: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{where} is not a YAML mapping of keys to values")

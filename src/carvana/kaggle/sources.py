@@ -59,11 +59,11 @@ def fetch(quality: str, work: Path, raw: Raw) -> None:
     killed before it has stored them, they are not downloaded again. Of several processes with the same `work`, one
     downloads; the others wait for it and then use its files.
     """
-    from carvana.kaggle import client  # noqa: PLC0415 - only if it is needed
+    from carvana.kaggle import downloads  # noqa: PLC0415 - only if it is needed
 
     targets = _targets(quality, raw)
     with only_writer(work, "download", patience=math.inf):
-        for found, target in zip(client.download(list(targets), work), targets.values(), strict=True):
+        for found, target in zip(downloads.download(list(targets), work), targets.values(), strict=True):
             with whole_file(target) as temporary:
                 link_or_copy(found, temporary)
     write_no_truth(raw.test_masks)
