@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from carvana import paths
-from carvana.errors import UserError
+from carvana.errors import UserError, reading
 from stages.stage import command_line, run
 
 
@@ -28,10 +28,11 @@ def main() -> None:
 def processes_of(lock: Path) -> set[int] | None:
     """Returns the IDs of the processes that DVC's lock names; None if the file is damaged."""
     try:
-        content = json.loads(lock.read_bytes())
-        readers = [reader for each in content.get("read", {}).values() for reader in each]
-        return {int(each["pid"]) for each in [*content.get("write", {}).values(), *readers]}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        with reading(lock, "is damaged", "it is removed unless DVC is running"):
+            content = json.loads(lock.read_bytes())
+            readers = [reader for each in content.get("read", {}).values() for reader in each]
+            return {int(each["pid"]) for each in [*content.get("write", {}).values(), *readers]}
+    except UserError:
         return None
 
 

@@ -236,7 +236,7 @@ def test_a_resume_file_runs_no_code(tmp_path, capsys):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "run"),)
 
-    torch.save({"model": Malice()}, tmp_path / "epoch.pt")
+    resume.save(tmp_path / "epoch.pt", {"model": Malice()})
     assert resume.load(tmp_path / "epoch.pt") is None
     assert "training starts over" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()

@@ -84,7 +84,7 @@ def test_file_keeps_ids_that_look_like_numbers(tmp_path):
         (b"car,role\n011330127438\n", ", line 2: the role '' is neither"),
         (b"car,role\n011330127438,0\n\n331659860e11,1\n", ", line 3: the car '' is not 12 hexadecimal digits"),
         (b"car,role\n011330127438,0,1\n", ", line 2: the third field '1' is one too many"),
-        (b"car,role\n011330127438,0\n331659860e11,0,1,2\n", ": .*line 3, saw 4"),
+        (b"car,role\n011330127438,0\n331659860e11,0,1,2\n", " cannot be read .*line 3, saw 4"),
         (b"car,role\n11330127438,0\n", ", line 2: the car '11330127438' is not 12 hexadecimal digits"),
         (b"car,role\n0CDF5B5D0CE1,0\n", ", line 2: the car '0CDF5B5D0CE1' is not"),
         (
