@@ -83,7 +83,7 @@ def _map(folder: Path, kind: str) -> np.memmap:
 
 def read(folder: Path) -> Cache:
     """Opens a cache that `write` wrote. Raises UserError if it is missing, incomplete or of another form."""
-    with reading(folder, "is not a complete cache", "`dvc repro -f resize` makes it again"):
+    with reading(folder, "is not a complete cache", "`dvc repro resize` makes it again"):
         names = _names(folder / _INDEX)
         count, height, width = _shape(folder, "masks", 3)
         photos_shape = _shape(folder, "photos", 4)
