@@ -268,3 +268,11 @@ def test_targets_are_soft_or_hard():
     masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
     assert loop.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
     assert loop.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_a_state_of_another_training_is_not_used(examples, tmp_path, capsys):
+    model, _ = fit(examples, None)
+    resume.save(tmp_path / "epoch.pt", {"model": {"weight": torch.zeros(3)}, "history": []})
+    again, _ = fit(examples, tmp_path / "epoch.pt")
+    assert "epoch.pt is of another training" in capsys.readouterr().out
+    assert equal(model.state_dict(), again.state_dict())

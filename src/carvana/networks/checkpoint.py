@@ -62,7 +62,7 @@ def load(path: Path) -> Trained:
         content = json.loads(header[FORMAT])
         checksum = content.pop(_CHECKSUM, None)
         if checksum is None:
-            raise UserError(f"{path} is by an older version of this project, without a checksum; {_AGAIN}")
+            raise UserError(f"{path} has no checksum: it is damaged, or by an older version of this project; {_AGAIN}")
         if checksum != _checksum(content, weights):
             raise ValueError("its content does not match its checksum")
         description = _Description.model_validate(content)
