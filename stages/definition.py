@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from carvana import paths, yaml12
+from carvana.errors import reading
 
-from carvana import paths
-from carvana.errors import UserError, first_line
-
+_RESTORE = "correct it, or restore it by `git restore`"
 _CODE = ("src/", "stages/", str(paths.PARAMS))
 
 
@@ -28,14 +27,17 @@ class Definition:
 
 def read(stage: str) -> Definition:
     """Returns the definition of a stage, `train` or `train@0`. Raises UserError if dvc.yaml cannot be read."""
-    definition = read_yaml(paths.PIPELINE)["stages"][stage.split("@", 1)[0]]
-    code = [Path(path) for path in definition.get("deps", []) if path.startswith(_CODE)]
-    return Definition(definition.get("params", []), code)
+    pipeline = read_yaml(paths.PIPELINE)
+    with reading(paths.PIPELINE, f"does not define {stage}", _RESTORE):
+        definition = pipeline["stages"][stage.split("@", 1)[0]]
+        code = [Path(path) for path in definition.get("deps", []) if path.startswith(_CODE)]
+        params = definition.get("params", [])
+        if not all(isinstance(key, str) for key in params):
+            raise ValueError("a parameter is not the name of a key")
+        return Definition(params, code)
 
 
 def read_yaml(path: Path) -> Any:
     """Returns the content of a YAML file as DVC reads it. Raises UserError if it cannot be read."""
-    try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({first_line(error)})") from error
+    with reading(path, "cannot be read", _RESTORE):
+        return yaml12.parse(path.read_text(encoding="utf-8"))

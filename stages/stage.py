@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -11,13 +10,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from carvana import paths
-from carvana.errors import UserError
+from carvana.errors import FORBIDDEN, FULL, UserError
 from carvana.files import only_writer
 from carvana.processes import READER_KILLED
 from stages import under_dvc
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def command_line(name: str, description: str) -> argparse.ArgumentParser:
@@ -52,9 +48,9 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
         _fail(name, READER_KILLED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        if error.errno in _FULL:
+        if error.errno in FULL:
             _fail(name, f"the disk is full{where}; make room")
-        if error.errno in _FORBIDDEN:
+        if error.errno in FORBIDDEN:
             _fail(name, f"{str(error.strerror).lower()}{where}; work in a folder that you may write to")
         raise
     except _Stopped as stopped:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from carvana import paths
-from carvana.errors import UserError
+from carvana.errors import reading
 from stages.stage import command_line, run
 
 
@@ -35,10 +35,8 @@ def has_uncommitted_results() -> bool:
 
 
 def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+    with reading(path, "cannot be read", "`dvc repro` makes it again", "`dvc repro` makes it"):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

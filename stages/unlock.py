@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from carvana import lockfile, paths
-from carvana.errors import UserError
+from carvana.errors import UserError, reading
 from stages.stage import command_line, run
 
 
@@ -44,10 +44,11 @@ def is_cut(lock: Path) -> bool:
 def processes_of(lock: Path) -> set[int] | None:
     """Returns the IDs of the processes that DVC's lock names; None if the file is damaged."""
     try:
-        content = json.loads(lock.read_bytes())
-        readers = [reader for each in content.get("read", {}).values() for reader in each]
-        return {int(each["pid"]) for each in [*content.get("write", {}).values(), *readers]}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        with reading(lock, "is damaged", "it is removed unless DVC is running"):
+            content = json.loads(lock.read_bytes())
+            readers = [reader for each in content.get("read", {}).values() for reader in each]
+            return {int(each["pid"]) for each in [*content.get("write", {}).values(), *readers]}
+    except UserError:
         return None
 
 

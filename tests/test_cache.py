@@ -115,3 +115,48 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
         command = [sys.executable, "-c", probe, str(ROOT / "src"), str(folder)]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) // 1024)
     assert peaks[1] < peaks[0] + 40, peaks
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("photos", lambda array: array.astype(np.int8)),
+        ("photos", lambda array: array.astype(np.float32)),
+        ("photos", np.asfortranarray),
+        ("masks", np.asfortranarray),
+        ("masks", lambda array: array.astype(bool)),
+        ("masks", lambda array: array[..., None]),
+        ("masks", lambda array: array[:-1]),
+    ],
+)
+def test_an_array_of_another_form_is_refused(kaggle, tmp_path, name, change):
+    write(kaggle, tmp_path / "cache")
+    path = tmp_path / "cache" / f"{name}.npy"
+    array = np.load(path)
+    np.save(path, array)
+    assert cache.read(tmp_path / "cache").size == SIZE
+    np.save(path, change(array))
+    with pytest.raises(UserError, match="cache is not a complete cache"):
+        cache.read(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("photos.npy", lambda data: data + b"0"),
+        ("photos.npy", lambda data: data[:-1]),
+        ("photos.npy", lambda data: b"PK\x03\x04" + data[4:]),
+        ("photos.npy", lambda data: data[:10] + b"(" * 60 + data[70:]),
+        ("masks.npy", lambda data: b""),
+        ("index.csv", lambda data: data.replace(b",digest", b"")),
+        ("index.csv", lambda data: data + b"\xff,\n"),
+        ("index.csv", lambda data: data + b"a" * 200_000),
+        ("truth.parquet", lambda data: data[:100]),
+    ],
+)
+def test_a_damaged_file_of_a_cache_is_refused(kaggle, tmp_path, name, change):
+    write(kaggle, tmp_path / "cache")
+    path = tmp_path / "cache" / name
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=r"cache is not a complete cache|truth\.parquet is not an intact file"):
+        cache.read(tmp_path / "cache")

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 import torch
 from conftest import read_network
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from carvana.errors import UserError
 from carvana.networks import checkpoint, models
@@ -45,4 +48,56 @@ def test_other_files_are_refused_by_name(tmp_path):
     assert deeper != whole
     path.write_bytes(deeper)
     with pytest.raises(UserError, match="not a complete model"):
+        checkpoint.load(path)
+
+
+def with_header(path, change, checksum=True):
+    """Writes a model again with another description, and with the checksum that belongs to it."""
+    with safe_open(path, framework="pt") as file:
+        description = json.loads(file.metadata()[checkpoint.FORMAT])
+    del description["sha256"]
+    change(description)
+    weights = load_file(path)
+    if checksum:
+        description["sha256"] = checkpoint._checksum(description, weights)
+    save_file(weights, path, metadata={checkpoint.FORMAT: json.dumps(description)})
+
+
+def test_no_changed_bit_goes_unseen(tmp_path):
+    path = tmp_path / "fold-0.safetensors"
+    checkpoint.save(path, models.build(read_network(depth=2, width=2)), read_network(depth=2, width=2), (64, 96))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UserError, match=r"fold-0\.safetensors (is not a (complete )?model|has no checksum)"):
+            checkpoint.load(path)
+
+
+@pytest.mark.parametrize("size", [[0, 0], [-64, 64], [10**9, 64], [64], [64, 64, 64], [64.0, 64.0], [True, 64], "64"])
+def test_a_size_that_no_training_has_is_refused(tmp_path, size):
+    path = tmp_path / "fold-0.safetensors"
+    checkpoint.save(path, models.build(NETWORK), NETWORK, (64, 64))
+    with_header(path, lambda description: description.update(size=[96, 64]))
+    assert checkpoint.load(path).size == (96, 64)
+    with_header(path, lambda description: description.update(size=size))
+    with pytest.raises(UserError, match="not a complete model"):
+        checkpoint.load(path)
+
+
+def test_a_network_larger_than_its_weights_takes_no_memory(tmp_path, monkeypatch):
+    path = tmp_path / "fold-0.safetensors"
+    checkpoint.save(path, models.build(NETWORK), NETWORK, (64, 64))
+    with_header(path, lambda description: description["network"].update(width=1024))
+    monkeypatch.setattr(models, "build", None)
+    with pytest.raises(UserError, match="its weights are not those of its network"):
+        checkpoint.load(path)
+
+
+def test_a_model_without_a_checksum_is_of_an_older_version(tmp_path):
+    path = tmp_path / "fold-0.safetensors"
+    checkpoint.save(path, models.build(NETWORK), NETWORK, (64, 64))
+    with_header(path, lambda description: None, checksum=False)
+    with pytest.raises(
+        UserError, match=r"has no checksum: .* by an older version of this project; `dvc repro -f train`"
+    ):
         checkpoint.load(path)

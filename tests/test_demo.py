@@ -1,6 +1,9 @@
 import csv
 import io
+import multiprocessing
 import re
+import threading
+import time
 import zipfile
 
 import cv2
@@ -11,6 +14,7 @@ from PIL import Image
 from carvana import demo
 from carvana.demo import files, identities
 from carvana.demo.encoding import gif, jpeg
+from carvana.errors import UserError
 
 SEED = 7
 VIEWS = (1, 4, 9, 14)
@@ -218,3 +222,17 @@ def test_the_gif_encoder_returns_any_mask(share):
     mask = (np.random.default_rng(3).random((61, 83)) < share).astype(np.uint8)
     mask[-1, -1] = share > 0
     assert (np.asarray(Image.open(io.BytesIO(gif(mask)))) == mask).all()
+
+
+def test_a_killed_worker_is_a_message(tmp_path):
+    def kill():
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        children[0].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(UserError, match=r"a process that renders cars was killed.*lower runtime\.workers"):
+        files.write(tmp_path, 4, 1, 0, workers=2)
+    killer.join()
+    assert not list(tmp_path.glob("*train*")), "nothing half-written is left"

@@ -33,7 +33,22 @@ def test_a_lock_is_read_as_dvc_reads_it(lock):
     assert stage.params == {"train.weight_decay": 0.00001, "train.size": 128}
 
 
-@pytest.mark.parametrize("text", ["", "stages", "<<<<<<< ours\n", TEXT + "\x00", TEXT.replace("md5:", "etag:")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "stages",
+        "<<<<<<< ours\n",
+        TEXT + "\x00",
+        TEXT.replace("md5:", "etag:"),
+        TEXT.replace("path: data/cache", "path: 5"),
+        TEXT.replace("path: data/cache", "path: ''"),
+        TEXT.replace("train@0", "7"),
+        TEXT.replace("1e-05", "!!timestamp x"),
+        "stages: &a {b: *a}",
+        "[" * 5000,
+    ],
+)
 def test_a_file_that_dvc_did_not_write_is_named(lock, text):
     lock.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"dvc\.lock is not what DVC writes"):

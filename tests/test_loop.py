@@ -236,7 +236,7 @@ def test_a_resume_file_runs_no_code(tmp_path, capsys):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "run"),)
 
-    torch.save({"model": Malice()}, tmp_path / "epoch.pt")
+    resume.save(tmp_path / "epoch.pt", {"model": Malice()})
     assert resume.load(tmp_path / "epoch.pt") is None
     assert "training starts over" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
@@ -268,3 +268,11 @@ def test_targets_are_soft_or_hard():
     masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
     assert loop.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
     assert loop.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_a_state_of_another_training_is_not_used(examples, tmp_path, capsys):
+    model, _ = fit(examples, None)
+    resume.save(tmp_path / "epoch.pt", {"model": {"weight": torch.zeros(3)}, "history": []})
+    again, _ = fit(examples, tmp_path / "epoch.pt")
+    assert "epoch.pt is of another training" in capsys.readouterr().out
+    assert equal(model.state_dict(), again.state_dict())

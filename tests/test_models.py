@@ -108,3 +108,9 @@ def test_every_parameter_learns():
     logits = model(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
     functional.binary_cross_entropy_with_logits(logits, torch.rand(2, 32, 32)).backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("changes", [{}, {"depth": 3, "patch": 2, "head": "slides"}, {"batch_norm": False}])
+def test_shapes_are_those_of_the_network(changes):
+    network = read_network(**changes)
+    assert models.shapes(network) == {name: each.shape for name, each in models.build(network).state_dict().items()}

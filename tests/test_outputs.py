@@ -74,8 +74,9 @@ def test_what_was_not_made_here_is_not_overwritten(tmp_path):
     mine.cutout.write_bytes(b"")
     assert outputs.is_done(mine, since)
     assert outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine]) == since
-    (tmp_path / "cut/.cutout.json").write_text("damaged", encoding="utf-8")
-    outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine])
+    for damaged in (b"damaged", b"\xff", b"[" * 100_000, b"9" * 5000, b""):
+        (tmp_path / "cut/.cutout.json").write_bytes(damaged)
+        assert outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine]) > since
     (tmp_path / "cut/.cutout.json").unlink()
     with pytest.raises(UserError, match=r"car\.png would be overwritten; choose another folder"):
         outputs.begin(tmp_path / "cut", {"kind": "png"}, [mine])

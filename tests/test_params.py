@@ -32,7 +32,15 @@ def test_the_committed_file_is_valid_and_frozen():
         ("train.size", 100, "train.size: 100 is not a multiple of 32; the nearest are 96 and 128"),
         ("train.size", [256, 100], "train.size: 100 is not a multiple of 32"),
         ("train.size", 0, "train.size: 0 is not a multiple of 32; the nearest are 32 and 64"),
+        ("train.size", 3_200_000_000, "train.size: 3200000000 is too large; the largest side is 4096"),
+        ("train.size", [4128, 64], "train.size: 4128 is too large"),
         ("train.size", "big", "train.size"),
+        ("train.epochs", 10**9, "train.epochs"),
+        ("train.batch_size", 10**9, "train.batch_size"),
+        ("train.seed", 10**40, "train.seed"),
+        ("train.encoder_weights", "a" * 300, "train.encoder_weights: is not a possible path"),
+        ("data.local_dir", "a\0b", "data.local_dir: is not a possible path"),
+        ("data.local_dir", "\ud800", "data.local_dir: "),
         ("train.size", [1, 2, 3], "train.size"),
         ("train.size", 256.0, "train.size"),
         ("train.sise", 128, "train.sise is not a parameter; did you mean train.size?"),
@@ -84,7 +92,21 @@ def test_numbers_are_read_as_dvc_writes_them(tmp_path, text, value):
     assert params.load(tmp_path / "params.yaml").train.weight_decay == value
 
 
-@pytest.mark.parametrize("data", [b"train: [", b"train: \xff\xfe", b"a: 1\na: 2\n"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"train: [",
+        b"train: \xff\xfe",
+        b"a: 1\na: 2\n",
+        b"a: 2020-13-45\n",
+        b"a: !!timestamp x\n",
+        b"a: !!bool x\n",
+        b"[" * 5000,
+        b"a: " + b"9" * 5000,
+        b"a: &a [*a]\n",
+        b"\0",
+    ],
+)
 def test_a_file_that_is_not_yaml_is_named(tmp_path, data):
     (tmp_path / "params.yaml").write_bytes(data)
     with pytest.raises(UserError, match=r"params\.yaml is not YAML"):
@@ -96,3 +118,13 @@ def test_workers_are_as_many_as_there_are_cores(tmp_path):
     assert load(tmp_path, "runtime.workers", 0).runtime.workers == 0
     with pytest.raises(UserError, match=r"runtime\.workers"):
         load(tmp_path, "runtime.workers", "all")
+
+
+def test_a_message_is_short_whatever_the_value(tmp_path):
+    for value in ("x" * 10_000, [["y" * 1000] * 1000] * 1000, dict.fromkeys(map(str, range(1000)), 0)):
+        with pytest.raises(UserError) as error:
+            load(tmp_path, "train.epochs", value)
+        assert len(str(error.value)) < 1000
+    with pytest.raises(UserError) as error:
+        load(tmp_path, "train", dict.fromkeys(map(str, range(1000)), 0))
+    assert len(str(error.value).splitlines()) == 20

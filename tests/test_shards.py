@@ -69,3 +69,23 @@ def test_no_changed_bit_goes_unseen(tmp_path):
         else:
             refused += 1
     assert refused > len(whole) / 2
+
+
+def test_names_are_not_read_from_a_damaged_shard(tmp_path):
+    path = tmp_path / "000.parquet"
+    shards.write(path, ["a.jpg", "b.jpg", "c.jpg"], RUNS)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
+        try:
+            assert shards.read_names(path) == ["a.jpg", "b.jpg", "c.jpg"]
+        except UserError as error:
+            assert "000.parquet is not an intact file of runs" in str(error)
+
+
+def test_a_shard_that_declares_too_much_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "000.parquet"
+    shards.write(path, ["a.jpg", "b.jpg", "c.jpg"], RUNS)
+    monkeypatch.setattr(shards, "_MOST_BYTES", 100)
+    with pytest.raises(UserError, match=r"000\.parquet .*it would take \d+ bytes for 3 rows; the limit is 100"):
+        list(shards.read(path))

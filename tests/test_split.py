@@ -84,7 +84,7 @@ def test_file_keeps_ids_that_look_like_numbers(tmp_path):
         (b"car,role\n011330127438\n", ", line 2: the role '' is neither"),
         (b"car,role\n011330127438,0\n\n331659860e11,1\n", ", line 3: the car '' is not 12 hexadecimal digits"),
         (b"car,role\n011330127438,0,1\n", ", line 2: the third field '1' is one too many"),
-        (b"car,role\n011330127438,0\n331659860e11,0,1,2\n", ": .*line 3, saw 4"),
+        (b"car,role\n011330127438,0\n331659860e11,0,1,2\n", " cannot be read .*line 3, saw 4"),
         (b"car,role\n11330127438,0\n", ", line 2: the car '11330127438' is not 12 hexadecimal digits"),
         (b"car,role\n0CDF5B5D0CE1,0\n", ", line 2: the car '0CDF5B5D0CE1' is not"),
         (
@@ -127,3 +127,18 @@ def test_other_metadata_is_refused_by_name(tmp_path):
 
 def test_real_cars_are_all_there(sample):
     assert len(split.read_makes(sample / "metadata.csv.zip")) == 6572 - 11
+
+
+def test_metadata_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    pack(tmp_path / "metadata.csv.zip", {"metadata.csv": "id,make\n011330127438,Acura\n"})
+    assert split.read_makes(tmp_path / "metadata.csv.zip") == {"011330127438": "Acura"}
+    monkeypatch.setattr(split, "_MOST_METADATA", 20)
+    with pytest.raises(UserError, match=r"metadata\.csv\.zip .*it would take 27 bytes; the limit is 20"):
+        split.read_makes(tmp_path / "metadata.csv.zip")
+
+
+@pytest.mark.parametrize("text", ['id,make\n"a', "id,make\n\xff,\x00", "", "id\na\n"])
+def test_damaged_metadata_is_refused_by_name(tmp_path, text):
+    pack(tmp_path / "metadata.csv.zip", {"metadata.csv": text.encode("latin-1")})
+    with pytest.raises(UserError, match=r"metadata\.csv\.zip is not Kaggle's"):
+        split.read_makes(tmp_path / "metadata.csv.zip")

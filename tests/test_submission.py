@@ -162,3 +162,17 @@ def test_the_sample_scores_what_a_single_pixel_scores(sample, tmp_path):
     assert len(rows) == 100_064
     assert {text for _, text in rows} == {"1 1"}
     assert rows == sorted(rows)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"img,rle_mask\n" + b"1 " * 2**22,
+        b"img,rle_mask\n" + b"x" * 300 + b",1 1\n",
+        b'img,rle_mask\n"a' + b"\n" * 2**23,
+    ],
+)
+def test_a_line_without_an_end_is_refused_before_it_takes_memory(tmp_path, content):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(UserError, match=r"a\.csv\.gz"):
+        list(submission.read_rows(tmp_path / "a.csv.gz"))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import read_network
 from safetensors.torch import save_file
+from torch import nn
 
 from carvana.errors import UserError
 from carvana.networks import checkpoint, distributed, models, zoo
@@ -131,3 +132,16 @@ def test_imagenet_weights_offline_say_what_to_do(monkeypatch):
         UserError, match=r"ImageNet weights of resnet18 .* go online once, or name a file in train\.encoder_weights"
     ):
         models.build(read_network(encoder="resnet18"), "imagenet")
+
+
+def test_torch_reads_no_damaged_weights(tmp_path):
+    """torch.load verifies no CRC: a flipped bit would change a weight, or read beyond the file."""
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3))
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pth")
+    whole = (tmp_path / "encoder.pth").read_bytes()
+    zoo.load_encoder(encoder, tmp_path / "encoder.pth")
+    weights = whole.index(encoder[0].weight.detach().numpy().tobytes())
+    for place in range(weights, weights + 100, 9):
+        (tmp_path / "encoder.pth").write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+        with pytest.raises(UserError, match=r"encoder\.pth does not hold weights .* is damaged"):
+            zoo.load_encoder(encoder, tmp_path / "encoder.pth")

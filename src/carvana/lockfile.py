@@ -2,13 +2,13 @@
 
 import hashlib
 import json
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from carvana.errors import UserError, first_line
+from carvana import yaml12
+from carvana.errors import reading
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,11 @@ class Recorded:
 
 def read(path: Path) -> dict[str, Recorded]:
     """Returns what a dvc.lock records, by stage. Raises UserError if the file is missing or not a dvc.lock."""
-    try:
+    advice = "resolve the conflict marks of a merge, or, without such marks, run `python -m stages.unlock`"
+    with reading(path, "is not what DVC writes", advice, "`dvc repro` makes it"):
         # Only what identifies a result: other keys, such as the size of a file, differ between versions of DVC.
-        stages = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
-        return {name: _recorded(stage) for name, stage in stages.items()}
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
-    except Exception as error:  # ruamel raises a dozen kinds at damaged bytes
-        raise UserError(
-            f"{path} is not what DVC writes ({first_line(error)}); if a merge left conflict marks in it, resolve "
-            f"them, then run `dvc repro`"
-        ) from error
+        stages = yaml12.parse(path.read_text(encoding="utf-8"))["stages"]
+        return {_text(name): _recorded(stage) for name, stage in stages.items()}
 
 
 def md5_of(path: Path) -> str:
@@ -63,6 +57,12 @@ def md5_of_bytes(data: bytes) -> str:
 
 
 def _recorded(stage: dict[str, Any]) -> Recorded:
-    deps, outs = ({each["path"]: each["md5"] for each in stage.get(key, [])} for key in ("deps", "outs"))
-    params = {name: value for file in stage.get("params", {}).values() for name, value in file.items()}
+    deps, outs = ({_text(each["path"]): _text(each["md5"]) for each in stage.get(key, [])} for key in ("deps", "outs"))
+    params = {_text(name): value for file in stage.get("params", {}).values() for name, value in file.items()}
     return Recorded(deps, outs, params)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{reprlib.repr(value)} instead of a name, a path or an MD5")
+    return value

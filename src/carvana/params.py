@@ -5,13 +5,23 @@ Types and ranges are here; defaults and meanings are in params.yaml.
 
 import difflib
 import os
+import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
 
-from carvana.errors import UserError
+from carvana import yaml12
+from carvana.errors import UserError, reading
+
+_LARGEST_SIDE = 4096  # pixels; the photos have 1918
+_MOST_MESSAGES = 20  # of a file
+
+# Values in messages, shortened.
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 80
+
+_Sides = TypeVar("_Sides", int, tuple[int, int])
 
 
 def _all_cores(workers: Any) -> Any:
@@ -27,12 +37,28 @@ def _unique(folds: tuple[int, ...]) -> tuple[int, ...]:
     return folds
 
 
-def _multiples_of_32(size: int | tuple[int, int]) -> int | tuple[int, int]:
+def _multiples_of_32(size: _Sides) -> _Sides:
     for side in (size,) if isinstance(size, int) else size:
+        if side > _LARGEST_SIDE:
+            raise ValueError(f"{side} is too large; the largest side is {_LARGEST_SIDE}")
         if side < 32 or side % 32:
             below = max(32, side // 32 * 32)
             raise ValueError(f"{side} is not a multiple of 32; the nearest are {below} and {below + 32}")
     return size
+
+
+def _possible_path(text: str) -> str:
+    if "\0" in text or any(len(part) > 255 for part in os.fsencode(text).split(b"/")):
+        raise ValueError("is not a possible path")
+    return text
+
+
+Size = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_multiples_of_32)]
+"""Height and width in pixels."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+PathText = Annotated[str, Field(max_length=4000), AfterValidator(_possible_path)]
 
 
 class _Frozen(BaseModel):
@@ -44,7 +70,7 @@ class Data(_Frozen):
 
     source: Literal["demo", "local", "kaggle"]
     quality: Literal["standard", "hq"]
-    local_dir: str
+    local_dir: PathText
 
 
 class Demo(_Frozen):
@@ -52,7 +78,7 @@ class Demo(_Frozen):
 
     train_cars: Annotated[int, Field(ge=4, le=10_000)]
     test_cars: Annotated[int, Field(ge=1, le=100_000)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class Split(_Frozen):
@@ -60,7 +86,7 @@ class Split(_Frozen):
 
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
     folds: Annotated[int, Field(ge=2, le=100)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -101,15 +127,15 @@ class Train(Network):
         int | Annotated[tuple[int, int], Field(strict=False)],
         AfterValidator(_multiples_of_32),
     ]
-    encoder_weights: str
+    encoder_weights: PathText
     masks: Literal["soft", "hard"]
     loss: Literal["bce", "dice", "bce_dice", "bce_log_dice", "boundary_bce"]
     dice_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     boundary_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    epochs: Annotated[int, Field(ge=1)]
-    patience: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=1)]
-    accumulate: Annotated[int, Field(ge=1)]
+    epochs: Count
+    patience: Annotated[int, Field(ge=0, le=1_000_000)]
+    batch_size: Count
+    accumulate: Count
     optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -118,8 +144,8 @@ class Train(Network):
     clip: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     ema: Share
     precision: Literal["auto", "float32", "bfloat16", "float16"]
-    seed: Annotated[int, Field(ge=0)]
-    folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1), AfterValidator(_unique)]
+    seed: Seed
+    folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_unique)]
 
     @property
     def height_and_width(self) -> tuple[int, int]:
@@ -158,7 +184,7 @@ class Runtime(_Frozen):
 
     device: str
     workers: Annotated[int, BeforeValidator(_all_cores), Field(ge=0, le=1024)]
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Count
     engine: Literal["auto", "torch", "openvino"]
     processes: Annotated[int, Field(ge=1, le=1024)]
     compile: bool
@@ -186,17 +212,13 @@ class Params(_Frozen):
 
 def load(path: Path) -> Params:
     """Returns the parameters of a file. Raises a UserError that names every invalid key."""
-    try:
-        # YAML 1.2, as DVC reads and writes it: 1e-05 is a number, and 010 is ten.
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run this from the repository's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
+    advice = f"correct it, or restore it by `git restore {path}`"
+    with reading(path, "is not YAML", advice, "run this from the repository's root"):
+        content = yaml12.parse(path.read_text(encoding="utf-8"))
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(_message(path, fault) for fault in error.errors())) from None
+        raise UserError("\n".join(_message(path, fault) for fault in error.errors()[:_MOST_MESSAGES])) from None
 
 
 def _message(path: Path, fault: Any) -> str:
@@ -210,7 +232,7 @@ def _message(path: Path, fault: Any) -> str:
         return f"{path}: {key} is missing"
     what = fault["msg"].removeprefix("Value error, ")
     where = f"{path}: {key}: " if key else f"{path}: "
-    return where + what + (f" (got {fault['input']!r})" if key else "")
+    return where + what + (f" (got {_brief.repr(fault['input'])})" if key else "")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from carvana import lockfile
-from carvana.errors import UserError
+from carvana.errors import UserError, reading
 from carvana.files import write_json
 
 _KEPT = 3  # folders of a fold's latest trainings; older ones are removed
@@ -52,10 +52,14 @@ def discard_if_recorded(folder: Path, lock: Path, stage: str) -> None:
     If DVC runs a stage whose result it has recorded, the user wants it computed again (`dvc repro -f`). If DVC has not
     recorded the result, `dvc` was killed too early, and the finished work can be used.
     """
-    try:
-        finished = json.loads((folder / _FINISHED).read_text(encoding="utf-8"))
-        recorded = lockfile.read(lock)[stage].outs
-    except (OSError, ValueError, KeyError, UserError):
+    path = folder / _FINISHED
+    if not path.exists():
         return
-    if finished and finished.items() <= recorded.items():
+    try:
+        with reading(path, "cannot be read", "the work is not known to be finished"):
+            finished = json.loads(path.read_text(encoding="utf-8")).items()
+            is_recorded = bool(finished) and finished <= lockfile.read(lock)[stage].outs.items()
+    except UserError:
+        return
+    if is_recorded:
         shutil.rmtree(folder)

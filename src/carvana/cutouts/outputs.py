@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from carvana.cutouts.photo_files import Photo
-from carvana.errors import UserError, some
+from carvana.errors import UserError, reading, some
 from carvana.files import write_json
 
 _MASK = "_mask.png"
@@ -120,6 +120,7 @@ def _key(path: PurePosixPath | Path) -> str:
 
 def _content(note: Path) -> object:
     try:
-        return json.loads(note.read_text(encoding="utf-8"))
-    except ValueError:
+        with reading(note, "cannot be read", "cut-outs are made again"):
+            return json.loads(note.read_text(encoding="utf-8"))
+    except UserError:
         return None

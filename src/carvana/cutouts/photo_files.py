@@ -2,10 +2,8 @@
 
 import contextlib
 import io
-import lzma
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +12,7 @@ from typing import IO
 
 from carvana.cutouts.photo_pixels import KINDS
 from carvana.data.archive import MAX_MEMBER_BYTES
-from carvana.errors import UserError, first_line, some
+from carvana.errors import UserError, first_line, reading, some
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -107,7 +105,8 @@ def _in_zip(archive: zipfile.ZipFile, path: Path) -> Found:
     members: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = PurePosixPath(info.filename)
-        if info.is_dir() or _is_hidden(name):
+        # Not info.is_dir(), which fails on an empty name.
+        if info.filename.endswith("/") or _is_hidden(name):
             continue
         if name in members:
             raise UserError(f"{path} holds {name} twice; rename or remove one of them")
@@ -156,12 +155,8 @@ def _in_archive(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: PurePosix
 
 
 def _zip(path: Path) -> zipfile.ZipFile:
-    try:
+    with reading(path, "is damaged or not a zip file", "make or download it again"):
         return zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} is damaged or not a zip file ({first_line(error)}); make or download it again"
-        ) from error
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> IO[bytes]:
@@ -172,9 +167,10 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> IO[b
         )
     if info.flag_bits & 1:
         raise UserError(f"{where} is encrypted; unpack the zip and name the folder")
-    try:
-        return io.BytesIO(archive.read(info))
-    except NotImplementedError as error:
-        raise UserError(f"{where} cannot be unpacked ({first_line(error)}); unpack the zip by other means") from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{where} is damaged ({first_line(error)}); make or download the zip again") from error
+    with reading(where, "is damaged", "make or download the zip again"):
+        try:
+            return io.BytesIO(archive.read(info))
+        except NotImplementedError as error:
+            raise UserError(
+                f"{where} cannot be unpacked ({first_line(error)}); unpack the zip by other means"
+            ) from error

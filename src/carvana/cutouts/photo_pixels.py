@@ -3,9 +3,7 @@
 `data/photos.py` has a faster way for Kaggle's photos, which are all JPEGs of one size.
 """
 
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from typing import IO
 
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from carvana.errors import UserError, first_line
+from carvana.errors import UserError, reading
 
 Pixels = NDArray[np.uint8]
 
@@ -30,8 +28,7 @@ _DEEP_GREY = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 
 _BAND = 1 << 20  # pixels: their floats stay in a processor's cache
 
-# What Pillow's decoders raise on damaged files.
-_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)
+_DAMAGED = ("is damaged or incomplete", "replace or remove it")
 
 # MOST_PIXELS is the limit here; Pillow would print a warning from 89 megapixels on.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -50,14 +47,13 @@ def open_photo(file: IO[bytes], name: str) -> Image.Image:
     Raises UserError, naming the photo, if it is not of KINDS, has more than MOST_PIXELS, or has pixels that cannot be
     shown in 8 bits (floating point, Lab).
     """
-    try:
-        image = Image.open(file, formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise UserError(f"{name} is damaged, or it is not {KINDS}; convert other kinds to JPEG first") from None
-    except Image.DecompressionBombError:
-        raise _too_large(name) from None
-    except _DAMAGED as error:
-        raise _damaged(name, error) from error
+    with reading(name, *_DAMAGED):
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        except UnidentifiedImageError:
+            raise UserError(f"{name} is damaged, or it is not {KINDS}; convert other kinds to JPEG first") from None
+        except Image.DecompressionBombError:
+            raise _too_large(name) from None
     if image.width * image.height > MOST_PIXELS:
         raise _too_large(name)
     if image.mode not in _PLAIN | _DEEP_GREY:
@@ -75,14 +71,13 @@ def decode(image: Image.Image, name: str) -> Pixels:
     pixel, or 10 for a progressive JPEG; the result has 4. Raises UserError, naming the photo, if it is damaged.
     """
     try:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        pixels = np.empty((image.height, image.width, 4), np.uint8)
-        for rows in bands(image.height, image.width):
-            band = image.crop((0, rows.start, image.width, rows.stop))
-            pixels[rows] = _deep_grey(band, name) if image.mode in _DEEP_GREY else np.asarray(band.convert("RGBA"))
-    except _DAMAGED as error:
-        raise _damaged(name, error) from error
+        with reading(name, *_DAMAGED):
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = np.empty((image.height, image.width, 4), np.uint8)
+            for rows in bands(image.height, image.width):
+                band = image.crop((0, rows.start, image.width, rows.stop))
+                pixels[rows] = _deep_grey(band, name) if image.mode in _DEEP_GREY else np.asarray(band.convert("RGBA"))
     finally:
         # The end of a `with` would close the file only, and keep the pixels.
         image.close()
@@ -125,7 +120,3 @@ def _too_large(name: str) -> UserError:
     return UserError(
         f"{name} has more than {MOST_PIXELS // 10**6} megapixels, which is the limit; make it smaller first"
     )
-
-
-def _damaged(name: str, error: BaseException) -> UserError:
-    return UserError(f"{name} is damaged or incomplete ({first_line(error)}); replace or remove it")

@@ -2,13 +2,12 @@
 
 import hashlib
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
 from carvana.competition import is_photo, mask_of, photo_of
-from carvana.errors import UserError, some
+from carvana.errors import UserError, reading, some
 
 # Kaggle's largest photos have about 1 MB; a member beyond this is a mistake or a zip bomb.
 MAX_MEMBER_BYTES = 64 * 2**20
@@ -23,16 +22,13 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with reading(path, "is not a complete zip file", "download it again", "`dvc repro download` makes it"):
             self._zip = zipfile.ZipFile(path)
-        except FileNotFoundError:
-            raise UserError(f"{path} is missing; `dvc repro download` makes it") from None
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{path} is not a complete zip file ({error}); download it again") from error
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
             member = PurePosixPath(info.filename)
-            if info.is_dir() or member.name.startswith(".") or member.parts[0] == "__MACOSX":
+            # Not info.is_dir(), which fails on an empty name.
+            if info.filename.endswith("/") or member.name.startswith(".") or member.parts[:1] == ("__MACOSX",):
                 continue
             if member.name in self._members:
                 raise UserError(f"{path} holds {member.name} twice; remove one of them")
@@ -70,10 +66,8 @@ class Archive:
             raise UserError(f"{self.path} has no {name}")
         if info.file_size > MAX_MEMBER_BYTES:
             raise UserError(f"{self.path}: {name} would take {info.file_size} bytes; the limit is {MAX_MEMBER_BYTES}")
-        try:
+        with reading(f"{self.path}: {name}", "is damaged", "download the zip again"):
             return self._zip.read(info)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise UserError(f"{self.path}: {name} is damaged ({error}); download the zip again") from error
 
     def digest(self) -> str:
         """Returns a digest of the members' names, sizes and CRCs: it identifies the content without reading it."""

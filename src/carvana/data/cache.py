@@ -25,12 +25,13 @@ from tqdm import tqdm
 from carvana.competition import mask_of
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError
+from carvana.errors import UserError, reading
 from carvana.files import whole_folder
 from carvana.masks import rle, shards
 from carvana.processes import die_with_parent, end_if_orphaned
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
+_COLUMNS = ["image", "digest"]
 _CHUNK = 16  # photos a task: a car's worth
 _QUEUED = 4  # tasks a process that may wait, so that memory does not grow with the number of photos
 
@@ -74,24 +75,40 @@ class _Row:
     digest: str
 
 
-def _map(folder: Path, kind: str) -> NDArray[np.uint8]:
+def _map(folder: Path, kind: str) -> np.memmap:
     # Mapped anew for each batch: the pages of an open map would accumulate in the process's memory. Mapping takes about
     # 50 µs, and the operating system caches the pages either way.
-    return np.load(folder / f"{kind}.npy", mmap_mode="r")
+    return np.lib.format.open_memmap(folder / f"{kind}.npy", mode="r")
 
 
 def read(folder: Path) -> Cache:
-    """Opens a cache that `write` wrote. Raises UserError if it is missing or incomplete."""
-    try:
-        with (folder / _INDEX).open(encoding="ascii", newline="") as file:
-            names = [row["image"] for row in csv.DictReader(file)]
-        photos_shape, masks_shape = _map(folder, "photos").shape, _map(folder, "masks").shape
-    except (FileNotFoundError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} is not a complete cache ({error}); `dvc repro resize` makes it") from error
-    true_names = shards.read_names(folder / _TRUTH)
-    if photos_shape != (len(names), *masks_shape[1:], 3) or masks_shape[0] != len(names) or true_names != names:
-        raise UserError(f"{folder} is not a complete cache (its files disagree); `dvc repro -f resize` makes it again")
-    return Cache(folder, names, masks_shape[1:])
+    """Opens a cache that `write` wrote. Raises UserError if it is missing, incomplete or of another form."""
+    with reading(folder, "is not a complete cache", "`dvc repro resize` makes it again"):
+        names = _names(folder / _INDEX)
+        count, height, width = _shape(folder, "masks", 3)
+        photos_shape = _shape(folder, "photos", 4)
+        true_names = shards.read_names(folder / _TRUTH)
+        if photos_shape != (count, height, width, 3) or count != len(names) or true_names != names:
+            raise ValueError("its files disagree")
+    return Cache(folder, names, (height, width))
+
+
+def _names(index: Path) -> list[str]:
+    with index.open(encoding="ascii", newline="") as file:
+        rows = list(csv.reader(file))
+    if rows[:1] != [_COLUMNS] or any(len(row) != len(_COLUMNS) for row in rows):
+        raise ValueError(f"{index.name} has other columns than {', '.join(_COLUMNS)}")
+    return [name for name, _ in rows[1:]]
+
+
+def _shape(folder: Path, kind: str, sides: int) -> tuple[int, ...]:
+    """Returns the shape of an array. Raises ValueError unless its file is exactly as `write` writes it."""
+    array, path = _map(folder, kind), folder / f"{kind}.npy"
+    if array.dtype != np.uint8 or not array.flags.c_contiguous or array.ndim != sides:
+        raise ValueError(f"{path.name} is not an array of uint8 with {sides} axes in C order")
+    if path.stat().st_size != array.offset + array.nbytes:
+        raise ValueError(f"{path.name} is longer than its array")
+    return array.shape
 
 
 def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], workers: int) -> None:
@@ -120,7 +137,7 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
         ordered = [row for start, _ in chunks for row in done[start]]
         shards.write(temporary / _TRUTH, names, [row.runs for row in ordered])
         index = [f"{name},{row.digest}" for name, row in zip(names, ordered, strict=True)]
-        (temporary / _INDEX).write_text("\n".join(["image,digest", *index, ""]), encoding="ascii")
+        (temporary / _INDEX).write_text("\n".join([",".join(_COLUMNS), *index, ""]), encoding="ascii")
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> int:

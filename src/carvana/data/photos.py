@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from carvana.competition import HEIGHT, WIDTH
-from carvana.errors import UserError
+from carvana.errors import UserError, reading
+
+_AGAIN = "download it again, or remove it"
 
 # Stages use threads or processes of their own, with which OpenCV's would compete for the cores.
 cv2.setNumThreads(0)
@@ -29,13 +31,11 @@ def decode_photo(data: bytes, name: str, size: tuple[int, int]) -> NDArray[np.ui
 
     Raises UserError, which names the photo, if it is damaged or not 1918×1280.
     """
-    try:
+    with reading(name, "is not a complete JPEG", _AGAIN):
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         _require_full_size(name, width, height)
         scale = next(k for k in (8, 4, 2, 1) if k == 1 or (k * size[0] <= HEIGHT and k * size[1] <= WIDTH))
         photo = simplejpeg.decode_jpeg(data, "RGB", min_height=-(-HEIGHT // scale), min_width=-(-WIDTH // scale))
-    except ValueError as error:
-        raise UserError(f"{name} is not a complete JPEG ({error}); download it again, or remove it") from error
     if WIDTH % scale == 0:
         return cv2.resize(photo, size[::-1], interpolation=cv2.INTER_LINEAR)
     across, down = WIDTH / scale / size[1], HEIGHT / scale / size[0]
@@ -55,14 +55,14 @@ def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
 
     Raises UserError, which names the mask, if it is damaged, not 1918×1280, or has other values.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=["GIF", "PNG"]) as image:
+    with reading(name, "is not a complete mask", _AGAIN):
+        try:
+            image = Image.open(io.BytesIO(data), formats=["GIF", "PNG"])
+        except UnidentifiedImageError:
+            raise UserError(f"{name} is not a complete mask (GIF or PNG); {_AGAIN}") from None
+        with image:
             _require_full_size(name, *image.size)
             indices = np.asarray(image)
-    except UnidentifiedImageError:
-        raise UserError(f"{name} is not a complete mask (GIF or PNG); download it again, or remove it") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name} is not a complete mask ({error}); download it again, or remove it") from error
     if indices.ndim != 2:
         raise UserError(f"{name} is a colour picture; a mask has one channel of {{0, 1}} or {{0, 255}}")
     car = indices != 0

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from carvana.competition import car_of, is_car
-from carvana.errors import UserError, first_line, some
+from carvana.errors import UserError, reading, some
 from carvana.files import whole_file
 
 TEST = "test"
 
 _HEADER = ["car", "role"]
 _ROLE = re.compile(rf"{TEST}|0|[1-9][0-9]*")
+_MOST_METADATA = 2**24  # bytes; Kaggle's file has half a million
 _AGAIN = "`dvc repro -f split` writes it again"
 
 
@@ -51,12 +52,14 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
 
 def read_makes(metadata: Path) -> dict[str, str]:
     """Returns the make of every car in metadata.csv.zip that has one."""
-    try:
-        with zipfile.ZipFile(metadata) as archive, archive.open(archive.namelist()[0]) as file:
-            table = pd.read_csv(file, index_col=False, dtype=str, keep_default_na=False)
+    with reading(metadata, "is not Kaggle's metadata.csv in a zip", "fetch it again"):
+        with zipfile.ZipFile(metadata) as archive:
+            member = archive.infolist()[0]
+            if member.file_size > _MOST_METADATA:
+                raise ValueError(f"it would take {member.file_size} bytes; the limit is {_MOST_METADATA}")
+            with archive.open(member) as file:
+                table = pd.read_csv(file, index_col=False, dtype=str, keep_default_na=False)
         return {car: make for car, make in zip(table["id"], table["make"], strict=True) if make}
-    except (OSError, zipfile.BadZipFile, IndexError, KeyError, ValueError) as error:
-        raise UserError(f"{metadata} is not Kaggle's metadata.csv in a zip ({error!r}); fetch it again") from error
 
 
 def write(path: Path, roles: dict[str, str]) -> None:
@@ -71,7 +74,7 @@ def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
     Raises UserError, which names the line, unless every row has a car, each once, and `test` or the number of a fold: a
     car whose role is misspelt would be trained on. Raises it as well if the car of one of `photos` is missing.
     """
-    try:
+    with reading(path, "cannot be read", _AGAIN, "`dvc repro split` makes it"):
         # Nothing is skipped or converted, so that the checks below see every line as it is.
         table = pd.read_csv(
             path,
@@ -84,10 +87,6 @@ def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
             encoding="ascii",
             encoding_errors="backslashreplace",
         )
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro split` makes it") from None
-    except pd.errors.ParserError as error:
-        raise UserError(f"{path}: {first_line(error)}; {_AGAIN}") from error
     header, cars = table[:1], table[1:]
     if header.to_numpy().tolist() != [[*_HEADER, ""]]:
         raise UserError(f"{path}, line 1 must be {','.join(_HEADER)}; {_AGAIN}")

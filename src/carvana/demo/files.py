@@ -6,6 +6,7 @@ import zipfile
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import islice
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from carvana.demo.encoding import gif, jpeg
 from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
+from carvana.errors import UserError
 from carvana.files import whole_file
 from carvana.masks import rle
 from carvana.processes import die_with_parent, end_if_orphaned
@@ -81,6 +83,10 @@ def _photograph_all(tasks: list[Task], workers: int) -> Generator[list[Shot], No
             shots = pending.popleft().result()
             pending.extend(pool.submit(photograph, task) for task in islice(waiting, 1))
             yield shots
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that renders cars was killed, most likely for memory; lower runtime.workers"
+        ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -25,7 +25,9 @@ def current(recorded: Stages, defined: set[str]) -> Stages:
     """
     needed = ["evaluate", "predict", "encode"]
     _require(recorded, needed)
-    folds = recorded["predict"].params.get("train.folds") or []
+    folds = recorded["predict"].params.get("train.folds")
+    if not isinstance(folds, list):
+        raise UserError(f"{paths.LOCK} does not record train.folds for predict; {_REPRO}")
     _require(recorded, trainings := [f"train@{fold}" for fold in folds])
     names = (defined & recorded.keys()) | set(needed) | set(trainings)
     return {name: recorded[name] for name in sorted(names)}

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from carvana.errors import UserError, first_line
+from carvana import yaml12
+from carvana.errors import UserError, reading
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,11 @@ def read_yaml(commit: str, path: Path) -> dict[str, Any]:
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Returns the mapping that a YAML text is. Raises UserError if it is something else; `where` names it."""
-    try:
-        content = YAML(typ="safe").load(text)
-        # The record of submissions keeps it as JSON; YAML can also have circles, and lists as keys.
+    with reading(where, "is not YAML", "correct it"):
+        content = yaml12.parse(text)
+        # The record of submissions keeps it as JSON; YAML can also have lists as keys.
         json.dumps(content, default=str, sort_keys=True)
-    except Exception as error:  # ruamel raises a dozen kinds at damaged bytes
-        raise UserError(f"{where} is not YAML: {first_line(error)}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{where} is not a YAML mapping of keys to values")
     return content
 

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from tqdm import tqdm
 from carvana.competition import HEIGHT, SUBMISSION_HEADER, WIDTH, photo_of
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError, some
+from carvana.errors import UserError, reading, some
 from carvana.files import whole_file
 from carvana.masks import metrics, rle, shards
 
 _MOST_EMPTY = 0.5  # largest plausible share of empty masks
 
-# 4 million characters are 400,000 runs, five hundred times an ordinary mask.
-csv.field_size_limit(2**22)
+_LONGEST_NAME = 255  # of an image, in characters; Kaggle's have 19
+
+# Of one mask: 400,000 runs, five hundred times an ordinary one.
+_MOST_CHARACTERS = 2**22
+csv.field_size_limit(_MOST_CHARACTERS)
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, str]]:
@@ -31,20 +35,20 @@ def read_rows(path: Path) -> Iterator[tuple[str, str]]:
 
     Raises UserError, naming the line, if the file is missing, damaged, or not a submission.
     """
-    try:
-        with ExitStack() as stack:
-            rows = csv.reader(io.TextIOWrapper(_open(path, stack), encoding="utf-8", newline=""))
-            header = next(rows, [])
-            if header != SUBMISSION_HEADER:
-                raise UserError(f"{path}: the first line is {','.join(header)[:60]!r}, not 'img,rle_mask'")
-            for row in rows:
-                if len(row) != len(SUBMISSION_HEADER):
-                    raise UserError(f"{path}, line {rows.line_num}: {len(row)} values instead of 2")
-                yield row[0], row[1]
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
-    except (OSError, EOFError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read to its end ({error})") from error
+    again = "make or download it again"
+    with reading(path, "cannot be read to its end", again, "`dvc repro` makes it"), ExitStack() as stack:
+        text = io.TextIOWrapper(_open(path, stack), encoding="utf-8", newline="")
+        # By lines of a limited length: a few MB of gzip can hold a line of GBs.
+        rows = csv.reader(iter(partial(text.readline, 2 * _MOST_CHARACTERS), ""))
+        header = next(rows, [])
+        if header != SUBMISSION_HEADER:
+            raise UserError(f"{path}: the first line is {','.join(header)[:60]!r}, not 'img,rle_mask'")
+        for row in rows:
+            if len(row) != len(SUBMISSION_HEADER):
+                raise UserError(f"{path}, line {rows.line_num}: {len(row)} values instead of 2")
+            if len(row[0]) > _LONGEST_NAME:
+                raise UserError(f"{path}, line {rows.line_num}: a name of {len(row[0])} characters; {again}")
+            yield row[0], row[1]
 
 
 def _open(path: Path, stack: ExitStack) -> Any:

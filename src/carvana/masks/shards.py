@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from carvana.competition import car_of
-from carvana.errors import UserError
+from carvana.errors import UserError, reading
 from carvana.files import whole_file
 from carvana.masks.rle import Runs
 
@@ -23,6 +23,7 @@ from carvana.masks.rle import Runs
 SHARDS = 100
 
 _DIGEST = b"sha256"
+_MOST_BYTES = 2**29  # the cache of Kaggle's 5,088 training photos has 26 million
 _SCHEMA = pa.schema([("image", pa.string()), ("starts", pa.list_(pa.int32())), ("lengths", pa.list_(pa.int32()))])
 
 
@@ -66,8 +67,8 @@ def is_whole(path: Path, photos: list[str]) -> bool:
 
 
 def read_names(path: Path) -> list[str]:
-    """Returns the photos of a shard, without its runs."""
-    return _table(path, ["image"])["image"].to_pylist()
+    """Returns the photos of a shard. Raises UserError if it is damaged, also if only its runs are."""
+    return _verified_table(path)["image"].to_pylist()
 
 
 def read(path: Path) -> Iterator[tuple[str, Runs]]:
@@ -81,20 +82,22 @@ def read(path: Path) -> Iterator[tuple[str, Runs]]:
 
 
 def _verified_table(path: Path) -> pa.Table:
-    table = _table(path, None)
-    if (table.schema.metadata or {}).get(_DIGEST) != _digest(table):
-        raise _damaged(path, "its content does not match its checksum")
-    return table
+    with reading(path, "is not an intact file of runs", "`dvc repro -f` of its stage makes it again"):
+        with pq.ParquetFile(path) as file:
+            _require_fitting(file.metadata)
+            table = file.read()
+        if not table.schema.equals(_SCHEMA):
+            raise ValueError(f"its columns are {', '.join(table.schema.names)}")
+        if (table.schema.metadata or {}).get(_DIGEST) != _digest(table):
+            raise ValueError("its content does not match its checksum")
+        return table
 
 
-def _table(path: Path, columns: list[str] | None) -> pa.Table:
-    try:
-        table = pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, str(error)) from error
-    if not table.schema.equals(pa.schema([_SCHEMA.field(name) for name in columns]) if columns else _SCHEMA):
-        raise _damaged(path, f"its columns are {', '.join(table.schema.names)}")
-    return table
+def _require_fitting(metadata: pq.FileMetaData) -> None:
+    """Raises ValueError if a file declares more than any shard or cache has, before memory is taken for it."""
+    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    if max(size, metadata.num_rows) > _MOST_BYTES:
+        raise ValueError(f"it would take {size} bytes for {metadata.num_rows} rows; the limit is {_MOST_BYTES}")
 
 
 def _digest(table: pa.Table) -> bytes:
@@ -104,7 +107,3 @@ def _digest(table: pa.Table) -> bytes:
         digest.update(column.value_lengths().to_numpy(zero_copy_only=False))
         digest.update(column.flatten().to_numpy(zero_copy_only=False))
     return digest.hexdigest().encode()
-
-
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path} is not an intact file of runs ({why}); `dvc repro -f` of its stage makes it again")

@@ -1,19 +1,33 @@
-"""Model files: weights as safetensors, with the network's parameters and size in the header."""
+"""Model files: weights as safetensors, with the network's parameters, its size and a checksum in the header."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import safe_open
 from safetensors.torch import save as serialize
+from torch import Tensor
 
-from carvana.errors import UserError
+from carvana.errors import UserError, reading
 from carvana.files import whole_file
 from carvana.networks import models
-from carvana.params import Network
+from carvana.params import Network, Size
 
 FORMAT = "carvana-1"
+_CHECKSUM = "sha256"
+_AGAIN = "`dvc repro -f train` makes it again"
+
+
+class _Description(BaseModel):
+    """What the header says of the network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    network: Network
+    size: Size
 
 
 @dataclass(frozen=True)
@@ -25,28 +39,50 @@ class Trained:
 
 
 def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
-    """Writes the model's weights, with the network's parameters and `size` (height, width) in the header."""
-    # A single key: safetensors writes several in random order, and files of equal models would differ.
-    header = {FORMAT: json.dumps({"network": network.model_dump(), "size": size})}
+    """Writes the model's weights, with the network's parameters, `size` (height, width) and a checksum in the header.
+
+    The checksum, `sha256`, is of all the others.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    description = {"network": network.model_dump(), "size": size}
+    # A single key: safetensors writes several in random order, and files of equal models would differ.
+    header = {FORMAT: json.dumps(description | {_CHECKSUM: _checksum(description, weights)})}
     with whole_file(path) as temporary:
         temporary.write_bytes(serialize(weights, metadata=header))
 
 
 def load(path: Path) -> Trained:
     """Returns a file's model in evaluation mode. Raises UserError if it is not a complete model of this pipeline."""
-    try:
+    with reading(path, "is not a complete model", _AGAIN, "`dvc repro train` makes it"):
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if FORMAT not in header:
                 raise UserError(f"{path} is not a model of this pipeline; `dvc repro train` makes one")
-            description = json.loads(header[FORMAT])
-            network = Network.model_validate(description["network"])
-            height, width = description["size"]
-            model = models.build(network)
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no dict
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro train` makes it") from None
-    except (SafetensorError, KeyError, ValueError, RuntimeError, ValidationError) as error:
-        raise UserError(f"{path} is not a complete model ({error}); `dvc repro -f train` makes it again") from error
-    return Trained(model.eval(), (height, width))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        content = json.loads(header[FORMAT])
+        checksum = content.pop(_CHECKSUM, None)
+        if checksum is None:
+            raise UserError(f"{path} has no checksum: it is damaged, or by an older version of this project; {_AGAIN}")
+        if checksum != _checksum(content, weights):
+            raise ValueError("its content does not match its checksum")
+        description = _Description.model_validate(content)
+        model = _with_weights(description.network, weights)
+    return Trained(model.eval(), description.size)
+
+
+def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _with_weights(network: Network, weights: Mapping[str, Tensor]) -> models.Model:
+    # Before a large network takes memory for a small file.
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    if network.encoder == models.NONE and models.shapes(network) != shapes:
+        raise ValueError("its weights are not those of its network")
+    model = models.build(network)
+    model.load_state_dict(weights)
+    return model

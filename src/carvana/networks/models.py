@@ -54,6 +54,12 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
     return _channels_last(Model(UNet(network)))
 
 
+def shapes(network: Network) -> dict[str, torch.Size]:
+    """Returns the shapes of the weights and buffers of the slides' own network, by name, without taking memory."""
+    with torch.device("meta"):
+        return {name: each.shape for name, each in Model(UNet(network)).state_dict().items()}
+
+
 def _channels_last(model: Model) -> Model:
     # Torch's types do not have this form of `to`.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -109,7 +109,8 @@ def _activation(channels: int, norm: bool) -> list[nn.Module]:
 
 def _initialise(layer: nn.Module) -> None:
     """Applies He's initialisation, made for ReLU (https://arxiv.org/abs/1502.01852), and sets biases to zero."""
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+    # On the device meta there are no values, and drawing them would import 800 modules, for a second.
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and not layer.weight.is_meta:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

@@ -2,16 +2,15 @@
 
 import difflib
 import importlib.util
-import pickle
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from carvana.errors import UserError, first_line, some
+from carvana.errors import UserError, first_line, reading, some
 
 
 def _let_torchvision_load() -> torch.library.Library | None:
@@ -104,27 +103,27 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
+    with reading(path, "does not hold weights", "download it again, or name another in train.encoder_weights"):
+        if not path.exists():
+            raise UserError(f"params.yaml: train.encoder_weights: {path} is neither 'none' nor 'imagenet' nor a file")
         if path.suffix == ".safetensors":
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            _require_intact(path)
         # weights_only: the unpickler creates only tensors and plain containers, and runs no code from the file.
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(
-            f"params.yaml: train.encoder_weights: {path} is neither 'none' nor 'imagenet' nor a file"
-        ) from None
-    except (
-        OSError,
-        SafetensorError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise UserError(f"{path} does not hold weights ({first_line(error)})") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} does not hold weights: it is not a state dict")
-    return content
+        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+            raise ValueError("it is not a state dict")
+        return content
+
+
+def _require_intact(path: Path) -> None:
+    """Raises ValueError if a member of a zip is damaged. Torch would read it as it is, and beyond its end."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.file_size > path.stat().st_size for member in archive.infolist()):
+            raise ValueError("a member is larger than the file")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} is damaged")
 
 
 def _require_known(key: str, name: str, known: Iterable[str]) -> None:

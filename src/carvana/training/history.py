@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.errors import UserError
+from carvana.errors import reading
 from carvana.files import whole_file
 
 
@@ -41,14 +41,13 @@ def write(path: Path, history: list[Epoch]) -> None:
 
 def read(path: Path) -> list[Epoch]:
     """Returns the epochs that `write` wrote. Raises UserError if the file is not a history."""
-    refused, again = f"{path} is not a training's history", "`dvc repro -f train` makes it"
-    try:
+    with reading(path, "is not a training's history", "`dvc repro -f train` makes it"):
         table = pd.read_csv(path, dtype={field.name: field.type for field in fields(Epoch)}, index_col=False)
         history = [Epoch(**row) for row in table.to_dict("records")]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{refused} ({error!r}); {again}") from error
-    if not history or not np.isfinite(table).all(axis=None):
-        raise UserError(f"{refused}: it has no epochs, or a value is missing or infinite; {again}")
+        if not history or not np.isfinite(table).all(axis=None):
+            raise ValueError("it has no epochs, or a value is missing or infinite")
+        if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
+            raise ValueError("its epochs are not numbered from 1")
     return history
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from carvana.data.cache import Cache
-from carvana.errors import UserError
+from carvana.errors import UserError, first_line
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
 from carvana.masks.rle import Runs
@@ -62,7 +62,11 @@ def fit(
         progress = begin(settings, on)
         _require_enough_photos(progress.fewest, len(examples.train), settings)
         if state := distributed.from_first(lambda: resume.load(saved) if saved else None):
-            progress.load_state_dict(state)
+            try:
+                progress.load_state_dict(state)
+            except (LookupError, TypeError, ValueError, RuntimeError) as error:
+                print(f"{saved} is of another training ({first_line(error)}); training starts over")
+                progress = begin(settings, on)
         forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
             forward = cast("nn.Module", torch.compile(forward))
