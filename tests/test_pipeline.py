@@ -81,6 +81,7 @@ def test_more_folds_reuse_those_that_are_there_and_are_scored_out_of_fold(clone)
     clone.dvc("checkout")
 
 
+@pytest.mark.slow
 def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
     process = clone.start("exp", "run", "-S", "train.epochs=30")
     with process:

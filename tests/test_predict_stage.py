@@ -94,6 +94,7 @@ def test_killed_twice_it_ends_with_the_same_bytes_and_does_nothing_twice(project
     assert before.items() <= made(killed).items()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(projects):
     one, two = projects("one"), projects("two", runtime_processes=2)
     stage(one, "predict")
@@ -149,6 +150,7 @@ def test_a_repaired_zip_replaces_the_empty_mask_of_a_damaged_photo(projects):
     assert len(predictions(folder)) == CARS
 
 
+@pytest.mark.slow
 def test_a_prediction_that_dvc_has_recorded_is_made_again_if_asked_for(projects):
     folder = projects("project")
     stage(folder, "predict")

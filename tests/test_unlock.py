@@ -56,7 +56,7 @@ def test_the_lock_of_a_dvc_that_runs_stays(lock, running):
 @pytest.mark.parametrize("kept", [0, 20, -30])
 def test_a_dvc_lock_that_was_cut_short_is_removed(lock, running, kept):
     path = lock.parent.parent.parent / "dvc.lock"
-    whole = b"schema: '2.0'\nstages:\n  split:\n    cmd: x\n    outs:\n    - path: data/split.csv\n      md5: 0123\n"
+    whole = b"schema: '2.0'\nstages:\n  split:\n    cmd: x\n    outs:\n    - path: data/split.csv\n      md5: abcd\n"
     path.write_bytes(whole)
     assert unlock(lock) == ""
     path.write_bytes(whole[:kept])
