@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -108,10 +109,14 @@ def _read(path: Path) -> dict[str, Tensor]:
             raise UserError(f"params.yaml: train.encoder_weights: {path} is neither 'none' nor 'imagenet' nor a file")
         if path.suffix == ".safetensors":
             return load_file(path)
+        source: Path | io.BytesIO = path
         if zipfile.is_zipfile(path):
             _require_intact(path)
+        else:
+            # Torch's older format. A file would take the memory for any length that a damaged one declares.
+            source = io.BytesIO(path.read_bytes())
         # weights_only: the unpickler creates only tensors and plain containers, and runs no code from the file.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(source, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
             raise ValueError("it is not a state dict")
         return content

@@ -65,7 +65,8 @@ def fit(
             try:
                 progress.load_state_dict(state)
             except (LookupError, TypeError, ValueError, RuntimeError) as error:
-                print(f"{saved} is of another training ({first_line(error)}); training starts over")
+                if saved:
+                    print(f"{saved} is of another training ({first_line(error)}); training starts over")
                 progress = begin(settings, on)
         forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
