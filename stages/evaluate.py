@@ -1,8 +1,12 @@
 """Writes scores on unseen cars, and pictures of them, to metrics/: `python -m stages.evaluate`."""
 
+from collections import Counter
+
 import pandas as pd
 
 from carvana import params, paths
+from carvana.competition import car_of
+from carvana.console import Bar
 from carvana.data import cache, split
 from carvana.files import whole_file, whole_folder, write_json
 from carvana.networks import checkpoint, device, models
@@ -51,13 +55,17 @@ def find(how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict
     """Returns the findings of every model on its validation cars, and of all models together on the test cars."""
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
-    for members, wanted, role in [
-        *(([one], str(fold), scoring.VALIDATION) for fold, one in trained.items()),
-        (list(trained.values()), split.TEST, split.TEST),
-    ]:
-        cars = {car for car, found in roles.items() if found == wanted}
-        for scored in scoring.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
-            findings.add(scored)
+    count = Counter(roles[car_of(name)] for name in truth.names)
+    total = sum(count[role] for role in (*map(str, trained), split.TEST))
+    with Bar(total=total, desc="evaluate", unit=" photos") as bar:
+        for members, wanted, role in [
+            *(([one], str(fold), scoring.VALIDATION) for fold, one in trained.items()),
+            (list(trained.values()), split.TEST, split.TEST),
+        ]:
+            cars = {car for car, found in roles.items() if found == wanted}
+            for scored in scoring.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
+                findings.add(scored)
+                bar.update()
     return findings
 
 
