@@ -40,7 +40,7 @@ def test_a_log_gets_a_line_for_every_tenth_of_the_work(clock, capfd):
 def test_long_work_says_after_seconds_how_long_it_takes_and_then_waits_for_its_tenths(clock, capfd):
     work(clock, 100_000, 0.125)
     lines = capfd.readouterr().out.splitlines()
-    assert lines[0] == "resize: 0%, 80 of 100,000 photos, 8.0 photos/s, 3 h 28 min left of 3 h 28 min"
+    assert lines[0] == "resize: 0%, 81 of 100,000 photos, 8.0 photos/s, 3 h 28 min left of 3 h 28 min"
     assert [line.split(", ")[0] for line in lines[1:]] == [f"resize: {tenth}0%" for tenth in range(1, 11)]
 
 
@@ -53,7 +53,17 @@ def test_quick_work_and_the_other_processes_say_nothing(clock, capfd):
 def test_lines_of_quick_work_are_a_second_apart_and_end_with_its_end(clock, capfd):
     work(clock, 100, 0.03125)
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split(", ")[0] for line in lines] == ["resize: 32%", "resize: 64%", "resize: 96%", "resize: 100%"]
+    assert [line.split(", ")[0] for line in lines] == ["resize: 33%", "resize: 65%", "resize: 97%", "resize: 100%"]
+
+
+def test_the_speed_is_not_that_of_photos_that_arrive_together(clock, capfd):
+    with Bar(total=100, desc="resize", unit=" photos") as bar:
+        for _ in range(5):
+            clock[0] += 4.0
+            for _ in range(2):
+                bar.update(10)
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "resize: 30%, 30 of 100 photos, 5.0 photos/s, 14 s left of 22 s"
 
 
 def test_work_that_was_done_before_counts_but_not_for_the_speed(clock, capfd):

@@ -29,9 +29,10 @@ class _Lines:
     def __init__(self, total: int, what: str, unit: str, done: int) -> None:
         self._total, self._what, self._unit = total, what, unit
         self._done, self._tenth = done, 10 * done // max(total, 1)
-        self._begun = self._last = time.perf_counter()
-        # The work before the first count, such as starting workers, would make the rest look slower than it is.
+        self._begun = time.perf_counter()
+        # Speed is measured from here: the time before it is that of starting workers, for one.
         self._first: tuple[float, int] | None = None
+        self._last: float | None = None  # when there was a line
 
     def add(self, count: int) -> None:
         now = time.perf_counter()
@@ -40,9 +41,10 @@ class _Lines:
             self._first = now, self._done
             return
         tenth = 10 * self._done // max(self._total, 1)
-        waited, silent = now - self._last, self._last == self._begun
-        ended = self._done == self._total and not silent
-        if (tenth > self._tenth and (waited >= _APART or ended)) or (silent and waited >= _PATIENCE):
+        waited = now - (self._last or self._first[0])
+        ended = self._done == self._total and self._last is not None
+        early = self._last is None and waited >= _PATIENCE
+        if early or (tenth > self._tenth and (ended or waited >= _APART)):
             self._tenth, self._last = tenth, now
             say(self._line(now, *self._first))
 

@@ -161,11 +161,10 @@ def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int
 
 
 def _counted(every_car: Iterator[list[Shot]], bar: Bar) -> Iterator[Shot]:
-    """Yields every shot, and counts it."""
+    """Yields every shot, and counts the cars' photos."""
     for car in every_car:
-        for shot in car:
-            bar.update()
-            yield shot
+        yield from car
+        bar.update(len(car))
 
 
 def render(seed: int, car: int, view: int) -> tuple[np.ndarray, np.ndarray]:

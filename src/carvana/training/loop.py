@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from carvana.console import say
 from carvana.data.cache import Cache
 from carvana.errors import UserError
 from carvana.masks import metrics
@@ -71,6 +72,8 @@ def fit(
         _require_enough_photos(progress.fewest, len(examples.train), settings)
         if state := distributed.from_first(lambda: resume.load(saved) if saved else None):
             progress.load_state_dict(state)
+        if distributed.rank() == 0:
+            say(_plan(progress, examples, settings, on))
         forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
             forward = cast("nn.Module", torch.compile(forward))
@@ -256,6 +259,21 @@ def _require_finite(loss: float, at: str, names: list[str]) -> None:
             f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and check these "
             f"photos and masks"
         )
+
+
+def _plan(progress: Progress, examples: Examples, settings: Train, on: torch.device) -> str:
+    """Returns what a training is about to do, in words."""
+    network = models.describe(settings.network, models.count_parameters(progress.model), examples.cache.size)
+    photos = min(settings.batch_size, len(examples.train))
+    steps = len(_batches(len(examples.train), photos, progress.fewest))
+    threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
+    processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
+    resumed = f"; it resumes after epoch {len(progress.history)}" if progress.history else ""
+    return (
+        f"Training {network}: {len(examples.train)} photos, and {len(examples.validation)} to validate\n"
+        f"{settings.epochs} epochs of {steps} steps, {photos} photos a step{resumed}\n"
+        f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{threads}{processes}"
+    )
 
 
 def _ended(history: list[Epoch], settings: Train) -> bool:
