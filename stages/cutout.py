@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from carvana import files, params, paths
+from carvana.console import Bar
 from carvana.cutouts import cutout, outputs, photo_files, photo_pixels
 from carvana.cutouts.outputs import Job
 from carvana.cutouts.photo_pixels import Pixels
@@ -92,12 +91,15 @@ def worker(
 
 
 def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, threads: int) -> list[Outcome]:
-    """Returns the outcomes of all jobs, in order, and shows a progress bar."""
+    """Returns the outcomes of all jobs, in order, and shows its progress."""
     pool = ThreadPoolExecutor(threads)
     try:
-        results = pool.map(work, todo)
-        done = total - len(todo)
-        return list(tqdm(results, total=total, initial=done, desc="cutout", unit=" photos", disable=None))
+        with Bar(total=total, initial=total - len(todo), desc="cutout", unit=" photos") as bar:
+            outcomes = []
+            for outcome in pool.map(work, todo):
+                outcomes.append(outcome)
+                bar.update()
+            return outcomes
     finally:
         # Ctrl-C does not wait for the photos in progress: a large one takes 20 seconds.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,8 +1,12 @@
 """Writes scores on unseen cars, and pictures of them, to metrics/: `python -m stages.evaluate`."""
 
+from collections import Counter
+
 import pandas as pd
 
 from carvana import params, paths
+from carvana.competition import car_of
+from carvana.console import Bar, say
 from carvana.data import cache, split
 from carvana.files import whole_file, whole_folder, write_json
 from carvana.networks import checkpoint, device, models
@@ -21,9 +25,14 @@ def main() -> None:
     roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
-    findings = find(how, roles, truth, trained)
-    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
+    network = models.describe(settings.train.network, parameters, settings.train.height_and_width)
+    count = Counter(roles[car_of(name)] for name in truth.names)
+    validation, test = sum(count[str(fold)] for fold in trained), count[split.TEST]
+    say(f"Scoring {validation} photos of validation cars and {test} of test cars: {network}\nby {how.describe()}")
+    with Bar(total=validation + test, desc="evaluate", unit=" photos") as bar:
+        findings = find(how, roles, truth, trained, bar)
+    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     summaries = {role: scoring.summarise(findings.of(role)) for role in findings.roles}
     model = {
         "parameters": parameters,
@@ -41,13 +50,15 @@ def main() -> None:
         with whole_file(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6f")
     pictures = draw(settings, roles, truth, findings)
-    title = describe(settings, parameters, how)
     with whole_file(paths.REPORT) as temporary:
+        title = describe(settings, network, how)
         temporary.write_text(report.render(findings, summaries, histories, title, pictures), encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 
-def find(how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained]) -> Findings:
+def find(
+    how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained], bar: Bar
+) -> Findings:
     """Returns the findings of every model on its validation cars, and of all models together on the test cars."""
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
@@ -58,6 +69,7 @@ def find(how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict
         cars = {car for car, found in roles.items() if found == wanted}
         for scored in scoring.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
             findings.add(scored)
+            bar.update()
     return findings
 
 
@@ -73,13 +85,10 @@ def draw(settings: Params, roles: dict[str, str], truth: cache.Cache, findings: 
     return pictures
 
 
-def describe(settings: Params, parameters: int, how: Settings) -> str:
-    train = settings.train
-    network = train.arch if train.encoder == models.NONE else f"{train.arch} with {train.encoder}"
-    height, width = train.height_and_width
-    folds = ", ".join(map(str, train.folds))
+def describe(settings: Params, network: str, how: Settings) -> str:
+    folds = ", ".join(map(str, settings.train.folds))
     computed = f"computed by {how.engine} on {how.on.type} in {device.precision_name(how.on)}"
-    return f"{network}, {parameters:,} parameters, at {height}×{width}; folds: {folds}; {computed}"
+    return f"{network}; folds: {folds}; {computed}"
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from carvana import files, params, paths, unfinished
+from carvana import console, files, params, paths, unfinished
 from carvana.data.archive import Archive
 from carvana.errors import UserError, some
 from carvana.files import link_or_copy, whole_folder
-from carvana.networks import device, distributed
+from carvana.networks import device, distributed, models
 from carvana.prediction.inference import Damaged, Ensemble
 from carvana.prediction.settings import Settings
 from carvana.prediction.sharded import DAMAGED, sweep
@@ -18,11 +18,11 @@ from stages.stage import command_line, run
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    models = [paths.model(fold) for fold in settings.train.folds]
-    ensemble = Ensemble.load(models)
+    trained = [paths.model(fold) for fold in settings.train.folds]
+    ensemble = Ensemble.load(trained)
     how = Settings.of(settings)
     with Archive(paths.TEST) as archive:
-        name = fingerprint(archive, models, settings, how)
+        name = fingerprint(archive, trained, settings, how)
         if not distributed.launched():
             unfinished.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
         if distributed.wanted(settings.runtime.processes):
@@ -30,6 +30,8 @@ def main() -> None:
             return
         with distributed.joined(how.on, in_step=False) as on:
             folder = distributed.from_first(lambda: begin(name))
+            if distributed.rank() == 0:
+                console.say(plan(settings, ensemble, len(archive.photos), how.at(on)))
             skip = settings.predict.on_bad_image == "skip"
             damaged = sweep(ensemble, archive, folder, how.at(on), skip, paths.report(distributed.rank()))
             damaged = distributed.gathered(damaged)
@@ -39,11 +41,11 @@ def main() -> None:
                 unfinished.finish(folder, [paths.PREDICTIONS])
 
 
-def fingerprint(archive: Archive, models: list[Path], settings: params.Params, how: Settings) -> str:
+def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, how: Settings) -> str:
     """Returns a name for this prediction: a digest of all that its runs depend on, including the device's rounding."""
     inputs = {
         "test": archive.digest(),
-        "models": str([files.digest(path) for path in models]),
+        "models": str([files.digest(path) for path in trained]),
         "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
         "versions": unfinished.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
@@ -57,6 +59,15 @@ def begin(name: str) -> Path:
     if (folder / DAMAGED).exists():
         shutil.rmtree(folder / DAMAGED)
     return folder
+
+
+def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings) -> str:
+    """Returns what a prediction is about to do, in words."""
+    network = models.describe(settings.train.network, models.count_parameters(ensemble), ensemble.size)
+    several = f", mean of {len(ensemble.models)} models" if len(ensemble.models) > 1 else ""
+    mirrored = ", each as it is and mirrored" if how.flip else ""
+    processes = f", in {distributed.world()} processes" if distributed.world() > 1 else ""
+    return f"Predicting {photos} photos{mirrored}: {network}{several}\nby {how.describe()}{processes}"
 
 
 def report(damaged: list[Damaged], skip: bool) -> None:

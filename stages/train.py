@@ -31,7 +31,15 @@ def main(fold: int) -> None:
         first = distributed.rank() == 0
         folder = unfinished.subfolder(folder_of_fold, name) if first else None
         saved = folder / "epoch.pt" if folder else None
-        model, epochs = loop.fit(examples, settings.train, settings.augment, settings.runtime, on, saved)
+        model, epochs = loop.fit(
+            examples,
+            settings.train,
+            settings.augment,
+            settings.runtime,
+            on,
+            saved,
+            after_epoch=lambda epochs: write_curves(fold, epochs),
+        )
         if folder:
             history.write(paths.history(fold), epochs)
             checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
@@ -52,6 +60,12 @@ def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.devi
         "device": f"{on.type}, {device.precision_name(on, train.precision)}",
     }
     return unfinished.fingerprint(inputs, definition.read("train").files)
+
+
+def write_curves(fold: int, epochs: list[history.Epoch]) -> None:
+    """Writes the history so far as the table of `metrics/curves.csv`, to be plotted while the training runs."""
+    with files.whole_file(paths.curves_so_far(fold)) as temporary:
+        history.curves({fold: epochs}).to_csv(temporary, index=False, float_format="%.6f")
 
 
 def read_examples(fold: int, size: tuple[int, int]) -> loop.Examples:

@@ -67,6 +67,8 @@ def test_the_road_from_local_zips_to_a_submission(trained):
     assert "data/submission.csv (0.0 MiB)" in stage(trained, "summary")
     assert "no rows" in stage(trained, "score", "data/submission.csv", "data/raw/test_masks.csv.zip", status=1)
     assert "485,957" not in stage(trained, "train", "--summary")
+    curves = [(trained / "metrics" / name).read_bytes() for name in ("training-0.csv", "curves.csv")]
+    assert curves[0] == curves[1], "what could be plotted while it trained"
 
 
 def test_an_evaluation_is_shown_on_one_page_and_as_pictures_of_the_same_names(trained):
@@ -87,14 +89,21 @@ def test_an_evaluation_is_shown_on_one_page_and_as_pictures_of_the_same_names(tr
     best = max(thresholds, key=lambda row: (float(row["dice"]), -abs(float(row["threshold"]) - 0.5)))
     evaluation = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
     assert evaluation["model"]["best_threshold"] == float(best["threshold"])
-    stage(trained, "evaluate")
+    said = stage(trained, "evaluate")
     assert (trained / "metrics/report.html").read_bytes() == page, "the same models give the same bytes"
+    first, second = said.splitlines()[:2]
+    assert re.fullmatch(
+        r"Scoring 4 photos of validation cars and 2 of test cars: unet, \d+ parameters, at 64×64", first
+    )
+    assert re.fullmatch(r"by torch on cpu in (bfloat16|float32), (\d+) threads; \2 processes decode", second)
 
 
 def test_evaluation_is_the_score_of_the_same_images_submitted(trained):
     """The Dice of evaluate.json is that of a submission: photos swapped, `score` gives the same number."""
     shutil.copy(trained / "data/raw/train.zip", trained / "data/raw/test.zip")
-    stage(trained, "predict")
+    assert re.match(
+        r"Predicting \d+ photos: unet, \d+ parameters, at 64×64\nby torch on cpu", stage(trained, "predict")
+    )
     scores = list(csv.DictReader((trained / "metrics/scores.csv").open(encoding="utf-8")))
     with Archive(trained / "data/raw/train.zip") as archive:
         with_names = csv_text([["img", "rle_mask"], *([name, "1 1"] for name in archive.photos)])

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -79,8 +80,14 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
 def test_two_processes_train_as_one(projects):
     changes = PLAIN | {"train_epochs": 4}
     one, two = (projects(name, runtime_processes=n, **changes) for name, n in (("one", 1), ("two", 2)))
-    for folder in (one, two):
-        stage(folder, "train", "0")
+    said = [stage(folder, "train", "0") for folder in (one, two)]
+    for each in said:
+        assert re.findall(r"^Training.*", each, re.MULTILINE) == [
+            "Training unet, 467 parameters, at 64×64: 4 photos, and 4 to validate"
+        ]
+        assert re.findall(r"^4 epochs of .*", each, re.MULTILINE) == ["4 epochs of 1 steps, 4 photos a step"]
+        assert re.findall(r"^epoch (./4): loss .* left$", each, re.MULTILINE) == ["1/4", "2/4", "3/4", "4/4"]
+    assert "threads each, 2 processes" in said[1]
     (curves, weights), (other_curves, other_weights) = outcome(one), outcome(two)
     assert np.allclose(curves, other_curves, rtol=1e-3)
     assert np.allclose(weights, other_weights, atol=1e-3)

@@ -59,6 +59,11 @@ def history(fold: int) -> Path:
     return MODELS / f"fold-{fold}.csv"
 
 
+def curves_so_far(fold: int) -> Path:
+    """Returns the path of that model's loss and Dice by epoch while it trains; no output of DVC's."""
+    return CURVES.with_name(f"training-{fold}.csv")
+
+
 def report(rank: int) -> Path:
     """Returns the path of the speed report of one process of the last prediction."""
     return WORK / f"predict{f'-{rank}' if rank else ''}.json"

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from carvana.competition import mask_of
+from carvana.console import Bar
 from carvana.data import photos
 from carvana.data.archive import Archive
 from carvana.errors import UserError, reading
@@ -123,11 +123,11 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
         setup = (train, train_masks, temporary, size, offsets)
         pool = ProcessPoolExecutor(min(workers, len(chunks)) or 1, context, initializer=_open, initargs=setup)
         try:
-            with tqdm(total=len(names), desc="resize", unit=" photos", disable=None) as progress:
+            with Bar(total=len(names), desc="resize", unit=" photos") as bar:
                 done: dict[int, list[_Row]] = {}
                 for start, rows in _bounded(pool, chunks, workers):
                     done[start] = rows
-                    progress.update(len(rows))
+                    bar.update(len(rows))
         except BrokenProcessPool as error:
             raise UserError(
                 "a resize worker ended abruptly, most likely killed for memory; lower runtime.workers"

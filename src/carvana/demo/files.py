@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from carvana.console import Bar
 from carvana.demo.encoding import gif, jpeg
 from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
@@ -159,11 +159,18 @@ def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int
     _write_text(folder / "sample_submission.csv.zip", "img,rle_mask\n" + sample)
     tasks = [Task(seed, car.number, car.views, with_runs=car in test) for car in train + test]
     every_car = _photograph_all(tasks, workers)
-    bar = tqdm(total=len(_names(train + test)), unit=" photos", disable=None)
+    bar = Bar(total=len(_names(train + test)), desc="render", unit=" photos")
     with bar, closing(every_car):
-        shots = (shot for car in every_car for shot in car if bar.update() or True)
+        shots = _counted(every_car, bar)
         _write_train(folder, train, shots)
         _write_test(folder, test, shots)
+
+
+def _counted(every_car: Iterator[list[Shot]], bar: Bar) -> Iterator[Shot]:
+    """Yields every shot, and counts the cars' photos."""
+    for car in every_car:
+        yield from car
+        bar.update(len(car))
 
 
 def render(seed: int, car: int, view: int) -> tuple[np.ndarray, np.ndarray]:

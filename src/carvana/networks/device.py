@@ -28,6 +28,11 @@ def pick(name: str) -> torch.device:
         ) from error
 
 
+def describe(device: torch.device) -> str:
+    """Returns the device in words: `cpu`, `cuda (NVIDIA H100 80GB HBM3)`."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Returns whether the device multiplies bfloat16 in hardware; emulation would be slower than float32."""
     if device.type == "cuda":

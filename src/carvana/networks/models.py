@@ -107,6 +107,12 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
+def describe(network: Network, parameters: int, size: tuple[int, int]) -> str:
+    """Returns the network in words: `unet with resnet34, 24,436,369 parameters, at 256×384`."""
+    name = network.arch if network.encoder == NONE else f"{network.arch} with {network.encoder}"
+    return f"{name}, {parameters:,} parameters, at {size[0]}×{size[1]}"
+
+
 def summary(model: nn.Module, size: tuple[int, int]) -> str:
     """Returns a table of the layers that have parameters: name, class, output shape for one photo, parameters; total.
 

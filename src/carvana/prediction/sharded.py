@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped]
 
+from carvana.console import Bar
 from carvana.data.archive import Archive
 from carvana.files import write_json
 from carvana.masks import shards
@@ -38,8 +38,8 @@ def sweep(
     todo = [photo for number in missing for photo in parts[number]]
     clock, damaged, done, started = Clock(), [], 0, time.perf_counter()
     outcomes = predict(ensemble, archive, todo, how, clock)
-    quiet = None if distributed.rank() == 0 else True
-    with tqdm(total=total, initial=total - len(todo), desc="predict", unit=" photos", disable=quiet) as bar:
+    quiet = distributed.rank() != 0
+    with Bar(total=total, initial=total - len(todo), desc="predict", unit=" photos", quiet=quiet) as bar:
         for number in missing:
             runs, faults = _take(outcomes, len(parts[number]), bar)
             damaged += faults
@@ -63,7 +63,7 @@ def sweep(
     return damaged
 
 
-def _take(outcomes: Iterator[Outcome], count: int, bar: tqdm) -> tuple[list[Runs], list[Damaged]]:
+def _take(outcomes: Iterator[Outcome], count: int, bar: Bar) -> tuple[list[Runs], list[Damaged]]:
     """Returns the runs of the next photos, empty for a damaged one, and the damaged ones."""
     runs, damaged = [], []
     for outcome in islice(outcomes, count):

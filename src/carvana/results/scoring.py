@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from carvana.competition import HEIGHT, WIDTH, car_of, view_of
 from carvana.data.archive import Archive
@@ -89,8 +88,7 @@ def score_photos(
 
     with Archive(train) as archive, ThreadPoolExecutor(max(settings.workers, 1)) as pool:
         futures = (pool.submit(one, outcome) for outcome in predict(ensemble, archive, row_of_name, settings))
-        scored = in_order(futures, _PHOTOS_AHEAD * max(settings.workers, 1))
-        yield from tqdm(scored, total=len(rows), desc=f"evaluate {role}", unit=" photos", disable=None)
+        yield from in_order(futures, _PHOTOS_AHEAD * max(settings.workers, 1))
 
 
 def score_one(

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from carvana.console import say
 from carvana.data.cache import Cache
 from carvana.errors import UserError, first_line
 from carvana.masks import metrics
@@ -25,6 +26,7 @@ from carvana.training import losses, optimization, resume
 from carvana.training.augment import Augmentation, device_for
 from carvana.training.batches import Batch, Read, Rows, batches, workers_for
 from carvana.training.history import Epoch, best
+from carvana.training.pace import Pace
 from carvana.training.state import Progress, begin, begin_epoch
 
 _LOOK_EVERY = 16  # steps between checks of the loss, which wait for the GPU
@@ -46,15 +48,22 @@ class Examples:
 
 
 def fit(
-    examples: Examples, settings: Train, limits: Augment, runtime: Runtime, on: torch.device, saved: Path | None
+    examples: Examples,
+    settings: Train,
+    limits: Augment,
+    runtime: Runtime,
+    on: torch.device,
+    saved: Path | None,
+    after_epoch: Callable[[list[Epoch]], None] = lambda _: None,
 ) -> tuple[models.Model, list[Epoch]]:
     """Returns a model trained on the examples, as it was after its best epoch, and the history of all epochs.
 
     The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch the state is
     written to `saved`, and training resumes from that file if it exists (None: neither; with several processes, rank
-    0's counts). Every epoch has its own seed, so that the same examples and settings lead to the same weights on one
-    device with one number of threads, even if training was stopped and resumed. Raises UserError if a loss is not
-    finite, if memory runs out, or if batches have too few photos for batch norm.
+    0's counts). Then rank 0 calls `after_epoch` with the history so far. Every epoch has its own seed, so that the same
+    examples and settings lead to the same weights on one device with one number of threads, even if training was
+    stopped and resumed. Raises UserError if a loss is not finite, if memory runs out, or if batches have too few photos
+    for batch norm.
     """
     device.prepare(on)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
@@ -68,23 +77,36 @@ def fit(
                 if saved:
                     print(f"{saved} is of another training ({first_line(error)}); training starts over")
                 progress = begin(settings, on)
+        if distributed.rank() == 0:
+            say(_plan(progress, examples, settings, on))
         forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
             forward = cast("nn.Module", torch.compile(forward))
+        photos, validated, done = len(examples.train), len(examples.validation), len(progress.history)
+        pace = Pace(photos, validated, settings.epochs, done, quiet=distributed.rank() != 0)
         with reading(examples.cache, settings, runtime, on) as read:
             while not _ended(progress.history, settings):
-                train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits, read)
+                train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits, read, pace)
                 distributed.same_as_first(progress.judged)
                 scores = validate(progress.judged, examples, settings, runtime.workers, read)
                 progress.add(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
                 if saved:
                     resume.save(saved, progress.state_dict())
+                if distributed.rank() == 0:
+                    after_epoch(progress.history)
+                    pace.add_epoch(progress.history)
     progress.model.load_state_dict(progress.best)
     return progress.model, progress.history
 
 
 def train_epoch(
-    progress: Progress, forward: nn.Module, examples: Examples, settings: Train, limits: Augment, read: Read
+    progress: Progress,
+    forward: nn.Module,
+    examples: Examples,
+    settings: Train,
+    limits: Augment,
+    read: Read,
+    pace: Pace,
 ) -> tuple[float, float, float]:
     """Trains one epoch; returns mean loss and mean Dice over the augmented photos, and the final learning rate.
 
@@ -109,10 +131,12 @@ def train_epoch(
                 progress.average.update(progress.model, step=at)
             watch.add(rows, sums)
             bar.update(len(rows))
+            pace.add_step(len(rows))
             if step % _LOOK_EVERY == 0:
                 loss, dice = watch.look()
                 bar.set_postfix(loss=f"{loss:.4f}", dice=f"{dice:.4f}", refresh=False)
     watch.look()
+    pace.end_steps()
     loss_sum, dice_sum = distributed.total(watch.sums).tolist()
     return loss_sum / len(order), dice_sum / len(order), rate
 
@@ -240,6 +264,21 @@ def _require_finite(loss: float, at: str, names: list[str]) -> None:
             f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and check these "
             f"photos and masks"
         )
+
+
+def _plan(progress: Progress, examples: Examples, settings: Train, on: torch.device) -> str:
+    """Returns what a training is about to do, in words."""
+    network = models.describe(settings.network, models.count_parameters(progress.model), examples.cache.size)
+    photos = min(settings.batch_size, len(examples.train))
+    steps = len(_batches(len(examples.train), photos, progress.fewest))
+    threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
+    processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
+    resumed = f"; it resumes after epoch {len(progress.history)}" if progress.history else ""
+    return (
+        f"Training {network}: {len(examples.train)} photos, and {len(examples.validation)} to validate\n"
+        f"{settings.epochs} epochs of {steps} steps, {photos} photos a step{resumed}\n"
+        f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{threads}{processes}"
+    )
 
 
 def _ended(history: list[Epoch], settings: Train) -> bool:
