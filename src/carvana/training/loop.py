@@ -68,15 +68,8 @@ def fit(
     device.prepare(on)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
     with device.enough_memory(advice), device.working_compiler(runtime.compile):
-        progress = begin(settings, on)
+        progress = _begin_or_resume(settings, on, saved)
         _require_enough_photos(progress.fewest, len(examples.train), settings)
-        if state := distributed.from_first(lambda: resume.load(saved) if saved else None):
-            try:
-                progress.load_state_dict(state)
-            except (LookupError, TypeError, ValueError, RuntimeError) as error:
-                if saved:
-                    print(f"{saved} is of another training ({first_line(error)}); training starts over")
-                progress = begin(settings, on)
         if distributed.rank() == 0:
             say(_plan(progress, examples, settings, on))
         forward = distributed.wrap(progress.model, examples.cache.size)
@@ -264,6 +257,20 @@ def _require_finite(loss: float, at: str, names: list[str]) -> None:
             f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and check these "
             f"photos and masks"
         )
+
+
+def _begin_or_resume(settings: Train, on: torch.device, saved: Path | None) -> Progress:
+    """Returns a new training, or the one in `saved` if that file exists and is of these settings."""
+    progress = begin(settings, on)
+    state = distributed.from_first(lambda: resume.load(saved) if saved else None)
+    if not state:
+        return progress
+    try:
+        progress.load_state_dict(state)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        print(f"{saved} is of another training ({first_line(error)}); training starts over")
+        return begin(settings, on)
+    return progress
 
 
 def _plan(progress: Progress, examples: Examples, settings: Train, on: torch.device) -> str:
