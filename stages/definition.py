@@ -7,7 +7,7 @@ from typing import Any
 from carvana import paths, yaml12
 from carvana.errors import reading
 
-_RESTORE = "correct it, or restore it by `git restore`"
+_RESTORE = "correct it, or restore it by `git checkout HEAD`"
 _CODE = ("src/", "stages/", str(paths.PARAMS))
 
 

@@ -44,6 +44,7 @@ def main(fold: int) -> None:
             history.write(paths.history(fold), epochs)
             checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
             unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
+            paths.curves_so_far(fold).unlink(missing_ok=True)
 
 
 def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.device) -> str:

@@ -28,6 +28,5 @@ def test_a_damaged_file_is_named_or_read_as_it_is():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_many_damaged_files_are_named_or_read_as_they_are(seed):
-    run(seed, count=500)
+def test_many_damaged_files_are_named_or_read_as_they_are():
+    run(seed=1, count=500)

@@ -48,7 +48,7 @@ def test_speed_knobs_run_nothing_again(clone):
     assert path.read_text(encoding="utf-8") != text
     assert re.findall(r"Running stage '(.*)'", clone.dvc("repro")) == ["params"], "it alone looks at them"
     path.write_text(text, encoding="utf-8")
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_sizes_are_experiments_of_their_own_and_the_way_back_is_a_cache_hit(clon
     assert "Stage 'resize' is cached" in output
     assert clone.model() == first
     assert clone.read("metrics/evaluate.json")["test"] == dice
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_more_folds_reuse_those_that_are_there_and_are_scored_out_of_fold(clone)
     assert after["test"] != before["test"], "both models are averaged"
     curves = (clone.folder / "metrics/curves.csv").read_text(encoding="ascii")
     assert ",1,validation at full size," in curves
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")
 
 
@@ -96,7 +96,7 @@ def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
     shutil.rmtree(clone.folder / ".work/train-0")
     clone.dvc("repro", "-f", "-s", "train@0")
     assert clone.model() == resumed
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")
 
 
@@ -117,14 +117,14 @@ def test_a_bad_parameter_is_refused_before_anything_is_removed(clone, changes, c
     assert complaint in output
     assert "Traceback" not in output
     assert clone.outputs() == before
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
 def test_an_experiment_with_a_bad_parameter_removes_nothing_either(clone):
     before = clone.outputs()
     assert "train.size: 100 is not" in clone.dvc("exp", "run", "-S", "train.size=100", fails=True)
     assert clone.outputs() == before
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
 
 
 def test_what_a_failed_stage_says_brings_everything_back_even_uncommitted_results(clone):
@@ -139,7 +139,7 @@ def test_what_a_failed_stage_says_brings_everything_back_even_uncommitted_result
     clone.dvc("checkout", "resize")
     assert clone.outputs() == before
     clone.git("reset", "-q", "HEAD~1")
-    clone.git("restore", "params.yaml")
+    clone.git("checkout", "-q", "HEAD", "--", "params.yaml")
 
 
 def test_the_advice_names_git_for_metrics_that_dvc_does_not_keep(clone):
@@ -180,7 +180,7 @@ def test_parameters_and_code_changed_while_a_stage_runs_are_not_recorded_with_it
     assert not [path for path in clone.folder.glob(".work/train-0/*/epoch.pt") if path.stat().st_mtime > since]
     history = (clone.folder / "models/fold-0.csv").read_text(encoding="ascii").splitlines()
     assert len(history) == 1 + 60
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")
     assert clone.outputs() == before
 
@@ -241,5 +241,5 @@ def test_a_submission_is_that_of_its_experiment(clone, monkeypatch):
     assert upload["description"].startswith(f"whole · Dice test {dice:.5f}, ")
     sending, *_ = map(json.loads, (clone.folder / "data/submissions.jsonl").read_text(encoding="ascii").splitlines())
     assert sending["params"]["train"]["epochs"] == 1
-    clone.git("restore", ".")
+    clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")

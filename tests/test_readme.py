@@ -24,6 +24,7 @@ ELSEWHERE = {
     "make bench": "takes 7 minutes",
     "python benchmarks/training.py": "takes minutes",
     "dvc exp run -S data.source=kaggle": "downloads from Kaggle; tests/test_client.py runs it",
+    "dvc plots show metrics/training-0.csv": "takes a training that runs",
     "PET_NNODES": "takes two machines; tests/test_train_stage.py runs it",
     "pip install": "changes the environment",
     "WEIGHTS=": "takes a package that is not required",

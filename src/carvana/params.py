@@ -212,7 +212,7 @@ class Params(_Frozen):
 
 def load(path: Path) -> Params:
     """Returns the parameters of a file. Raises a UserError that names every invalid key."""
-    advice = f"correct it, or restore it by `git restore {path}`"
+    advice = f"correct it, or restore it by `git checkout HEAD {path}`"
     with reading(path, "is not YAML", advice, "run this from the repository's root"):
         content = yaml12.parse(path.read_text(encoding="utf-8"))
     try:

@@ -60,7 +60,7 @@ def history(fold: int) -> Path:
 
 
 def curves_so_far(fold: int) -> Path:
-    """Returns the path of that model's loss and Dice by epoch while it trains; no output of DVC's."""
+    """Returns the path of that model's loss and Dice by epoch, which is there while it trains; no output of DVC's."""
     return CURVES.with_name(f"training-{fold}.csv")
 
 
