@@ -15,6 +15,8 @@ from carvana.files import only_writer
 from carvana.processes import READER_KILLED
 from stages import under_dvc
 
+_PATIENCE = 5  # seconds for a stage to end after a signal
+
 
 def command_line(name: str, description: str) -> argparse.ArgumentParser:
     """Returns a parser for a stage's command line; until arguments are added, it takes only `--help`."""
@@ -67,6 +69,9 @@ class _Stopped(BaseException):
 
 
 def _stop(number: int, _frame: object) -> None:
+    # Python loses the exception if the signal arrives in a destructor or in a callback of the garbage collector. Then
+    # the system ends this process.
+    signal.alarm(_PATIENCE)
     raise _Stopped(number)
 
 

@@ -307,6 +307,7 @@ def test_a_bad_member_does_not_end_the_run(project):
         assert f"own.zip: {name}.jpg {complaint}" in errors
 
 
+@pytest.mark.slow
 def test_a_photo_is_never_overwritten(project):
     photo = encoded(np.full((40, 60, 3), 200, np.uint8), "PNG")
     (project / "photos").mkdir()

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT, make_project, repack, set_params, stage
 
 NAME = "train.zip"
@@ -38,6 +39,7 @@ def test_the_stage_fetches_what_the_quality_names(server, tmp_path, _competition
     assert not server.served[NAME]
 
 
+@pytest.mark.slow
 def test_experiments_share_their_workspaces_download(server, tmp_path, _competition):
     """`dvc exp run --temp` and the queue run in copies of the workspace, below its .dvc/tmp/exps."""
     zips = shutil.copytree(_competition[0], tmp_path / "zips")

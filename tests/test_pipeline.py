@@ -157,6 +157,7 @@ def test_the_advice_names_git_for_metrics_that_dvc_does_not_keep(clone):
     clone.dvc("checkout", "--force", "split")
 
 
+@pytest.mark.slow
 def test_parameters_and_code_changed_while_a_stage_runs_are_not_recorded_with_its_result(clone):
     before = clone.outputs()
     clone.change(train_epochs=60)

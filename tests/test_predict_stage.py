@@ -78,6 +78,7 @@ def runs_in(path):
     return sum(len(runs) for _, runs in shards.read(path))
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_with_the_same_bytes_and_does_nothing_twice(projects):
     whole = projects("whole")
     stage(whole, "predict")
@@ -130,6 +131,7 @@ def test_a_damaged_photo_is_named_the_others_are_kept_and_it_can_be_skipped(proj
     assert made(folder) == before, "kept as they were"
 
 
+@pytest.mark.slow
 def test_a_repaired_zip_replaces_the_empty_mask_of_a_damaged_photo(projects):
     """One flipped byte, skipped; then the zip as it was, whose directory is the same."""
     folder = projects("project", predict_on_bad_image="skip")

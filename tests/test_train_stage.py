@@ -180,6 +180,7 @@ def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects,
     assert name() == name()
 
 
+@pytest.mark.slow
 def test_a_training_that_dvc_has_recorded_is_done_again_if_asked_for(projects):
     folder = projects("project")
     stage(folder, "train", "0")
