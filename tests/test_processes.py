@@ -1,14 +1,21 @@
 """A process ends with the one that started it, even if that ended first."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, make_project, set_params
+
+from carvana.data import cache
+from carvana.errors import UserError
+from carvana.processes import complete
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 
@@ -64,3 +71,28 @@ def test_a_stage_of_a_living_dvc_starts(tmp_path):
         command, cwd=project, env=os.environ | {"DVC_STAGE": "split"}, capture_output=True, text=True, check=True
     )
     assert done.stdout == "began\n"
+
+
+@pytest.mark.parametrize("error", [BrokenProcessPool("abruptly"), OSError("handle is closed")])
+def test_a_killed_process_of_an_executor_is_said(error):
+    with pytest.raises(UserError, match=r"a process that counts was killed.*runtime\.workers"), complete("counts"):
+        raise error
+
+
+def test_an_error_of_the_system_is_not_taken_for_a_kill():
+    with pytest.raises(OSError, match="No space left"), complete("counts"):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_killed_process_ends_the_cache_with_a_message(kaggle, tmp_path):
+    def kill():
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        children[0].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(UserError, match=r"a process that resizes photos was killed.*runtime\.workers"):
+        cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 64), 2)
+    killer.join()
+    assert not list(tmp_path.glob("cache*")), "nothing half-written is left"

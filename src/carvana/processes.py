@@ -1,9 +1,14 @@
-"""Processes that end when their parent ends."""
+"""Processes that end when their parent ends, and what is said if one is killed."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+
+from carvana.errors import UserError
 
 # Said of a worker of a DataLoader, wherever torch notices.
 READER_KILLED = "a process that reads photos was killed, most likely for memory; lower runtime.workers"
@@ -24,3 +29,18 @@ def end_if_orphaned() -> None:
     """
     if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def complete(does: str) -> Iterator[None]:
+    """Raises UserError if a process of a ProcessPoolExecutor that is used in the block is killed.
+
+    `does` says what it does, in the third person.
+    """
+    try:
+        yield
+    except (BrokenExecutor, OSError) as error:
+        # An executor that breaks while it starts a process raises an OSError of its own, without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UserError(f"a process that {does} was killed, most likely for memory; lower runtime.workers") from error

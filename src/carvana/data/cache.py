@@ -14,7 +14,6 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +24,10 @@ from carvana.competition import mask_of
 from carvana.console import Bar
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError, reading
+from carvana.errors import reading
 from carvana.files import whole_folder
 from carvana.masks import rle, shards
-from carvana.processes import die_with_parent, end_if_orphaned
+from carvana.processes import complete, die_with_parent, end_if_orphaned
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _COLUMNS = ["image", "digest"]
@@ -123,15 +122,11 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
         setup = (train, train_masks, temporary, size, offsets)
         pool = ProcessPoolExecutor(min(workers, len(chunks)) or 1, context, initializer=_open, initargs=setup)
         try:
-            with Bar(total=len(names), desc="resize", unit=" photos") as bar:
+            with complete("resizes photos"), Bar(total=len(names), desc="resize", unit=" photos") as bar:
                 done: dict[int, list[_Row]] = {}
                 for start, rows in _bounded(pool, chunks, workers):
                     done[start] = rows
                     bar.update(len(rows))
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a resize worker ended abruptly, most likely killed for memory; lower runtime.workers"
-            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         ordered = [row for start, _ in chunks for row in done[start]]

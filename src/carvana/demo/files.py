@@ -6,7 +6,6 @@ import zipfile
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import islice
@@ -20,10 +19,9 @@ from carvana.console import Bar
 from carvana.demo.encoding import gif, jpeg
 from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
-from carvana.errors import UserError
 from carvana.files import whole_file
 from carvana.masks import rle
-from carvana.processes import die_with_parent, end_if_orphaned
+from carvana.processes import complete, die_with_parent, end_if_orphaned
 
 KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
 CARS_AHEAD = 2
@@ -76,17 +74,14 @@ def _photograph_all(tasks: list[Task], workers: int) -> Generator[list[Shot], No
         yield from map(photograph, tasks)
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    waiting = iter(tasks)
     try:
-        waiting = iter(tasks)
-        pending = deque(pool.submit(photograph, task) for task in islice(waiting, workers * CARS_AHEAD))
-        while pending:
-            shots = pending.popleft().result()
-            pending.extend(pool.submit(photograph, task) for task in islice(waiting, 1))
-            yield shots
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that renders cars was killed, most likely for memory; lower runtime.workers"
-        ) from error
+        with complete("renders cars"):
+            pending = deque(pool.submit(photograph, task) for task in islice(waiting, workers * CARS_AHEAD))
+            while pending:
+                shots = pending.popleft().result()
+                pending.extend(pool.submit(photograph, task) for task in islice(waiting, 1))
+                yield shots
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
