@@ -84,4 +84,6 @@ class Clone:
 
 def _is_temporary(path: Path) -> bool:
     """Whether a killed stage had begun it; the stage's next run replaces it."""
-    return any(part.startswith(".") and part.endswith(".tmp") for part in path.parts)
+    return path.match("metrics/training-*.csv") or any(
+        part.startswith(".") and part.endswith(".tmp") for part in path.parts
+    )
