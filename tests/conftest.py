@@ -3,11 +3,13 @@
 import contextlib
 import csv
 import io
+import multiprocessing
 import os
 import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -228,6 +230,22 @@ def stage(folder, *arguments, status=0):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     return done.stderr if status else done.stdout
+
+
+@contextlib.contextmanager
+def first_process_killed():
+    """Kills the first process that multiprocessing starts in the block."""
+    before = set(multiprocessing.active_children())
+
+    def kill():
+        while not (begun := set(multiprocessing.active_children()) - before):
+            time.sleep(0.01)
+        begun.pop().kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    yield
+    killer.join()
 
 
 def wait_for_an_epoch(folder, process, after=0.0):

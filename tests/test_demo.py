@@ -1,14 +1,12 @@
 import csv
 import io
-import multiprocessing
 import re
-import threading
-import time
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
+from conftest import first_process_killed
 from PIL import Image
 
 from carvana import demo
@@ -225,14 +223,7 @@ def test_the_gif_encoder_returns_any_mask(share):
 
 
 def test_a_killed_worker_is_a_message(tmp_path):
-    def kill():
-        while not (children := multiprocessing.active_children()):
-            time.sleep(0.01)
-        children[0].kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(UserError, match=r"a process that renders cars was killed.*lower runtime\.workers"):
+    complaint = pytest.raises(UserError, match=r"a process that renders cars was killed.*lower runtime\.workers")
+    with first_process_killed(), complaint:
         files.write(tmp_path, 4, 1, 0, workers=2)
-    killer.join()
     assert not list(tmp_path.glob("*train*")), "nothing half-written is left"

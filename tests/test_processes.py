@@ -1,17 +1,15 @@
 """A process ends with the one that started it, even if that ended first."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, make_project, set_params
+from conftest import ROOT, first_process_killed, make_project, set_params
 
 from carvana.data import cache
 from carvana.errors import UserError
@@ -85,14 +83,7 @@ def test_an_error_of_the_system_is_not_taken_for_a_kill():
 
 
 def test_a_killed_process_ends_the_cache_with_a_message(kaggle, tmp_path):
-    def kill():
-        while not (children := multiprocessing.active_children()):
-            time.sleep(0.01)
-        children[0].kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(UserError, match=r"a process that resizes photos was killed.*runtime\.workers"):
+    complaint = pytest.raises(UserError, match=r"a process that resizes photos was killed.*runtime\.workers")
+    with first_process_killed(), complaint:
         cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 64), 2)
-    killer.join()
     assert not list(tmp_path.glob("cache*")), "nothing half-written is left"
