@@ -128,8 +128,11 @@ def test_photos_and_masks_are_those_of_render(folder, shots):
         assert masks[f"train_masks/{car}_{view:02}_mask.gif"][1] == gif(mask)
 
 
-def test_same_seed_same_bytes_with_two_workers(folder, tmp_path):
+def test_same_seed_same_bytes_with_two_workers(folder, tmp_path, monkeypatch):
+    counted = []
+    monkeypatch.setattr(files.Bar, "update", lambda self, count: counted.append((count, self.total)))
     demo.write(tmp_path, train_cars=2, test_cars=1, seed=SEED, workers=2)
+    assert {total for _, total in counted} == {sum(count for count, _ in counted)}, "its bar ends full"
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 

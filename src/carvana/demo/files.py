@@ -164,8 +164,9 @@ def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int
 def _counted(every_car: Iterator[list[Shot]], bar: Bar) -> Iterator[Shot]:
     """Yields every shot, and counts the cars' photos."""
     for car in every_car:
-        yield from car
+        # Before the last shot is taken: nobody asks for another one after it.
         bar.update(len(car))
+        yield from car
 
 
 def render(seed: int, car: int, view: int) -> tuple[np.ndarray, np.ndarray]:
