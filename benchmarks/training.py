@@ -74,7 +74,7 @@ def ours(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[
     nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
     seconds = []
     pieces = loop.pieces_of(settings.batch_size, settings.accumulate, progress.fewest)
-    with loop.reading(examples, settings, whole.runtime, on) as read:
+    with loop.reader_of(examples, settings, whole.runtime, on) as read:
         loaded = read(batch(step, settings)[piece.rows] for step in range(STEPS) for piece in pieces)
         for _ in range(STEPS):
             changes = Augmentation.draw(settings.batch_size, examples.size, nothing, torch.Generator())
@@ -88,7 +88,7 @@ def inputs(examples: cache.Cache, whole: params.Params, on: torch.device) -> lis
     """Seconds of each batch of the input pipeline, with everything that augmentation can do."""
     settings = whole.train
     seconds = []
-    with loop.reading(examples, settings, whole.runtime, on) as read:
+    with loop.reader_of(examples, settings, whole.runtime, on) as read:
         loaded = read(batch(step, settings) for step in range(STEPS))
         for _ in range(STEPS):
             started = time.perf_counter()

@@ -12,7 +12,7 @@ from typing import NoReturn
 from carvana import paths
 from carvana.errors import FORBIDDEN, FULL, UserError
 from carvana.files import only_writer
-from carvana.processes import READER_KILLED
+from carvana.processes import killed
 from stages import under_dvc
 
 _PATIENCE = 5  # seconds for a stage to end after a signal
@@ -30,7 +30,8 @@ def command_line(name: str, description: str) -> argparse.ArgumentParser:
 def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
     """Runs a stage's work; a stage that writes runs as the only writer.
 
-    Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM.
+    Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM. If the work
+    does not end within `_PATIENCE` after a signal, the system ends the process.
     """
     # An exception rather than an immediate exit, so that temporary files are removed and workers end.
     signal.signal(signal.SIGTERM, _stop)
@@ -47,7 +48,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
         # torch raises it in the main thread when a worker ends, whatever the main thread does at the time.
         if "DataLoader worker" not in str(error):
             raise
-        _fail(name, READER_KILLED)
+        _fail(name, killed("reads photos"))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         if error.errno in FULL:
@@ -69,8 +70,7 @@ class _Stopped(BaseException):
 
 
 def _stop(number: int, _frame: object) -> None:
-    # Python loses the exception if the signal arrives in a destructor or in a callback of the garbage collector. Then
-    # the system ends this process.
+    # Python loses the exception if the signal arrives in a destructor or in a callback of the garbage collector.
     signal.alarm(_PATIENCE)
     raise _Stopped(number)
 

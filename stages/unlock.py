@@ -2,7 +2,8 @@
 
 DVC records what it reads and writes in .dvc/tmp/rwlock. After `kill -9` or a power cut, that file can be empty, and
 every command fails; or it names a process ID that another program has by now, and DVC waits for that program. dvc.lock
-can be cut short in the same way; DVC writes it again, without computing anything again that its cache holds.
+can be cut short in the same way; it is moved to .work/, and DVC writes another, without computing anything again that
+its cache holds.
 """
 
 import json
@@ -11,34 +12,50 @@ from pathlib import Path
 
 import psutil
 
-from carvana import lockfile, paths
+from carvana import lockfile, paths, yaml12
 from carvana.errors import UserError, reading
 from stages.stage import command_line, run
 
 
 def main() -> None:
-    running = [process.pid for process in psutil.process_iter() if is_dvc_of(process, Path.cwd())]
     named = processes_of(paths.DVC_LOCK) if paths.DVC_LOCK.exists() else set()
-    cut = paths.LOCK.exists() and is_cut(paths.LOCK)
-    if running and (cut or named is None or named & set(running)):
+    damaged = paths.LOCK.exists() and is_damaged(paths.LOCK)
+    if named == set() and not damaged:
+        return
+    running = [process.pid for process in psutil.process_iter() if is_dvc_of(process, Path.cwd())]
+    if running and (damaged or named is None or named & set(running)):
         raise UserError(f"DVC is running here (process {running[0]}); wait for it or stop it, then start again")
     if named != set():
         paths.DVC_LOCK.unlink()
         print(f"removed {paths.DVC_LOCK}, which a killed DVC had left behind")
-    if cut:
-        paths.LOCK.unlink()
-        print(f"removed {paths.LOCK}, which a killed DVC had cut short; `dvc repro` writes it again")
+    if damaged:
+        aside = paths.WORK / paths.LOCK.name
+        aside.parent.mkdir(exist_ok=True)
+        paths.LOCK.replace(aside)
+        print(f"moved {paths.LOCK}, which DVC cannot read, to {aside}; `dvc repro` writes another from its cache")
 
 
-def is_cut(lock: Path) -> bool:
-    """Returns whether a dvc.lock cannot be read. Raises UserError if a merge left conflict marks in it."""
+def is_damaged(lock: Path) -> bool:
+    """Returns whether DVC cannot read a dvc.lock. Raises UserError if a merge left conflict marks in it."""
     try:
         lockfile.read(lock)
     except UserError:
         if b"<<<<<<<" in lock.read_bytes():
             raise
-        return True
+        return not is_dvcs(lock)
     return False
+
+
+def is_dvcs(lock: Path) -> bool:
+    """Returns whether DVC accepts a dvc.lock, of which it may know more than `lockfile.read`."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # noqa: PLC0415 - half a second, and hardly ever needed
+
+    try:
+        with reading(lock, "is damaged", "DVC writes another"):
+            COMPILED_LOCKFILE_SCHEMA(yaml12.parse(lock.read_text(encoding="utf-8")))
+    except UserError:
+        return False
+    return True
 
 
 def processes_of(lock: Path) -> set[int] | None:

@@ -45,7 +45,7 @@ def fit(examples, saved, augment=None, **changes):
 
 def validate(model, examples, **changes):
     runtime, made = read_params().runtime, settings(**changes)
-    with loop.reading(examples.cache, made, runtime, CPU) as read:
+    with loop.reader_of(examples.cache, made, runtime, CPU) as read:
         return loop.validate(model, examples, made, 2, read)
 
 

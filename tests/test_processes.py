@@ -13,7 +13,7 @@ from conftest import ROOT, first_process_killed, make_project, set_params
 
 from carvana.data import cache
 from carvana.errors import UserError
-from carvana.processes import complete
+from carvana.processes import none_killed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 
@@ -73,12 +73,12 @@ def test_a_stage_of_a_living_dvc_starts(tmp_path):
 
 @pytest.mark.parametrize("error", [BrokenProcessPool("abruptly"), OSError("handle is closed")])
 def test_a_killed_process_of_an_executor_is_said(error):
-    with pytest.raises(UserError, match=r"a process that counts was killed.*runtime\.workers"), complete("counts"):
+    with pytest.raises(UserError, match=r"a process that counts was killed.*runtime\.workers"), none_killed("counts"):
         raise error
 
 
 def test_an_error_of_the_system_is_not_taken_for_a_kill():
-    with pytest.raises(OSError, match="No space left"), complete("counts"):
+    with pytest.raises(OSError, match="No space left"), none_killed("counts"):
         raise OSError(28, "No space left on device")
 
 

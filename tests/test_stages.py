@@ -122,7 +122,7 @@ def test_every_car_needs_a_role_that_is_one(trained):
     message = stage(trained, "train", "0", status=1)
     assert "the role 'tset' is neither test nor a fold's number; `dvc repro -f split`" in message
     path.write_text("".join(line for line in text.splitlines(True) if ",test" not in line), encoding="ascii")
-    for command in ("train 0", "evaluate"):
+    for command in ("train 0", "evaluate", "look"):
         assert "data/split.csv has no role for a1b2c3d4e5f6; `dvc repro -f split`" in stage(
             trained, *command.split(), status=1
         )

@@ -8,6 +8,8 @@ import sys
 import pytest
 from conftest import make_project, stage
 
+WHOLE = b"schema: '2.0'\nstages:\n  split:\n    cmd: x\n    outs:\n    - path: data/split.csv\n      md5: abcd\n"
+
 
 @pytest.fixture
 def lock(tmp_path):
@@ -53,18 +55,26 @@ def test_the_lock_of_a_dvc_that_runs_stays(lock, running):
         assert lock.exists()
 
 
-@pytest.mark.parametrize("kept", [0, 20, -30])
-def test_a_dvc_lock_that_was_cut_short_is_removed(lock, running, kept):
+@pytest.mark.parametrize("kept", [0, 20, 60])
+def test_a_dvc_lock_that_was_cut_short_is_moved_aside(lock, running, kept):
     path = lock.parent.parent.parent / "dvc.lock"
-    whole = b"schema: '2.0'\nstages:\n  split:\n    cmd: x\n    outs:\n    - path: data/split.csv\n      md5: abcd\n"
-    path.write_bytes(whole)
+    path.write_bytes(WHOLE)
     assert unlock(lock) == ""
-    path.write_bytes(whole[:kept])
+    path.write_bytes(WHOLE[:kept])
     assert "DVC is running here" in unlock(lock, status=1)
     running.kill()
     running.wait()
-    assert "removed dvc.lock" in unlock(lock)
+    assert "moved dvc.lock, which DVC cannot read, to .work/dvc.lock" in unlock(lock)
     assert not path.exists()
+    assert (path.parent / ".work/dvc.lock").read_bytes() == WHOLE[:kept]
+
+
+def test_a_dvc_lock_that_dvc_can_read_stays(lock):
+    """Cut before the MD5: DVC runs that stage again."""
+    path = lock.parent.parent.parent / "dvc.lock"
+    path.write_bytes(WHOLE[: WHOLE.index(b"      md5")])
+    assert unlock(lock) == ""
+    assert path.exists()
 
 
 def test_a_dvc_lock_with_conflict_marks_is_the_users(lock):

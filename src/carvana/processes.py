@@ -10,9 +10,6 @@ from concurrent.futures import BrokenExecutor
 
 from carvana.errors import UserError
 
-# Said of a worker of a DataLoader, wherever torch notices.
-READER_KILLED = "a process that reads photos was killed, most likely for memory; lower runtime.workers"
-
 
 def die_with_parent() -> None:
     """Asks Linux to end this process when its parent ends; does nothing on other systems."""
@@ -31,16 +28,18 @@ def end_if_orphaned() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-@contextlib.contextmanager
-def complete(does: str) -> Iterator[None]:
-    """Raises UserError if a process of a ProcessPoolExecutor that is used in the block is killed.
+def killed(does: str) -> str:
+    """Returns what the user is told if a process is killed that `does` something, for example "reads photos"."""
+    return f"a process that {does} was killed, most likely for memory; lower runtime.workers"
 
-    `does` says what it does, in the third person.
-    """
+
+@contextlib.contextmanager
+def none_killed(does: str) -> Iterator[None]:
+    """Raises UserError if a process of a ProcessPoolExecutor that is used in the block is killed; see `killed`."""
     try:
         yield
     except (BrokenExecutor, OSError) as error:
         # An executor that breaks while it starts a process raises an OSError of its own, without a number.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise UserError(f"a process that {does} was killed, most likely for memory; lower runtime.workers") from error
+        raise UserError(killed(does)) from error

@@ -3,15 +3,17 @@
 import contextlib
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any, cast
 
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from carvana.errors import UserError
-from carvana.processes import READER_KILLED, die_with_parent, end_if_orphaned
+from carvana.processes import die_with_parent, end_if_orphaned, killed
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
 
@@ -21,8 +23,15 @@ def begin(_worker: int) -> None:
     # The fork inherited the stage's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _report
     die_with_parent()
     end_if_orphaned()
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints an uncaught error of a worker's threads, unless it is that the parent process has ended."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def free_shared_memory() -> int | None:
@@ -44,4 +53,4 @@ def of(loader: DataLoader[Any]) -> Iterator[None]:
         # A connection breaks if a worker dies while it sends a batch.
         if not loader.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
             raise
-        raise UserError(READER_KILLED) from error
+        raise UserError(killed("reads photos")) from error

@@ -27,7 +27,7 @@ from carvana.data.archive import Archive
 from carvana.errors import reading
 from carvana.files import whole_folder
 from carvana.masks import rle, shards
-from carvana.processes import complete, die_with_parent, end_if_orphaned
+from carvana.processes import die_with_parent, end_if_orphaned, none_killed
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _COLUMNS = ["image", "digest"]
@@ -122,7 +122,7 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
         setup = (train, train_masks, temporary, size, offsets)
         pool = ProcessPoolExecutor(min(workers, len(chunks)) or 1, context, initializer=_open, initargs=setup)
         try:
-            with complete("resizes photos"), Bar(total=len(names), desc="resize", unit=" photos") as bar:
+            with none_killed("resizes photos"), Bar(total=len(names), desc="resize", unit=" photos") as bar:
                 done: dict[int, list[_Row]] = {}
                 for start, rows in _bounded(pool, chunks, workers):
                     done[start] = rows

@@ -52,7 +52,7 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
 
 def read_makes(metadata: Path) -> dict[str, str]:
     """Returns the make of every car in metadata.csv.zip that has one."""
-    with reading(metadata, "is not Kaggle's metadata.csv in a zip", "fetch it again"):
+    with reading(metadata, "is not Kaggle's metadata.csv in a zip", "download it again"):
         with zipfile.ZipFile(metadata) as archive:
             member = archive.infolist()[0]
             if member.file_size > _MOST_METADATA:

@@ -21,7 +21,7 @@ from carvana.demo.identities import Entry, entries, metadata_csv
 from carvana.demo.photo import Scene, build_scene, take_photo
 from carvana.files import whole_file
 from carvana.masks import rle
-from carvana.processes import complete, die_with_parent, end_if_orphaned
+from carvana.processes import die_with_parent, end_if_orphaned, none_killed
 
 KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
 CARS_AHEAD = 2
@@ -76,7 +76,7 @@ def _photograph_all(tasks: list[Task], workers: int) -> Generator[list[Shot], No
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
     waiting = iter(tasks)
     try:
-        with complete("renders cars"):
+        with none_killed("renders cars"):
             pending = deque(pool.submit(photograph, task) for task in islice(waiting, workers * CARS_AHEAD))
             while pending:
                 shots = pending.popleft().result()

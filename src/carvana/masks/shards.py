@@ -2,7 +2,7 @@
 
 Columns: `image` (string, the photo's name), `starts` and `lengths` (list<int32>, Kaggle's runs at 1918×1280,
 starts counted from 1). `pandas.read_parquet("data/predictions/000.parquet")` shows one. The file's metadata has a
-SHA-256 of all three columns, which every reader of runs verifies.
+SHA-256 of all three columns, which every reader of runs verifies, and one of the names alone.
 """
 
 import hashlib
@@ -22,9 +22,10 @@ from carvana.masks.rle import Runs
 # DVC's time grows with the number of files: with 100 a command takes under a second, with 100,000 up to minutes.
 SHARDS = 100
 
-_DIGEST = b"sha256"
+_DIGEST, _DIGEST_OF_NAMES = b"sha256", b"sha256 of image"
 _MOST_BYTES = 2**29  # the cache of Kaggle's 5,088 training photos has 26 million
-_SCHEMA = pa.schema([("image", pa.string()), ("starts", pa.list_(pa.int32())), ("lengths", pa.list_(pa.int32()))])
+_NAMES = "image"
+_SCHEMA = pa.schema([(_NAMES, pa.string()), ("starts", pa.list_(pa.int32())), ("lengths", pa.list_(pa.int32()))])
 
 
 def plan(photos: list[str], shards: int = SHARDS) -> list[list[str]]:
@@ -46,7 +47,7 @@ def write(path: Path, photos: list[str], runs: list[Runs]) -> None:
     joined = np.concatenate(runs) if runs else np.empty((0, 2), np.int32)
     columns = [pa.ListArray.from_arrays(offsets, pa.array(joined[:, side])) for side in (0, 1)]
     table = pa.Table.from_arrays([pa.array(photos, pa.string()), *columns], schema=_SCHEMA)
-    table = table.replace_schema_metadata({_DIGEST: _digest(table)})
+    table = table.replace_schema_metadata({_DIGEST: _digest(table), _DIGEST_OF_NAMES: _digest(table.select([_NAMES]))})
     with whole_file(path) as temporary:
         pq.write_table(
             table,
@@ -61,14 +62,14 @@ def write(path: Path, photos: list[str], runs: list[Runs]) -> None:
 def is_whole(path: Path, photos: list[str]) -> bool:
     """Returns whether a shard exists, is undamaged, and holds these photos."""
     try:
-        return path.exists() and _verified_table(path)["image"].to_pylist() == photos
+        return path.exists() and _verified_table(path)[_NAMES].to_pylist() == photos
     except UserError:
         return False
 
 
 def read_names(path: Path) -> list[str]:
-    """Returns the photos of a shard. Raises UserError if it is damaged, also if only its runs are."""
-    return _verified_table(path)["image"].to_pylist()
+    """Returns the photos of a shard. Raises UserError if these are damaged; `read` verifies the runs as well."""
+    return _verified_table(path, [_NAMES], _DIGEST_OF_NAMES)[_NAMES].to_pylist()
 
 
 def read(path: Path) -> Iterator[tuple[str, Runs]]:
@@ -77,18 +78,18 @@ def read(path: Path) -> Iterator[tuple[str, Runs]]:
     starts, lengths = (table[name].combine_chunks() for name in ("starts", "lengths"))
     runs = np.stack([starts.flatten(), lengths.flatten()], axis=1)
     offsets = np.cumsum([0, *starts.value_lengths().to_numpy()])
-    for photo, (first, end) in zip(table["image"].to_pylist(), pairwise(offsets), strict=True):
+    for photo, (first, end) in zip(table[_NAMES].to_pylist(), pairwise(offsets), strict=True):
         yield photo, runs[first:end]
 
 
-def _verified_table(path: Path) -> pa.Table:
+def _verified_table(path: Path, columns: list[str] = _SCHEMA.names, checksum: bytes = _DIGEST) -> pa.Table:
     with reading(path, "is not an intact file of runs", "`dvc repro -f` of its stage makes it again"):
         with pq.ParquetFile(path) as file:
             _require_fitting(file.metadata)
-            table = file.read()
-        if not table.schema.equals(_SCHEMA):
-            raise ValueError(f"its columns are {', '.join(table.schema.names)}")
-        if (table.schema.metadata or {}).get(_DIGEST) != _digest(table):
+            if not file.schema_arrow.equals(_SCHEMA):
+                raise ValueError(f"its columns are {', '.join(file.schema_arrow.names)}")
+            table = file.read(columns)
+        if (table.schema.metadata or {}).get(checksum) != _digest(table):
             raise ValueError("its content does not match its checksum")
         return table
 
@@ -101,8 +102,8 @@ def _require_fitting(metadata: pq.FileMetaData) -> None:
 
 
 def _digest(table: pa.Table) -> bytes:
-    digest = hashlib.sha256("\n".join(map(str, table["image"].to_pylist())).encode())
-    for name in ("starts", "lengths"):
+    digest = hashlib.sha256("\n".join(map(str, table[_NAMES].to_pylist())).encode())
+    for name in table.column_names[1:]:
         column = table[name].combine_chunks()
         digest.update(column.value_lengths().to_numpy(zero_copy_only=False))
         digest.update(column.flatten().to_numpy(zero_copy_only=False))

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 from torch import Tensor, distributed, nn
 

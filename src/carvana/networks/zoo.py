@@ -38,7 +38,7 @@ def _let_torchvision_load() -> torch.library.Library | None:
 
 _schemas = _let_torchvision_load()
 
-import segmentation_models_pytorch as smp  # type: ignore[import-untyped] # noqa: E402 - it imports torchvision
+import segmentation_models_pytorch as smp  # noqa: E402 - it imports torchvision
 import timm  # noqa: E402 - so does this
 from timm.layers import convert_sync_batchnorm  # noqa: E402
 from timm.utils import ModelEmaV3  # noqa: E402

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from carvana.console import say
 from carvana.data.cache import Cache
@@ -77,7 +77,7 @@ def fit(
             forward = cast("nn.Module", torch.compile(forward))
         photos, validated, done = len(examples.train), len(examples.validation), len(progress.history)
         pace = Pace(photos, validated, settings.epochs, done, quiet=distributed.rank() != 0)
-        with reading(examples.cache, settings, runtime, on) as read:
+        with reader_of(examples.cache, settings, runtime, on) as read:
             while not _ended(progress.history, settings):
                 train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits, read, pace)
                 distributed.same_as_first(progress.judged)
@@ -317,10 +317,10 @@ def _held(settings: Train) -> int:
     return math.ceil(settings.batch_size / (distributed.world() * settings.accumulate))
 
 
-def reading(
+def reader_of(
     cache: Cache, settings: Train, runtime: Runtime, on: torch.device
 ) -> contextlib.AbstractContextManager[Read]:
-    """Returns a context for reading the cache, to the device on which pieces are augmented; see `batches`."""
+    """Returns a context that reads the cache to the device on which pieces are augmented; see `batches`."""
     height, width = cache.size
     to = device_for(on)
     size = (_held(settings) + 1) * height * width * 4
