@@ -36,6 +36,20 @@ torch.set_num_threads(1)
 CARS = ["011330127438", "331659860e11", "502733994e02", "0cdf5b5d0ce1", "a1b2c3d4e5f6", "fffe00001111"]
 VIEWS = ["01", "02"]
 
+DVC_LOCK = """schema: '2.0'
+stages:
+  train@0:
+    cmd: python -m stages.train 0
+    deps:
+    - {path: data/cache, hash: md5, md5: 0123.dir, size: 3, nfiles: 2}
+    params:
+      params.yaml:
+        train.weight_decay: 1e-05
+        train.folds: [0]
+    outs:
+    - {path: models/fold-0.csv, hash: md5, md5: 5eb63bbbe01eeed093cb22bb8f5acdc3, size: 11}
+"""
+
 
 @pytest.fixture(autouse=True)
 def bfloat16(request, monkeypatch):
@@ -69,6 +83,12 @@ def picture(seed):
 
 def jpeg(photo):
     return cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 55])[1].tobytes()
+
+
+def encoded(photo, kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, kind, **options)
+    return file.getvalue()
 
 
 def gif(mask):

@@ -1,28 +1,15 @@
 import pytest
+from conftest import DVC_LOCK
 
 from carvana import lockfile
 from carvana.errors import UserError
-
-TEXT = """schema: '2.0'
-stages:
-  train@0:
-    cmd: python -m stages.train 0
-    deps:
-    - {path: data/cache, hash: md5, md5: 0123.dir, size: 3, nfiles: 2}
-    params:
-      params.yaml:
-        train.weight_decay: 1e-05
-        train.size: 128
-    outs:
-    - {path: models/fold-0.csv, hash: md5, md5: 5eb63bbbe01eeed093cb22bb8f5acdc3, size: 11}
-"""
 
 
 @pytest.fixture
 def lock(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "dvc.lock"
-    path.write_text(TEXT, encoding="utf-8")
+    path.write_text(DVC_LOCK, encoding="utf-8")
     return path
 
 
@@ -30,7 +17,7 @@ def test_a_lock_is_read_as_dvc_reads_it(lock):
     stage = lockfile.read(lock)["train@0"]
     assert stage.deps == {"data/cache": "0123.dir"}
     assert stage.outs == {"models/fold-0.csv": "5eb63bbbe01eeed093cb22bb8f5acdc3"}
-    assert stage.params == {"train.weight_decay": 0.00001, "train.size": 128}
+    assert stage.params == {"train.weight_decay": 0.00001, "train.folds": [0]}
 
 
 @pytest.mark.parametrize(
@@ -39,12 +26,12 @@ def test_a_lock_is_read_as_dvc_reads_it(lock):
         "",
         "stages",
         "<<<<<<< ours\n",
-        TEXT + "\x00",
-        TEXT.replace("md5:", "etag:"),
-        TEXT.replace("path: data/cache", "path: 5"),
-        TEXT.replace("path: data/cache", "path: ''"),
-        TEXT.replace("train@0", "7"),
-        TEXT.replace("1e-05", "!!timestamp x"),
+        DVC_LOCK + "\x00",
+        DVC_LOCK.replace("md5:", "etag:"),
+        DVC_LOCK.replace("path: data/cache", "path: 5"),
+        DVC_LOCK.replace("path: data/cache", "path: ''"),
+        DVC_LOCK.replace("train@0", "7"),
+        DVC_LOCK.replace("1e-05", "!!timestamp x"),
         "stages: &a {b: *a}",
         "[" * 5000,
     ],

@@ -1,134 +1,39 @@
-"""A submission is checked, traced to its commit, and sent."""
+"""A submission is checked and sent, and the outcome is recorded; tests/test_submit_origin.py has its origin."""
 
 import gzip
 import hashlib
-import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, csv_text, make_project, pack, set_params, stage
+from conftest import csv_text, stage
+from finished_project import (
+    LOCK,
+    LOG,
+    ROWS,
+    SUBMISSION,
+    commit,
+    git,
+    log_of,
+    make_finished_project,
+    record,
+    refused,
+    write_submission,
+)
 from kaggle_server import Server
-from ruamel.yaml import YAML
 
-from carvana import lockfile
 from carvana.errors import UserError
-from carvana.kaggle import client, provenance
+from carvana.kaggle import client
 from stages import submit
-
-ROWS = [["img", "rle_mask"], ["011330127438_01.jpg", "1 5"], ["011330127438_02.jpg", "7 2 100 1"]]
-LOCK = "dvc.lock"
-LOG = "data/submissions.jsonl"
-SAMPLE = "data/raw/sample_submission.csv.zip"
-SUBMISSION = ["data/submission.csv", "data/submission.csv.gz"]
-
-# Dependencies, outputs and parameters of the stages that a submission comes from.
-STAGES = {
-    "download": ([], [SAMPLE], ["data.source"]),
-    "train@0": ([], ["models/fold-0.safetensors", "models/fold-0.csv"], ["train.size", "train.seed"]),
-    "train@1": ([], ["models/fold-1.safetensors", "models/fold-1.csv"], ["train.size", "train.seed"]),
-    "evaluate": (["models"], ["metrics/evaluate.json"], ["train.folds"]),
-    "predict": (["models"], ["data/predictions"], ["train.folds"]),
-    "encode": (["data/predictions", SAMPLE], SUBMISSION, []),
-}
-ALL = [name for name in STAGES if name != "train@1"]
-
-
-def git(folder, *arguments):
-    identity = {f"GIT_{who}_{what}": "somebody" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=os.environ | identity, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-def commit(folder):
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "state")
-
-
-def record(folder, *names):
-    """Writes into dvc.lock what DVC does after these stages: the hashes of their files as they are now."""
-    yaml, lock = YAML(typ="safe"), folder / LOCK
-    content = yaml.load(lock) if lock.exists() else {"stages": {}}
-    params = yaml.load(folder / "params.yaml")
-    for name in names:
-        deps, outs, keys = STAGES[name]
-        values = {key: params[key.split(".")[0]][key.split(".")[1]] for key in keys}
-        # The code that a stage ran may have changed since.
-        code = [{"path": "stages/encode.py", "md5": "0" * 32}]
-        content["stages"][name] = {
-            "deps": code + [{"path": path, "md5": lockfile.md5_of(folder / path)} for path in deps],
-            "params": {"params.yaml": values},
-            "outs": [{"path": path, "md5": lockfile.md5_of(folder / path)} for path in outs],
-        }
-    yaml.dump(content, lock)
-
-
-def write_models(folder, content, fold=0):
-    (folder / "models").mkdir(exist_ok=True)
-    for suffix in ("safetensors", "csv"):
-        (folder / f"models/fold-{fold}.{suffix}").write_text(content, encoding="ascii")
-
-
-def write_evaluation(folder, dice):
-    content = {"test": {"dice": 0.9931}, "validation": {"dice": dice}, "model": {"epochs": 6}}
-    (folder / "metrics/evaluate.json").write_text(json.dumps(content), encoding="ascii")
-
-
-def write_submission(folder, rows):
-    """submission.csv, as gzip too, and a dvc.lock that has both."""
-    text = csv_text(rows).encode()
-    for path, data in zip(SUBMISSION, (text, gzip.compress(text, mtime=0)), strict=True):
-        (folder / path).write_bytes(data)
-    record(folder, "encode")
-
-
-def log_of(folder):
-    return [json.loads(line) for line in (folder / LOG).read_text(encoding="ascii").splitlines()]
-
-
-def refused(folder):
-    """What `make submit` says to a submission that it does not send."""
-    # A server of its own, so that what is sent by mistake does not reach another test's.
-    with Server() as server:
-        message = stage(folder, "submit", "--yes", status=1)
-    assert not server.uploads
-    assert not (folder / LOG).exists()
-    assert not (folder / ".work/submit").exists()
-    assert "Traceback" not in message
-    return message
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A committed project that has come to its end, and no way to the real Kaggle."""
-    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "good")
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    folder = make_project(tmp_path / "project")
-    (folder / "dvc.yaml").unlink()
-    for name in ("dvc.yaml", ".gitignore"):
-        shutil.copyfile(ROOT / name, folder / name)
-    set_params(folder, train_seed=42)
-    pack(folder / SAMPLE, {"sample_submission.csv": csv_text(ROWS)})
-    for name in ("metrics", "data/predictions"):
-        (folder / name).mkdir()
-    (folder / "data/predictions/0.parquet").write_bytes(b"runs")
-    write_models(folder, "model")
-    write_evaluation(folder, 0.9947)
-    write_submission(folder, ROWS)
-    record(folder, *ALL)
-    git(folder, "init", "-q", "-b", "trunk")
-    commit(folder)
-    return folder
+    return make_finished_project(tmp_path, monkeypatch)
 
 
 def test_it_is_sent_with_what_it_can_be_found_by(project):
@@ -160,22 +65,6 @@ def test_it_is_sent_with_what_it_can_be_found_by(project):
     assert answer["time"] > sending["time"]
     assert answer["time"].endswith("+00:00")
     assert not (project / ".work/submit").exists()
-
-
-def test_an_experiment_is_found_by_its_name_and_what_nobody_kept_is_refused(project, monkeypatch):
-    monkeypatch.chdir(project)
-    committed = git(project, "rev-parse", "HEAD")
-    write_submission(project, ROWS[:2])
-    with pytest.raises(UserError, match=r"no commit and no experiment has this dvc\.lock.*dvc exp save"):
-        provenance.find(Path(LOCK))
-    git(project, "commit", "-q", "-am", "experiment")
-    experiment = git(project, "rev-parse", "HEAD")
-    git(project, "update-ref", f"refs/exps/{committed[:2]}/{committed[2:]}/kempt-kind", experiment)
-    git(project, "reset", "-q", "--soft", committed)
-    assert provenance.find(Path(LOCK)).name == "kempt-kind"
-    assert provenance.find(Path(LOCK)).commit == experiment
-    write_submission(project, ROWS)
-    assert provenance.find(Path(LOCK)).commit == committed
 
 
 class Question:
@@ -264,133 +153,6 @@ def test_a_bad_submission_is_named_with_its_line_and_not_sent(project, rows, com
 
 
 @pytest.mark.parametrize(
-    "name", [*SUBMISSION, "metrics/evaluate.json", "models/fold-0.safetensors", "data/predictions/0.parquet"]
-)
-def test_a_file_that_is_not_the_locks_is_refused(project, name):
-    (project / name).write_bytes(b"other")
-    output = name.removesuffix("/0.parquet")
-    assert f"{output} differs from dvc.lock" in refused(project)
-
-
-@pytest.mark.parametrize("name", [*SUBMISSION, "metrics/evaluate.json"])
-def test_a_missing_file_is_named(project, name):
-    (project / name).unlink()
-    assert f"{name} is missing; `dvc repro` makes it" in refused(project)
-
-
-def test_models_and_predictions_need_not_be_there(project):
-    """A second machine may have pulled the submission alone."""
-    shutil.rmtree(project / "models")
-    shutil.rmtree(project / "data/predictions")
-    with Server() as server:
-        stage(project, "submit", "--yes")
-    assert len(server.uploads) == 1
-
-
-@pytest.mark.parametrize(
-    ("ran", "stale"), [(["train@0", "evaluate"], "predict"), (["train@0", "predict", "encode"], "evaluate")]
-)
-def test_a_submission_or_a_dice_of_another_model_is_refused(project, ran, stale):
-    write_models(project, "another model")
-    record(project, *ran)
-    commit(project)
-    assert f"dvc.lock: {stale} was run with other contents of models than train@0 wrote" in refused(project)
-
-
-@pytest.mark.parametrize("on_disk", [b"other runs", b"runs"])
-def test_predictions_that_encode_has_not_read_are_refused(project, on_disk):
-    (project / "data/predictions/0.parquet").write_bytes(b"other runs")
-    record(project, "predict")
-    (project / "data/predictions/0.parquet").write_bytes(on_disk)
-    commit(project)
-    assert "encode was run with other contents of data/predictions than predict wrote" in refused(project)
-
-
-def test_a_file_that_no_stage_has_written_is_refused(project):
-    lock = YAML(typ="safe").load(project / LOCK)
-    del lock["stages"]["download"]
-    YAML(typ="safe").dump(lock, project / LOCK)
-    commit(project)
-    assert f"encode depends on {SAMPLE}, which no stage has written" in refused(project)
-    del lock["stages"]["predict"]
-    YAML(typ="safe").dump(lock, project / LOCK)
-    commit(project)
-    assert "dvc.lock does not record predict; `dvc repro` runs" in refused(project)
-
-
-@pytest.mark.parametrize("left", ["before and since", "since", "before", "without a record"])
-def test_the_model_of_a_fold_that_is_no_longer_wanted_does_no_harm(project, left):
-    """DVC leaves it in models/, and its stage in dvc.lock, though its parameters are of another training."""
-    write_models(project, "another fold", fold=1)
-    if left != "since":
-        record(project, *ALL)
-    if left != "without a record":
-        set_params(project, train_seed=41)
-        record(project, "train@1")
-        set_params(project, train_seed=42)
-    if left == "before":
-        for path in project.glob("models/fold-1.*"):
-            path.unlink()
-    commit(project)
-    with Server() as server:
-        stage(project, "submit", "--yes")
-    assert len(server.uploads) == 1
-
-
-def test_a_stage_that_dvc_yaml_no_longer_has_does_no_harm(project):
-    lock = YAML(typ="safe").load(project / LOCK)
-    lock["stages"]["pack"] = lock["stages"]["encode"] | {"deps": [{"path": "data/predictions", "md5": "0" * 32}]}
-    YAML(typ="safe").dump(lock, project / LOCK)
-    commit(project)
-    with Server() as server:
-        stage(project, "submit", "--yes")
-    assert len(server.uploads) == 1
-
-
-def test_a_dice_that_the_commit_does_not_have_is_refused(project):
-    write_evaluation(project, 0.99999)
-    record(project, "evaluate")
-    git(project, "commit", "-q", "-m", "only the lock", LOCK)
-    assert "metrics/evaluate.json is not the one in commit" in refused(project)
-
-
-def test_parameters_that_did_not_make_the_model_are_refused(project):
-    set_params(project, train_seed=42, train_size=96)
-    assert "params.yaml differs from commit" in (message := refused(project))
-    assert "in train.size;" in message
-    commit(project)
-    assert "dvc.lock was made with other parameters than params.yaml of commit" in (message := refused(project))
-    assert "has: train.size;" in message
-
-
-def test_a_change_of_speed_alone_is_accepted_and_not_recorded(project):
-    set_params(project, train_seed=42, runtime_workers=7)
-    with Server() as server:
-        stage(project, "submit", "--yes")
-    assert len(server.uploads) == 1
-    assert log_of(project)[0]["params"]["runtime"]["workers"] == "auto"
-
-
-def test_parameters_are_read_as_dvc_reads_them(project):
-    """1e-05 is a number to DVC; to YAML 1.1 it is a text."""
-    path = project / "params.yaml"
-    path.write_text(re.sub("weight_decay: .*", "weight_decay: 1e-05", path.read_text("utf-8")), encoding="utf-8")
-    commit(project)
-    with Server():
-        stage(project, "submit", "--yes")
-    assert log_of(project)[0]["params"]["train"]["weight_decay"] == 0.00001
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["a: [", "- a", "", "a: !!timestamp x", "a: !!bool x", "a: &a [*a]", "? [1]\n: 2", "a: 2020-13-45", "[" * 5000],
-)
-def test_broken_parameters_are_named(project, text):
-    (project / "params.yaml").write_text(text, encoding="ascii")
-    assert "params.yaml is not " in refused(project)
-
-
-@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("{", "cannot be read"),
@@ -410,19 +172,6 @@ def test_a_broken_evaluation_is_named(tmp_path, text, complaint):
     path.write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=rf"evaluate\.json:? .*{complaint}"):
         submit.read_dice(path)
-
-
-def test_a_failure_of_git_is_not_taken_for_a_commit(project):
-    (project / ".git/config").write_text("[core", encoding="ascii")
-    assert re.search(r"git failed \(fatal: bad config line \d in file .git/config\)", refused(project))
-    shutil.rmtree(project / ".git")
-    assert "git failed (fatal: not a git repository" in refused(project)
-
-
-def test_a_repository_without_a_commit_has_not_kept_anything(project):
-    shutil.rmtree(project / ".git")
-    git(project, "init", "-q")
-    assert "no commit and no experiment has this dvc.lock" in refused(project)
 
 
 def test_what_was_sent_stays_in_the_log(project):
@@ -506,14 +255,6 @@ def test_every_message_is_text(project, words):
         subprocess.run([*command, message], cwd=project, check=True, capture_output=True, timeout=60)
     expected = "? no UTF-8" if isinstance(words, bytes) else words
     assert server.uploads[0]["description"].startswith(f"{expected} · ")
-
-
-@pytest.mark.parametrize("text", ["", "<<<<<<< ours\na: 1\n=======\n", "stages: !!timestamp x", "{" * 5000, "[]", "\0"])
-def test_a_broken_lock_is_named(project, text):
-    (project / LOCK).write_text(text, encoding="ascii")
-    assert "dvc.lock is not what DVC writes" in refused(project)
-    (project / LOCK).unlink()
-    assert "dvc.lock is missing; `dvc repro` makes it" in refused(project)
 
 
 def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
