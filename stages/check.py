@@ -14,6 +14,8 @@ def main(path: Path) -> None:
 
 if __name__ == "__main__":
     parser = command_line("check", __doc__)
-    parser.add_argument("submission", type=Path, nargs="?", default=paths.SUBMISSION)
+    parser.add_argument(
+        "submission", type=Path, nargs="?", default=paths.SUBMISSION, help=f"{paths.SUBMISSION} by default"
+    )
     arguments = parser.parse_args()
     run(lambda: main(arguments.submission), "check", writes=False)

@@ -1,27 +1,27 @@
-"""Cuts cars out of your own photos: `python -m stages.cutout PHOTOS … --out FOLDER`.
+"""Cuts cars out of your own photos: `python -m stages.cutout car.jpg my-photos --out cut --background white`.
 
-PHOTOS are photos, folders with their sub-folders, and zips. The models are those of train.folds in models/.
+It takes photos, folders with their sub-folders, and zips. The models are those of train.folds in models/.
 Existing cut-outs are not made again unless models or options have changed.
 """
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carvana import files, params, paths
 from carvana.console import Bar
-from carvana.cutouts import cutout, outputs, photo_files, photo_pixels
-from carvana.cutouts.outputs import Job
-from carvana.cutouts.photo_pixels import Pixels
-from carvana.cutouts.turns import Turns
 from carvana.errors import UserError, some
-from carvana.prediction import engines
-from carvana.prediction.engines import Engine
-from carvana.prediction.inference import Ensemble
-from carvana.prediction.settings import Settings
 from stages.stage import command_line, run
+
+if TYPE_CHECKING:
+    from carvana.cutouts.outputs import Job
+    from carvana.cutouts.photo_pixels import Pixels
+    from carvana.prediction.engines import Engine
 
 # Measured peaks: 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
 BYTES_A_PIXEL = {"png": 17, "webp": 27}
@@ -42,6 +42,11 @@ class Outcome:
 
 
 def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool) -> None:
+    from carvana.cutouts import cutout, outputs, photo_files
+    from carvana.prediction import engines
+    from carvana.prediction.inference import Ensemble
+    from carvana.prediction.settings import Settings
+
     settings = params.load(paths.PARAMS)
     how, models = Settings.of(settings), [paths.model(fold) for fold in settings.train.folds]
     behind = cutout.read_background(background)
@@ -65,6 +70,9 @@ def worker(
     engine: Engine, size: tuple[int, int], behind: Pixels | None, bytes_a_pixel: int
 ) -> Callable[[Job], Outcome]:
     """Returns a function that cuts out one photo, for threads to call; `size` is the network's (height, width)."""
+    from carvana.cutouts import cutout, photo_pixels
+    from carvana.cutouts.turns import Turns
+
     turns = Turns(BYTES_A_THREAD * engine.threads)
 
     def work(job: Job) -> Outcome:
@@ -107,6 +115,8 @@ def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, thre
 
 def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -> None:
     """Prints what was made and what was skipped. Raises UserError if a photo could not be cut out."""
+    from carvana.cutouts import photo_pixels
+
     bad = [outcome.complaint for outcome in outcomes if outcome.complaint]
     empty = [outcome.where for outcome in outcomes if not outcome.has_car]
     summary = f"{count(there + len(outcomes) - len(bad), 'cut-out')} in {out}"

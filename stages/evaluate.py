@@ -1,25 +1,34 @@
 """Writes scores on unseen cars, and pictures of them, to metrics/: `python -m stages.evaluate`."""
 
-from collections import Counter
+from __future__ import annotations
 
-import pandas as pd
+from collections import Counter
+from typing import TYPE_CHECKING
 
 from carvana import params, paths
 from carvana.competition import car_of
 from carvana.console import Bar, say
-from carvana.data import cache, split
 from carvana.files import whole_file, whole_folder, write_json
-from carvana.networks import checkpoint, device, models
-from carvana.params import Params
-from carvana.prediction.inference import Ensemble
-from carvana.prediction.settings import Settings
-from carvana.results import report, scoring
-from carvana.results.totals import Findings
-from carvana.training import history
 from stages.stage import command_line, run
+
+if TYPE_CHECKING:
+    from carvana.data.cache import Cache
+    from carvana.networks.checkpoint import Trained
+    from carvana.params import Params
+    from carvana.prediction.settings import Settings
+    from carvana.results.report import Picture
+    from carvana.results.totals import Findings
 
 
 def main() -> None:
+    import pandas as pd
+
+    from carvana.data import cache, split
+    from carvana.networks import checkpoint, device, models
+    from carvana.prediction.settings import Settings
+    from carvana.results import report, scoring
+    from carvana.training import history
+
     settings = params.load(paths.PARAMS)
     truth = cache.read(paths.CACHE)
     roles = split.read(paths.SPLIT, truth.names)
@@ -56,10 +65,13 @@ def main() -> None:
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 
-def find(
-    how: Settings, roles: dict[str, str], truth: cache.Cache, trained: dict[int, checkpoint.Trained], bar: Bar
-) -> Findings:
+def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, Trained], bar: Bar) -> Findings:
     """Returns the findings of every model on its validation cars, and of all models together on the test cars."""
+    from carvana.data import split
+    from carvana.prediction.inference import Ensemble
+    from carvana.results import scoring
+    from carvana.results.totals import Findings
+
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
     for members, wanted, role in [
@@ -73,7 +85,10 @@ def find(
     return findings
 
 
-def draw(settings: Params, roles: dict[str, str], truth: cache.Cache, findings: Findings) -> dict[str, report.Picture]:
+def draw(settings: Params, roles: dict[str, str], truth: Cache, findings: Findings) -> dict[str, Picture]:
+    from carvana.data import split
+    from carvana.results import report
+
     first = settings.train.folds[0]
     trained_on = {car for car, role in roles.items() if role not in (split.TEST, str(first))}
     batch = report.training_batch(truth, trained_on, settings.augment, settings.train.seed)
@@ -86,6 +101,8 @@ def draw(settings: Params, roles: dict[str, str], truth: cache.Cache, findings: 
 
 
 def describe(settings: Params, network: str, how: Settings) -> str:
+    from carvana.networks import device
+
     folds = ", ".join(map(str, settings.train.folds))
     computed = f"computed by {how.engine} on {how.on.type} in {device.precision_name(how.on)}"
     return f"{network}; folds: {folds}; {computed}"

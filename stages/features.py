@@ -1,27 +1,30 @@
-"""Draws what each level of the network computes from a photo: `python -m stages.features PHOTO --out FOLDER`.
+"""Draws what each level of the network computes from a photo: `python -m stages.features car.jpg --out features`.
 
-PHOTO is a file, or the name of one of Kaggle's photos in data/raw. FOLDER gets one picture for each level, and a page
-with all of them, index.html.
+The photo is a file, or one of Kaggle's photos in data/raw by its name. The folder gets one picture for each level, and
+a page with all of them, index.html.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carvana import params, paths
 from carvana.competition import HEIGHT, WIDTH
-from carvana.cutouts import cutout, photo_files, photo_pixels
-from carvana.data.archive import Archive
-from carvana.data.photos import decode_photo, resize_by_area
 from carvana.errors import UserError
 from carvana.files import whole_file
-from carvana.networks import checkpoint
-from carvana.results import features, page, pictures
 from stages.stage import command_line, run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
+    from carvana.cutouts import cutout
+    from carvana.networks import checkpoint
+    from carvana.results import features, page, pictures
+
     settings = params.load(paths.PARAMS)
     trained = checkpoint.load(paths.model(settings.train.folds[0] if fold is None else fold))
     pixels, shape = read(photo, trained.size)
@@ -39,6 +42,10 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
 
 def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Returns the photo at the network's size, and its original (height, width). Raises UserError if there is none."""
+    from carvana.cutouts import photo_files, photo_pixels
+    from carvana.data.archive import Archive
+    from carvana.data.photos import decode_photo, resize_by_area
+
     if Path(photo).is_file():
         with photo_files.open_file(Path(photo)) as file:
             pixels = photo_pixels.read_rgb(file, photo)
@@ -51,7 +58,7 @@ def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[in
 
 
 if __name__ == "__main__":
-    parser = command_line("features", __doc__.split("\n", maxsplit=1)[0])
+    parser = command_line("features", __doc__)
     parser.add_argument("photo", help="a file, or the name of one of Kaggle's photos, 0cdf5b5d0ce1_01.jpg")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
     parser.add_argument("--fold", type=int, help="whose model; the first of train.folds")

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from carvana import paths
-from carvana.data import cache, split
-from carvana.data.archive import Archive
-from carvana.files import whole_file
-from carvana.results import look
 from stages.stage import command_line, run
 
 
 def main(out: Path) -> None:
+    from carvana.data import cache, split
+    from carvana.data.archive import Archive
+    from carvana.files import whole_file
+    from carvana.results import look
+
     truth = cache.read(paths.CACHE)
     roles = split.read(paths.SPLIT, truth.names)
     seen = look.survey(truth, roles, split.read_makes(paths.METADATA))

@@ -10,7 +10,7 @@ from stages.stage import command_line, run
 def main() -> None:
     device = params.load(paths.PARAMS).runtime.device
     if device not in ("auto", "cpu"):
-        from carvana.networks.device import pick  # noqa: PLC0415 - seconds of imports
+        from carvana.networks.device import pick  # seconds of imports
 
         pick(device)
 

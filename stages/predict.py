@@ -1,22 +1,31 @@
 """Writes run lists of every test photo to data/predictions: `python -m stages.predict`."""
 
+from __future__ import annotations
+
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carvana import console, files, params, paths, unfinished
-from carvana.data.archive import Archive
 from carvana.errors import UserError, some
 from carvana.files import link_or_copy, whole_folder
-from carvana.networks import device, distributed, models
-from carvana.prediction.inference import Damaged, Ensemble
-from carvana.prediction.settings import Settings
-from carvana.prediction.sharded import DAMAGED, sweep
 from stages import definition
 from stages.stage import command_line, run
 
+if TYPE_CHECKING:
+    from carvana.data.archive import Archive
+    from carvana.prediction.inference import Damaged, Ensemble
+    from carvana.prediction.settings import Settings
+
 
 def main() -> None:
+    from carvana.data.archive import Archive
+    from carvana.networks import distributed
+    from carvana.prediction.inference import Ensemble
+    from carvana.prediction.settings import Settings
+    from carvana.prediction.sharded import DAMAGED, sweep
+
     settings = params.load(paths.PARAMS)
     trained = [paths.model(fold) for fold in settings.train.folds]
     ensemble = Ensemble.load(trained)
@@ -43,6 +52,8 @@ def main() -> None:
 
 def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, how: Settings) -> str:
     """Returns a name for this prediction: a digest of all that its runs depend on, including the device's rounding."""
+    from carvana.networks import device
+
     inputs = {
         "test": archive.digest(),
         "models": str([files.digest(path) for path in trained]),
@@ -55,6 +66,8 @@ def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, 
 
 def begin(name: str) -> Path:
     """Returns the folder of this prediction, without an earlier run's shards with empty masks for unreadable photos."""
+    from carvana.prediction.sharded import DAMAGED
+
     folder = unfinished.subfolder(paths.PREDICTED, name, kept=1)
     if (folder / DAMAGED).exists():
         shutil.rmtree(folder / DAMAGED)
@@ -63,6 +76,8 @@ def begin(name: str) -> Path:
 
 def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings) -> str:
     """Returns what a prediction is about to do, in words."""
+    from carvana.networks import distributed, models
+
     network = models.describe(settings.train.network, models.count_parameters(ensemble), ensemble.size)
     several = f", mean of {len(ensemble.models)} models" if len(ensemble.models) > 1 else ""
     mirrored = ", each as it is and mirrored" if how.flip else ""

@@ -86,7 +86,7 @@ def _in_torchrun() -> bool:
 
 def _fail(name: str, message: str) -> NoReturn:
     if _in_torchrun():
-        from carvana.networks import distributed  # noqa: PLC0415 - most stages do without torch
+        from carvana.networks import distributed  # most stages do without torch
 
         distributed.complain(message)
     print(f"error in {name}: {message}", file=sys.stderr)

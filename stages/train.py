@@ -1,21 +1,27 @@
 """Trains the model of one fold into models/: `python -m stages.train 0`. `--summary` only prints its layers."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carvana import files, params, paths, unfinished
 from carvana.competition import car_of
-from carvana.data import cache, split
 from carvana.errors import UserError
-from carvana.networks import checkpoint, device, distributed, models
-from carvana.training import history, loop
 from stages import definition
 from stages.stage import command_line, run
 
+if TYPE_CHECKING:
+    import torch
+
+    from carvana.training.history import Epoch
+    from carvana.training.loop import Examples
+
 
 def main(fold: int) -> None:
+    from carvana.networks import checkpoint, device, distributed, models
+    from carvana.training import history, loop
+
     settings = params.load(paths.PARAMS)
     models.require_size(settings.train.network, settings.train.height_and_width)
     examples = read_examples(fold, settings.train.height_and_width)
@@ -47,8 +53,10 @@ def main(fold: int) -> None:
             paths.curves_so_far(fold).unlink(missing_ok=True)
 
 
-def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.device) -> str:
+def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -> str:
     """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
+    from carvana.networks import device
+
     train = settings.train
     weights = Path(train.encoder_weights)
     inputs = {
@@ -63,13 +71,20 @@ def fingerprint(examples: loop.Examples, settings: params.Params, on: torch.devi
     return unfinished.fingerprint(inputs, definition.read("train").files)
 
 
-def write_curves(fold: int, epochs: list[history.Epoch]) -> None:
+def write_curves(fold: int, epochs: list[Epoch]) -> None:
     """Writes the history so far as the table of `metrics/curves.csv`, to be plotted while the training runs."""
+    from carvana.training import history
+
     with files.whole_file(paths.curves_so_far(fold)) as temporary:
         history.curves({fold: epochs}).to_csv(temporary, index=False, float_format="%.6f")
 
 
-def read_examples(fold: int, size: tuple[int, int]) -> loop.Examples:
+def read_examples(fold: int, size: tuple[int, int]) -> Examples:
+    import numpy as np
+
+    from carvana.data import cache, split
+    from carvana.training.loop import Examples
+
     examples = cache.read(paths.CACHE)
     if examples.size != size:
         raise UserError(f"{paths.CACHE} was made for another train.size; `dvc repro resize` makes it again")
@@ -79,18 +94,20 @@ def read_examples(fold: int, size: tuple[int, int]) -> loop.Examples:
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))
     if not len(validation) or not len(train):
         raise UserError(f"fold {fold} has {len(validation)} photos to validate and {len(train)} to train on")
-    return loop.Examples.of(examples, train, validation)
+    return Examples.of(examples, train, validation)
 
 
 def summarise() -> None:
+    from carvana.networks import models
+
     settings = params.load(paths.PARAMS).train
     print(models.summary(models.build(settings.network), settings.height_and_width))
 
 
 if __name__ == "__main__":
     parser = command_line("train", __doc__)
-    parser.add_argument("fold", type=int, nargs="?", default=0)
-    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("fold", type=int, nargs="?", default=0, help="whose cars validate the model; 0 by default")
+    parser.add_argument("--summary", action="store_true", help="print the network's layers, and train nothing")
     arguments = parser.parse_args()
     if arguments.summary:
         run(summarise, "train", writes=False)

@@ -102,7 +102,7 @@ def _value(params: Any, key: str) -> Any:
 
 def _cached(outputs: dict[str, str]) -> set[str]:
     """Returns which of the outputs are in DVC's cache."""
-    from dvc.repo import Repo  # noqa: PLC0415 - takes a second, and is needed after a failure only
+    from dvc.repo import Repo  # takes a second, and is needed after a failure only
 
     with Repo() as repo:
         return {path for path, md5 in outputs.items() if repo.cache.local.exists(md5)}

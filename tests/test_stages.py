@@ -236,6 +236,30 @@ def test_every_stage_parses_its_arguments_before_it_runs(path):
         assert 0 < main.index("parse_args()") < main.index("run(")
 
 
+# Reads the help of all stages in one process.
+HELP = """
+import contextlib, io, runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        runpy.run_module(f"stages.{name}", run_name="__main__")
+    usage, _, rest = shown.getvalue().partition("\\n\\n")
+    assert usage.startswith(f"usage: python -m stages.{name} "), usage
+    assert f"`python -m stages.{name}" in rest, f"{name} has no example"
+    assert not {"torch", "timm", "kaggle", "openvino"} & sys.modules.keys(), f"{name} imports too much"
+"""
+
+
+def test_every_stages_help_has_an_example_and_does_not_wait_for_torch():
+    commands = [path.stem for path in (ROOT / "stages").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    assert len(commands) > 14
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *commands], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_another_folder_is_told_where_to_go(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "stages.check"]
