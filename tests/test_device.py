@@ -1,9 +1,12 @@
 """What a GPU is asked to do, on a machine without one."""
 
+import re
+
 import pytest
 import torch
 from conftest import read_params
 
+from carvana.errors import UserError
 from carvana.networks import device
 from carvana.training import state
 
@@ -27,6 +30,21 @@ def test_gradients_are_scaled_if_auto_is_float16(monkeypatch, name):
     monkeypatch.setattr(device, "precision_name", lambda *_: name)
     progress = state.begin(read_params(train_precision="auto").train, torch.device("cpu"))
     assert progress.scaler.is_enabled() == (name == "float16")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("cdua:0", "did you mean cuda?"),
+        ("Cuda", "did you mean cuda?"),
+        ("atuo", "did you mean auto?"),
+        ("gpu", "try auto"),
+        ("cuda:99", "try auto"),
+    ],
+)
+def test_a_mistyped_device_is_told_the_near_one(name, advice):
+    with pytest.raises(UserError, match=rf"runtime\.device: {name} is not available .*; {re.escape(advice)}$"):
+        device.pick(name)
 
 
 def test_cudnn_tries_its_kernels_on_a_gpu_only(monkeypatch):

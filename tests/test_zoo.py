@@ -39,6 +39,10 @@ def test_a_model_file_builds_its_own_architecture(tmp_path):
     [
         ({"arch": "unetplusplu", "encoder": "resnet34"}, r"train\.arch: unetplusplu .* did you mean unetplusplus"),
         ({"encoder": "resnet43"}, r"train\.encoder: resnet43 .* did you mean .*resnet34"),
+        ({"encoder": "convnext_tiny"}, r"train\.encoder: convnext_tiny .* did you mean .*tu-convnext_tiny"),
+        ({"encoder": "none_"}, r"train\.encoder: none_ .* did you mean none"),
+        ({"encoder": "???"}, r"train\.encoder: \?\?\? is unknown; there are none, .* more"),
+        ({"arch": "unett"}, r"train\.arch: unett needs a train\.encoder, .*; did you mean unet"),
         ({"encoder": "tu-resnet43"}, r"train\.encoder: tu-resnet43 .* did you mean .*tu-resnet34"),
     ],
 )

@@ -1,8 +1,9 @@
 """Errors that the user can fix, shown without a traceback, and the door through which every file is read."""
 
 import contextlib
+import difflib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # What the system refuses, whatever a file holds; the stages have messages for these.
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -52,6 +53,12 @@ def some(names: list[str], limit: int = 5) -> str:
     """Returns the first `limit` names and how many more there are, for a message."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def near(name: str, known: Iterable[str], count: int = 1) -> str:
+    """Returns `; did you mean …?` with the known names that are most like `name`; empty if there are none."""
+    found = difflib.get_close_matches(name.lower(), list(known), n=count)
+    return f"; did you mean {', '.join(found)}?" if found else ""
 
 
 def first_line(error: BaseException) -> str:

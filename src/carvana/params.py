@@ -3,8 +3,8 @@
 Types and ranges are here; defaults and meanings are in params.yaml.
 """
 
-import difflib
 import os
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from carvana import yaml12
-from carvana.errors import UserError, reading
+from carvana.errors import UserError, near, reading
 
 _LARGEST_SIDE = 4096  # pixels; the photos have 1918
 _MOST_MESSAGES = 20  # of a file
@@ -226,13 +226,15 @@ def _message(path: Path, fault: Any) -> str:
     # pydantic adds the branch of a union that it tried to the key.
     key = ".".join(str(part) for part in fault["loc"] if part not in ("int", "tuple[int, int]", "function-after"))
     if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _keys(Params), n=1)
-        return f"{path}: {key} is not a parameter" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{path}: {key} is not a parameter{near(key, _keys(Params))}"
     if fault["type"] == "missing":
         return f"{path}: {key} is missing"
     what = fault["msg"].removeprefix("Value error, ")
     where = f"{path}: {key}: " if key else f"{path}: "
-    return where + what + (f" (got {_brief.repr(fault['input'])})" if key else "")
+    # pydantic has a Literal's values only as text: 'adam', 'adamw' or 'sgd'.
+    names = re.findall("'(.*?)'", fault["ctx"]["expected"]) if fault["type"] == "literal_error" else []
+    advice = near(str(fault["input"])[:80], names)
+    return where + what + (f" (got {_brief.repr(fault['input'])}){advice}" if key else "")
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

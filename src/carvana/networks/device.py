@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from carvana.errors import UserError, first_line
+from carvana.errors import UserError, first_line, near
+
+_KINDS = ("auto", "cpu", "cuda", "mps")
 
 
 def pick(name: str) -> torch.device:
@@ -23,8 +25,11 @@ def pick(name: str) -> torch.device:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        kind = name.partition(":")[0]
+        # `gpu` is most like cpu, which nobody means by it.
+        advice = (kind not in (*_KINDS, "gpu") and near(kind, _KINDS)) or "; try auto"
         raise UserError(
-            f"params.yaml: runtime.device: {name} is not available on this machine ({first_line(error)}); try auto"
+            f"params.yaml: runtime.device: {name} is not available on this machine ({first_line(error)}){advice}"
         ) from error
 
 

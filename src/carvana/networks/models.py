@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from carvana.errors import UserError, first_line
+from carvana.errors import UserError, first_line, near
 from carvana.networks.unet import UNet
 from carvana.params import Network
 
@@ -48,7 +48,10 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
 
         return _channels_last(Model(zoo.build(network.arch, network.encoder, encoder_weights)))
     if network.arch != "unet":
-        raise UserError(f"params.yaml: train.arch: {network.arch} needs a train.encoder, for example resnet34")
+        raise UserError(
+            f"params.yaml: train.arch: {network.arch} needs a train.encoder, for example resnet34"
+            f"{near(network.arch, ['unet'])}"
+        )
     if encoder_weights != NONE:
         raise UserError("params.yaml: train.encoder_weights: there are none without a train.encoder")
     return _channels_last(Model(UNet(network)))

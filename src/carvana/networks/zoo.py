@@ -1,6 +1,5 @@
 """Networks by name and the moving average of weights, from segmentation-models-pytorch and timm."""
 
-import difflib
 import importlib.util
 import io
 import zipfile
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from carvana.errors import UserError, first_line, reading, some
+from carvana.errors import UserError, first_line, near, reading, some
 
 
 def _let_torchvision_load() -> torch.library.Library | None:
@@ -54,8 +53,8 @@ def build(arch: str, encoder: str, weights: str) -> nn.Module:
     smp cannot build the network.
     """
     _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
-    timms = [_TIMM + name for name in timm.list_models()] if encoder.startswith(_TIMM) else []
-    _require_known("encoder", encoder, [*smp.encoders.encoders, *timms])
+    timms = [_TIMM + name for name in timm.list_models()]
+    _require_known("encoder", encoder, ["none", *smp.encoders.encoders, *timms])
     fetched = "imagenet" if weights == "imagenet" else None
     try:
         network = smp.create_model(arch, encoder, encoder_weights=fetched, in_channels=3, classes=1)
@@ -134,5 +133,5 @@ def _require_intact(path: Path) -> None:
 def _require_known(key: str, name: str, known: Iterable[str]) -> None:
     names = list(known)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3) or names[:5]
-        raise UserError(f"params.yaml: train.{key}: {name} is unknown; did you mean {', '.join(near)}?")
+        advice = near(name, names, 3) or f"; there are {some(names)}"
+        raise UserError(f"params.yaml: train.{key}: {name} is unknown{advice}")
