@@ -14,7 +14,8 @@ install: $(BIN)/.installed ## The virtual environment .venv with requirements.tx
 
 $(BIN)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { echo "error: .venv could not be made (see above); work in a folder that you may write \
+	to, with a Python that has venv (Debian: apt install python3-venv)" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || \
 	  { echo "error: the packages above could not be installed; is the network there? Then run make again" >&2; exit 1; }
 	@# With this, `python -m stages.…` in another folder says where to go.

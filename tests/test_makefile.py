@@ -1,6 +1,7 @@
 """What `make` says on a machine that lacks something."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,15 @@ def folder(tmp_path):
     for name in ("Makefile", "requirements.txt"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     return tmp_path
+
+
+def test_make_alone_says_what_there_is_and_does_nothing(folder):
+    done = make(folder)
+    assert done.returncode == 0
+    targets = re.findall(r"^\.PHONY: (.*)", (folder / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[0].split()
+    assert [line.split()[0] for line in done.stdout.splitlines()] == targets
+    assert all(len(line.split()) > 3 for line in done.stdout.splitlines()), "each with what it does"
+    assert sorted(path.name for path in folder.iterdir()) == ["Makefile", "requirements.txt"]
 
 
 def test_a_folder_that_is_no_clone_is_told_so(folder):
@@ -81,6 +91,14 @@ def test_only_yes_1_skips_the_question(folder, submit, yes, sure, way):
 
 def test_without_a_word_the_message_is_empty(submit):
     assert submit() == ["--message="]
+
+
+def test_a_folder_without_room_for_an_environment_is_told_what_to_do(folder):
+    (folder / ".venv").touch()  # root may write to any folder, but a file is in the way of all
+    done = make(folder, "install")
+    assert done.returncode
+    assert "error: .venv could not be made (see above); work in a folder that you may write to, with" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
