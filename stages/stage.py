@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import functools
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from carvana import paths
@@ -34,8 +36,8 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
     does not end within `_PATIENCE` after a signal, the system ends the process.
     """
     # An exception rather than an immediate exit, so that temporary files are removed and workers end.
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, functools.partial(_stop, name))
     try:
         _require_root()
         # Processes that torchrun starts share the lock of the stage that started it.
@@ -57,11 +59,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
             _fail(name, f"{str(error.strerror).lower()}{where}; work in a folder that you may write to")
         raise
     except _Stopped as stopped:
-        print(f"{name}: stopped", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Immediately: Python would first spend a second or two on shutting torch down.
-        os._exit(128 + stopped.number)
+        _leave(name, stopped.number)
 
 
 class _Stopped(BaseException):
@@ -69,10 +67,23 @@ class _Stopped(BaseException):
         self.number = number
 
 
-def _stop(number: int, _frame: object) -> None:
+def _stop(name: str, number: int, frame: FrameType | None) -> None:
+    while frame:
+        # Not an exception: numpy and torch may take it for a missing module, and go on without it.
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _leave(name, number)
+        frame = frame.f_back
     # Python loses the exception if the signal arrives in a destructor or in a callback of the garbage collector.
     signal.alarm(_PATIENCE)
     raise _Stopped(number)
+
+
+def _leave(name: str, number: int) -> NoReturn:
+    print(f"{name}: stopped", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Immediately: Python would first spend a second or two on shutting torch down.
+    os._exit(128 + number)
 
 
 def _require_root() -> None:

@@ -236,6 +236,22 @@ def test_every_stage_parses_its_arguments_before_it_runs(path):
         assert 0 < main.index("parse_args()") < main.index("run(")
 
 
+def test_a_signal_during_an_import_ends_the_stage(tmp_path):
+    """numpy, for one, takes an exception there for a missing module, and the stage would go on with half of numpy."""
+    text = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException: pass\n"
+    (tmp_path / "half.py").write_text(text, encoding="ascii")
+    command = "from stages.stage import run; run(lambda: print(__import__('half')), 'train', writes=False)"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "train: stopped\n")
+
+
 # Reads the help of all stages in one process.
 HELP = """
 import contextlib, io, runpy, sys
