@@ -48,7 +48,7 @@ def is_damaged(lock: Path) -> bool:
 
 def is_dvcs(lock: Path) -> bool:
     """Returns whether DVC accepts a dvc.lock, of which it may know more than `lockfile.read`."""
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # noqa: PLC0415 - half a second, and hardly ever needed
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
     try:
         with reading(lock, "is damaged", "DVC writes another"):
