@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana import console, files, params, paths, unfinished
+from carvana import console, files, params, paths, speed, unfinished
 from carvana.errors import UserError, some
 from carvana.files import link_or_copy, whole_folder
 from stages import definition
@@ -42,11 +42,12 @@ def main() -> None:
             if distributed.rank() == 0:
                 console.say(plan(settings, ensemble, len(archive.photos), how.at(on)))
             skip = settings.predict.on_bad_image == "skip"
-            damaged = sweep(ensemble, archive, folder, how.at(on), skip, paths.report(distributed.rank()))
+            damaged = sweep(ensemble, archive, folder, how.at(on), skip)
             damaged = distributed.gathered(damaged)
             if distributed.rank() == 0:
                 report(damaged, skip)
                 publish([folder, folder / DAMAGED])
+                write_speed(folder, how.at(on))
                 unfinished.finish(folder, [paths.PREDICTIONS])
 
 
@@ -103,6 +104,15 @@ def publish(folders: list[Path]) -> None:
     with whole_folder(paths.PREDICTIONS) as temporary:
         for path in (path for folder in folders for path in folder.glob("*.parquet")):
             link_or_copy(path, temporary / path.name)
+
+
+def write_speed(folder: Path, how: Settings) -> None:
+    """Writes the record of this prediction's speed, by all its processes."""
+    from carvana.networks import distributed
+    from carvana.prediction import effort
+
+    found, more = effort.summarise(folder, how, distributed.world())
+    speed.write(paths.PREDICTION_SPEED, found, **more)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana import files, params, paths, unfinished
+from carvana import files, params, paths, processes, speed, unfinished
 from carvana.competition import car_of
 from carvana.errors import UserError
 from stages import definition
@@ -37,7 +37,7 @@ def main(fold: int) -> None:
         first = distributed.rank() == 0
         folder = unfinished.subfolder(folder_of_fold, name) if first else None
         saved = folder / "epoch.pt" if folder else None
-        model, epochs = loop.fit(
+        model, epochs, seconds = loop.fit(
             examples,
             settings.train,
             settings.augment,
@@ -49,6 +49,7 @@ def main(fold: int) -> None:
         if folder:
             history.write(paths.history(fold), epochs)
             checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
+            write_speed(fold, seconds, len(epochs) * len(examples.train), settings.train, on)
             unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
             paths.curves_so_far(fold).unlink(missing_ok=True)
 
@@ -77,6 +78,27 @@ def write_curves(fold: int, epochs: list[Epoch]) -> None:
 
     with files.whole_file(paths.curves_so_far(fold)) as temporary:
         history.curves({fold: epochs}).to_csv(temporary, index=False, float_format="%.6f")
+
+
+def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on: torch.device) -> None:
+    """Writes the record of a training's speed: `photos` were trained on in these seconds."""
+    import torch
+
+    from carvana.networks import device, distributed
+
+    found = speed.Speed(
+        seconds=seconds,
+        photos=photos,
+        photos_per_second=photos / seconds,
+        engine="torch",
+        device=on.type,
+        processor=device.processor(on),
+        precision=device.precision_name(on, train.precision),
+        processes=distributed.world(),
+        threads=torch.get_num_threads(),
+        cores=processes.cores(),
+    )
+    speed.write(paths.training_speed(fold), found)
 
 
 def read_examples(fold: int, size: tuple[int, int]) -> Examples:

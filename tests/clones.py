@@ -67,9 +67,9 @@ class Clone:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
     def outputs(self) -> dict[str, bytes]:
-        """Everything that the stages have made."""
+        """Everything that the stages have made, except how long it took."""
         files = [path for name in ("data", "models", "metrics") for path in (self.folder / name).rglob("*")]
-        files = [path for path in files if path.is_file() and not _is_temporary(path.relative_to(self.folder))]
+        files = [path for path in files if path.is_file() and not _is_of_one_run(path.relative_to(self.folder))]
         return {str(path): path.read_bytes() for path in files}
 
     def read(self, name: str) -> dict:
@@ -82,8 +82,10 @@ class Clone:
         return (self.folder / "models/fold-0.safetensors").read_bytes()
 
 
-def _is_temporary(path: Path) -> bool:
-    """Whether a killed stage had begun it; the stage's next run replaces it."""
-    return path.match("metrics/training-*.csv") or any(
-        part.startswith(".") and part.endswith(".tmp") for part in path.parts
+def _is_of_one_run(path: Path) -> bool:
+    """Whether a killed stage had begun it, so that the next run replaces it, or it is of one run alone: its speed."""
+    return (
+        path.match("metrics/training-*.csv")
+        or path.is_relative_to("metrics/speed")
+        or any(part.startswith(".") and part.endswith(".tmp") for part in path.parts)
     )

@@ -16,7 +16,8 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 # Code that cannot change a result; an edit there must not train again.
 GROUND = {
-    "console", "errors", "files", "lockfile", "params", "paths", "processes", "unfinished", "workers", "yaml12",
+    "console", "errors", "files", "lockfile", "params", "paths", "processes", "speed", "unfinished", "workers",
+    "yaml12",
 }  # fmt: skip
 
 LIBRARY = ROOT / "src" / "carvana"
@@ -110,7 +111,9 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "download": raw,
         "resize": [paths.CACHE],
         "split": [paths.SPLIT],
-        "train": [str(paths.model(7)).replace("7", "${item.fold}"), str(paths.history(7)).replace("7", "${item.fold}")],
+        "train": [
+            str(path(7)).replace("7", "${item.fold}") for path in (paths.model, paths.history, paths.training_speed)
+        ],
         "evaluate": [
             paths.EVALUATION,
             paths.SCORES,
@@ -119,7 +122,7 @@ def test_outputs_are_the_paths_that_the_stages_write():
             paths.PICTURES,
             paths.REPORT,
         ],
-        "predict": [paths.PREDICTIONS],
+        "predict": [paths.PREDICTIONS, paths.PREDICTION_SPEED],
         "encode": [paths.SUBMISSION, paths.SUBMISSION_GZIP],
         "score": [paths.LEADERBOARD],
     }

@@ -40,7 +40,7 @@ def limits(**changes):
 
 def fit(examples, saved, augment=None, **changes):
     runtime = read_params().runtime
-    return loop.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)
+    return loop.fit(examples, settings(**changes), augment or limits(), runtime, CPU, saved)[:2]
 
 
 def validate(model, examples, **changes):

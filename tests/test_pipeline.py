@@ -30,6 +30,19 @@ def test_the_road_ends_in_a_scored_submission(clone):
     assert clone.read("metrics/evaluate.json")["test"]["images"] == 16
 
 
+def test_the_speed_of_training_and_prediction_is_kept_with_them_and_runs_nothing_again(clone):
+    speeds = {name: clone.read(f"metrics/speed/{name}.json") for name in ("fold-0", "predict")}
+    assert speeds["predict"]["photos"] == 16
+    validated = clone.read("metrics/evaluate.json")["validation"]["images"]
+    assert speeds["fold-0"]["photos"] == 2 * (48 - validated), "two epochs of what neither validates nor tests"
+    assert all(speed["seconds"] > 0 and speed["photos_per_second"] > 0 for speed in speeds.values())
+    path = clone.folder / "metrics/speed/predict.json"
+    path.unlink()
+    assert "Everything is up to date" not in clone.dvc("status")
+    assert "Stage 'predict' is cached" in clone.dvc("repro")
+    assert clone.read("metrics/speed/predict.json") == speeds["predict"], "as it was measured"
+
+
 def test_nothing_changed_runs_nothing(clone):
     started = time.monotonic()
     output = clone.dvc("repro")

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,7 @@ from carvana.data.archive import Archive
 from carvana.masks import shards
 from carvana.networks import models
 from carvana.networks.checkpoint import Trained
-from carvana.prediction import inference, sharded
+from carvana.prediction import effort, inference, sharded
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def run(ensemble, kaggle, tmp_path, skip=False):
     folder = tmp_path / "work"
     folder.mkdir(exist_ok=True)
     with Archive(kaggle / "train.zip") as archive:
-        return folder, sharded.sweep(ensemble, archive, folder, how, skip, tmp_path / "report.json")
+        return folder, sharded.sweep(ensemble, archive, folder, how, skip)
 
 
 def content(folder):
@@ -44,13 +43,15 @@ def test_shards_that_are_there_are_kept_and_damaged_or_other_ones_are_made_again
     flipped[12] ^= 1
     (folder / "003.parquet").write_bytes(flipped)
     (folder / "004.parquet").write_bytes(first["000.parquet"])
+    spent = effort.read(folder / "effort-0.json")
     run(ensemble, kaggle, tmp_path)
     assert content(folder) == first
     assert kept.stat().st_mtime_ns == before
-    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert report["photos"] == 8
-    assert sum(report["shares_of_threads"].values()) == pytest.approx(1, abs=0.01)
-    assert report["peak_memory_mb"] > 10
+    both = effort.read(folder / "effort-0.json")
+    assert (spent.photos, both.photos) == (10, 18), "four shards of two photos were made again"
+    assert both.seconds > spent.seconds > spent.steady_seconds > 0
+    assert sum(both.shares.values()) == pytest.approx(1, abs=0.01)
+    assert both.peak_memory_mb >= spent.peak_memory_mb > 10
 
 
 def test_a_damaged_photo_costs_its_shard_or_gets_an_empty_mask(ensemble, kaggle, tmp_path):

@@ -1,6 +1,7 @@
 """Training that is killed, and training in several processes: as stages, in folders of their own."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -76,8 +77,13 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
         curves = (killed / "metrics/training-0.csv").read_text(encoding="ascii").splitlines()
         assert curves[0] == "epoch,fold,curve,loss,dice"
         assert len(curves) > 1
+    begun = time.monotonic()
     stage(killed, "train", "0")
+    last = time.monotonic() - begun
     assert files(killed) == files(whole)
+    one, other = (json.loads((folder / "metrics/speed/fold-0.json").read_text()) for folder in (whole, killed))
+    assert one["photos"] == other["photos"] == 40 * 4
+    assert other["seconds"] > 0.5 * one["seconds"], f"the last run alone took {last} s, with its imports"
 
 
 def test_two_processes_train_as_one(projects):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from carvana import yaml12
 from carvana.errors import UserError, near, reading
+from carvana.processes import cores
 
 _LARGEST_SIDE = 4096  # pixels; the photos have 1918
 _MOST_MESSAGES = 20  # of a file
@@ -26,9 +27,7 @@ _Sides = TypeVar("_Sides", int, tuple[int, int])
 
 def _all_cores(workers: Any) -> Any:
     """Returns the number of cores that this process may use for `auto`, and anything else as it is."""
-    if workers != "auto":
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores() if workers == "auto" else workers
 
 
 def _unique(folds: tuple[int, ...]) -> tuple[int, ...]:

@@ -29,6 +29,9 @@ THRESHOLDS = Path("metrics/thresholds.csv")
 PICTURES = Path("metrics/pictures")
 REPORT = Path("metrics/report.html")
 LEADERBOARD = Path("metrics/leaderboard.json")
+# Not in models/, on which stages depend as a whole: another speed would run them again.
+SPEED = Path("metrics/speed")
+PREDICTION_SPEED = SPEED / "predict.json"
 
 WORK = Path(".work")
 PREDICTED = WORK / "predict"
@@ -64,9 +67,9 @@ def curves_so_far(fold: int) -> Path:
     return CURVES.with_name(f"training-{fold}.csv")
 
 
-def report(rank: int) -> Path:
-    """Returns the path of the speed report of one process of the last prediction."""
-    return WORK / f"predict{f'-{rank}' if rank else ''}.json"
+def training_speed(fold: int) -> Path:
+    """Returns the path of the record of how long that model's training took."""
+    return SPEED / f"fold-{fold}.json"
 
 
 def unfinished(fold: int) -> Path:

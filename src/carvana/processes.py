@@ -1,4 +1,4 @@
-"""Processes that end when their parent ends, and what is said if one is killed."""
+"""Processes that end when their parent ends, what is said if one is killed, and how many cores there are for them."""
 
 import contextlib
 import ctypes
@@ -26,6 +26,11 @@ def end_if_orphaned() -> None:
     """
     if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def killed(does: str) -> str:

@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -36,6 +38,18 @@ def pick(name: str) -> torch.device:
 def describe(device: torch.device) -> str:
     """Returns the device in words: `cpu`, `cuda (NVIDIA H100 80GB HBM3)`."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def processor(device: torch.device) -> str:
+    """Returns the name of the GPU, or of the CPU if the device is none that torch knows by name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if names and names[0]:
+            return names[0]
+    return platform.processor() or platform.machine()
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -27,10 +27,15 @@ class Settings:
         """Returns the same settings on another device."""
         return replace(self, on=on)
 
+    @property
+    def threads(self) -> int:
+        """Threads that compute, on a CPU."""
+        return max(self.workers, 1)
+
     def describe(self) -> str:
         """Returns what computes, in words: `openvino on cpu in bfloat16, 2 threads; 2 processes decode`."""
         by = f"{self.engine} on {device.describe(self.on)} in {device.precision_name(self.on)}"
-        share = f"{max(self.workers, 1)} threads" if self.on.type == "cpu" else f"{self.batch_size} photos at a time"
+        share = f"{self.threads} threads" if self.on.type == "cpu" else f"{self.batch_size} photos at a time"
         return f"{by}, {share}; {self.workers or 'no other'} processes decode"
 
     @classmethod

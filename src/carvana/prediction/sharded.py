@@ -1,8 +1,5 @@
 """Predicts all photos of a zip into shards of runs; finished shards are kept, however the process ends."""
 
-import resource
-import sys
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,10 +8,10 @@ import numpy as np
 
 from carvana.console import Bar
 from carvana.data.archive import Archive
-from carvana.files import write_json
 from carvana.masks import shards
 from carvana.masks.rle import Runs
 from carvana.networks import distributed
+from carvana.prediction import effort
 from carvana.prediction.inference import Clock, Damaged, Ensemble, Outcome, predict
 from carvana.prediction.settings import Settings
 
@@ -22,48 +19,38 @@ DAMAGED = "damaged"
 _NO_CAR: Runs = np.empty((0, 2), np.int32)
 
 
-def sweep(
-    ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, skip_damaged: bool, report: Path
-) -> list[Damaged]:
+def sweep(ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, skip_damaged: bool) -> list[Damaged]:
     """Writes this process's missing shards into `folder`, and returns the photos that cannot be read.
 
     A shard with such a photo is left out, and all others are written. With `skip_damaged` the photo gets an empty mask,
-    and its shard is written to `folder`/damaged, for this run only. `report` is written after each shard: speed, how
-    thread time was spent, and peak memory. Raises UserError if the network's output is not finite.
+    and its shard is written to `folder`/damaged, for this run only. This process's effort is kept in `folder`, too,
+    after each shard. Raises UserError if the network's output is not finite.
     """
     parts = shards.plan(archive.photos)
     mine = range(distributed.rank(), len(parts), distributed.world())
     missing = [number for number in mine if not shards.is_whole(shards.path_of(folder, number), parts[number])]
     total = sum(len(parts[number]) for number in mine)
     todo = [photo for number in missing for photo in parts[number]]
-    clock, damaged, done, started = Clock(), [], 0, time.perf_counter()
+    clock, watch, damaged = Clock(), effort.Watch(), []
+    kept = effort.path_of(folder, distributed.rank())
+    before = effort.read(kept)
     outcomes = predict(ensemble, archive, todo, how, clock)
     quiet = distributed.rank() != 0
     with Bar(total=total, initial=total - len(todo), desc="predict", unit=" photos", quiet=quiet) as bar:
         for number in missing:
-            runs, faults = _take(outcomes, len(parts[number]), bar)
+            runs, faults = _take(outcomes, len(parts[number]), bar, watch)
             damaged += faults
             if not faults:
                 shards.write(shards.path_of(folder, number), parts[number], runs)
             elif skip_damaged:
                 shards.write(shards.path_of(folder / DAMAGED, number), parts[number], runs)
-            done += len(parts[number])
-            shares = _shares(clock)
-            bar.set_postfix({name: f"{share:.0%}" for name, share in shares.items()}, refresh=False)
-            seconds = time.perf_counter() - started
-            write_json(
-                report,
-                {
-                    "photos": done,
-                    "photos_per_second": round(done / seconds, 2),
-                    "shares_of_threads": shares,
-                    "peak_memory_mb": _peak_memory(),
-                },
-            )
+            spent = watch.read(clock)
+            effort.write(kept, before.plus(spent))
+            bar.set_postfix({name: f"{share:.0%}" for name, share in spent.shares.items()}, refresh=False)
     return damaged
 
 
-def _take(outcomes: Iterator[Outcome], count: int, bar: Bar) -> tuple[list[Runs], list[Damaged]]:
+def _take(outcomes: Iterator[Outcome], count: int, bar: Bar, watch: effort.Watch) -> tuple[list[Runs], list[Damaged]]:
     """Returns the runs of the next photos, empty for a damaged one, and the damaged ones."""
     runs, damaged = [], []
     for outcome in islice(outcomes, count):
@@ -73,16 +60,5 @@ def _take(outcomes: Iterator[Outcome], count: int, bar: Bar) -> tuple[list[Runs]
         else:
             runs.append(outcome.runs)
         bar.update()
+        watch.add_photo()
     return runs, damaged
-
-
-def _shares(clock: Clock) -> dict[str, float]:
-    seconds = {"decode": clock.decode, "network": clock.compute, "runs": clock.runs}
-    whole = sum(seconds.values()) or 1.0
-    return {name: round(value / whole, 3) for name, value in seconds.items()}
-
-
-def _peak_memory() -> int:
-    """Returns this process's peak memory in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (2**20 if sys.platform == "darwin" else 2**10)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import cast
 
 import numpy as np
@@ -55,8 +56,8 @@ def fit(
     on: torch.device,
     saved: Path | None,
     after_epoch: Callable[[list[Epoch]], None] = lambda _: None,
-) -> tuple[models.Model, list[Epoch]]:
-    """Returns a model trained on the examples, as it was after its best epoch, and the history of all epochs.
+) -> tuple[models.Model, list[Epoch], float]:
+    """Returns a model trained on the examples, as it was after its best epoch, all epochs, and the seconds they took.
 
     The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch the state is
     written to `saved`, and training resumes from that file if it exists (None: neither; with several processes, rank
@@ -79,17 +80,19 @@ def fit(
         pace = Pace(photos, validated, settings.epochs, done, quiet=distributed.rank() != 0)
         with reader_of(examples.cache, settings, runtime, on) as read:
             while not _ended(progress.history, settings):
+                began = perf_counter()
                 train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits, read, pace)
                 distributed.same_as_first(progress.judged)
                 scores = validate(progress.judged, examples, settings, runtime.workers, read)
-                progress.add(Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores))
+                epoch = Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores)
+                progress.add(epoch, perf_counter() - began)
                 if saved:
                     resume.save(saved, progress.state_dict())
                 if distributed.rank() == 0:
                     after_epoch(progress.history)
                     pace.add_epoch(progress.history)
     progress.model.load_state_dict(progress.best)
-    return progress.model, progress.history
+    return progress.model, progress.history, progress.seconds
 
 
 def train_epoch(

@@ -25,15 +25,17 @@ class Progress:
     fewest: int  # photos that the network can be trained on at a time
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0  # that all epochs have taken, those before a kill too
 
     @property
     def judged(self) -> models.Model:
         """The model that is validated and kept: the average if there is one."""
         return self.average.module if self.average is not None else self.model
 
-    def add(self, epoch: Epoch) -> None:
-        """Adds an epoch to the history, and keeps the current weights if it is the best so far."""
+    def add(self, epoch: Epoch, seconds: float) -> None:
+        """Adds an epoch and the time it took, and keeps the current weights if it is the best so far."""
         self.history.append(epoch)
+        self.seconds += seconds
         if best(self.history) is epoch:
             self.best = deepcopy(self.judged.state_dict())
 
@@ -46,6 +48,7 @@ class Progress:
             "scaler": self.scaler.state_dict(),
             "history": [asdict(epoch) for epoch in self.history],
             "best": self.best,
+            "seconds": self.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -57,6 +60,7 @@ class Progress:
         self.scaler.load_state_dict(state["scaler"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.best = state["best"]
+        self.seconds = state["seconds"]
 
 
 def begin(settings: Train, on: torch.device) -> Progress:
