@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from carvana.networks.checkpoint import Trained
     from carvana.params import Params
     from carvana.prediction.settings import Settings
-    from carvana.results.report import Picture
+    from carvana.results.about import About
+    from carvana.results.report import Shown
     from carvana.results.totals import Findings
 
 
@@ -43,6 +44,7 @@ def main() -> None:
         findings = find(how, roles, truth, trained, bar)
     histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     summaries = {role: scoring.summarise(findings.of(role)) for role in findings.roles}
+    curves = history.curves(histories)
     model = {
         "parameters": parameters,
         "epochs": sum(map(len, histories.values())),
@@ -53,15 +55,15 @@ def main() -> None:
 
     for path, table in (
         (paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))),
-        (paths.CURVES, history.curves(histories)),
+        (paths.CURVES, curves),
         (paths.THRESHOLDS, report.thresholds(findings)),
     ):
         with whole_file(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6f")
-    pictures = draw(settings, roles, truth, findings)
+    shown = draw(settings, roles, truth, findings)
+    about = describe(settings, network, how, len(truth.names))
     with whole_file(paths.REPORT) as temporary:
-        title = describe(settings, network, how)
-        temporary.write_text(report.render(findings, summaries, histories, title, pictures), encoding="utf-8")
+        temporary.write_text(report.render(about, findings, summaries, curves, shown), encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
 
 
@@ -85,27 +87,40 @@ def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, 
     return findings
 
 
-def draw(settings: Params, roles: dict[str, str], truth: Cache, findings: Findings) -> dict[str, Picture]:
+def draw(settings: Params, roles: dict[str, str], truth: Cache, findings: Findings) -> Shown:
+    """Writes the pictures for `dvc plots`; returns those for the page."""
     from carvana.data import split
-    from carvana.results import report
+    from carvana.results import examples, pictures
+    from carvana.results.report import Shown
 
-    first = settings.train.folds[0]
+    first, workers = settings.train.folds[0], settings.runtime.workers
     trained_on = {car for car, role in roles.items() if role not in (split.TEST, str(first))}
-    batch = report.training_batch(truth, trained_on, settings.augment, settings.train.seed)
-    how_many = (settings.report.worst, settings.report.best)
-    pictures = report.draw(findings, batch, paths.TRAIN, how_many, settings.runtime.workers)
+    batch = examples.training_batch(truth, trained_on, settings.augment, settings.train.seed)
+    samples, error_map = batch.tiles, examples.error_map(findings)
     with whole_folder(paths.PICTURES) as folder:
-        for name, picture in pictures.items():
-            (folder / f"{name}.jpg").write_bytes(picture.jpeg)
-    return pictures
+        sheets = examples.draw(examples.same(findings), findings, paths.TRAIN, workers, examples.on_sheet)
+        sheets["error-map"] = pictures.jpeg(pictures.sheet(error_map, 4))
+        sheets["training-samples"] = pictures.jpeg(pictures.sheet(samples, 2))
+        for name, jpeg in sheets.items():
+            (folder / f"{name}.jpg").write_bytes(jpeg)
+    extremes = examples.extremes(findings, settings.report.worst, settings.report.best)
+    predictions = examples.draw(extremes, findings, paths.TRAIN, workers, examples.on_page)
+    return Shown(predictions, pictures.encode(error_map), pictures.encode(samples))
 
 
-def describe(settings: Params, network: str, how: Settings) -> str:
-    from carvana.networks import device
+def describe(settings: Params, network: str, how: Settings, photos: int) -> About:
+    """Returns what the report is of."""
+    from carvana.results import about
 
-    folds = ", ".join(map(str, settings.train.folds))
-    computed = f"computed by {how.engine} on {how.on.type} in {device.precision_name(how.on)}"
-    return f"{network}; folds: {folds}; {computed}"
+    data = settings.data
+    source = f"{data.source} ({data.local_dir})" if data.source == "local" else data.source
+    return about.collect(
+        {
+            "data": f"{source}, {data.quality}: {photos:,} photos with masks",
+            "network": f"{network}; folds: {', '.join(map(str, settings.train.folds))}",
+            "evaluated by": how.describe(),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -19,29 +19,32 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SHOWN = 640  # pixels across, of the photo on the page
+
 
 def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
     from carvana.cutouts import cutout
     from carvana.networks import checkpoint
-    from carvana.results import features, page, pictures
+    from carvana.results import features, page
+    from carvana.results.pictures import Picture
 
     settings = params.load(paths.PARAMS)
     trained = checkpoint.load(paths.model(settings.train.folds[0] if fold is None else fold))
-    pixels, shape = read(photo, trained.size)
+    pixels, whole = read(photo, trained.size)
     found = features.of_modules(trained.model, pixels, modules) if modules else features.levels(trained.model, pixels)
-    levels = {}
+    levels = []
     for number, (name, maps) in enumerate(found.items(), start=1):
-        sheet = features.sheet(maps, shape)
+        sheet = features.sheet(maps, whole.shape[:2])
         cutout.save(out / f"{number:02d}-{name}.png", sheet)
-        title = f"{name}: {len(maps)} × {maps.shape[1]}×{maps.shape[2]}"
-        levels[title] = pictures.webp(sheet)
+        levels.append({"name": name, "text": features.describe(maps), "picture": Picture.of(sheet)})
     with whole_file(out / "index.html") as temporary:
-        temporary.write_text(page.render("features.html", photo=Path(photo).name, levels=levels), encoding="utf-8")
+        content = page.render("features.html", name=Path(photo).name, photo=Picture.of(whole), levels=levels)
+        temporary.write_text(content, encoding="utf-8")
     print(f"{len(found)} levels in {out}, all of them on {out / 'index.html'}")
 
 
-def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Returns the photo at the network's size, and its original (height, width). Raises UserError if there is none."""
+def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Returns the photo at the network's size, and as it is to be shown. Raises UserError if there is none."""
     from carvana.cutouts import photo_files, photo_pixels
     from carvana.data.archive import Archive
     from carvana.data.photos import decode_photo, resize_by_area
@@ -49,11 +52,14 @@ def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[in
     if Path(photo).is_file():
         with photo_files.open_file(Path(photo)) as file:
             pixels = photo_pixels.read_rgb(file, photo)
-        return resize_by_area(pixels, size), pixels.shape[:2]
+        height, width = pixels.shape[:2]
+        shown = (max(round(SHOWN * height / width), 1), SHOWN)
+        return resize_by_area(pixels, size), resize_by_area(pixels, shown)
     for path in (paths.TRAIN, paths.TEST):
         with Archive(path) as archive:
             if photo in archive.names:
-                return decode_photo(archive.read(photo), photo, size), (HEIGHT, WIDTH)
+                data = archive.read(photo)
+                return decode_photo(data, photo, size), decode_photo(data, photo, (SHOWN * HEIGHT // WIDTH, SHOWN))
     raise UserError(f"{photo} is neither a file nor a photo in {paths.TRAIN} or {paths.TEST}")
 
 

@@ -1,8 +1,12 @@
-"""Shows the training data on a page, before any training: `python -m stages.look`. Needs `dvc repro resize split`."""
+"""Shows the training data on a page, before any training: `python -m stages.look`. Needs `dvc repro resize split`.
+
+The page is whole in itself. A folder beside it, data/look-cars, has a larger picture of every car.
+"""
 
 from pathlib import Path
 
-from carvana import paths
+from carvana import params, paths
+from carvana.console import Bar
 from stages.stage import command_line, run
 
 
@@ -12,13 +16,22 @@ def main(out: Path) -> None:
     from carvana.files import whole_file
     from carvana.results import look
 
+    workers = params.load(paths.PARAMS).runtime.workers
     truth = cache.read(paths.CACHE)
     roles = split.read(paths.SPLIT, truth.names)
     seen = look.survey(truth, roles, split.read_makes(paths.METADATA))
+    sheets = out.with_name(f"{out.stem}-cars")
+    cars = []
+    with Archive(paths.TRAIN) as photos, Bar(total=seen["car"].nunique(), desc="look", unit=" cars") as bar:
+        for car in look.draw(seen, truth, photos, workers):
+            with whole_file(sheets / f"{car.car}.webp") as temporary:
+                temporary.write_bytes(car.sheet.webp)
+            cars.append(car)
+            bar.update()
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos
     with whole_file(out) as temporary:
-        temporary.write_text(look.render(seen, truth, to_predict), encoding="utf-8")
+        temporary.write_text(look.render(seen, to_predict, cars, sheets.name), encoding="utf-8")
     print(f"{len(seen)} photos and {len(look.odd(seen))} odd ones on {out}")
 
 

@@ -60,5 +60,5 @@ def test_curves_are_one_table_of_all_folds():
     table = history.curves({0: [FIRST], 2: [FIRST, replace(FIRST, epoch=2)]})
     lines = table.to_csv(index=False).splitlines()
     assert len(lines) == 10
-    assert lines[:2] == ["epoch,fold,curve,loss,dice", "1,0,training,0.5,0.25"]
-    assert lines[-1] == "2,2,validation at full size,,0.625"
+    assert lines[:2] == ["epoch,fold,learning_rate,curve,loss,dice", "1,0,0.004,training,0.5,0.25"]
+    assert lines[-1] == "2,2,0.004,validation at full size,,0.625"

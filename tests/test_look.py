@@ -1,12 +1,17 @@
+import io
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import CARS, gif, make_project, repack, set_params, stage
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from carvana.competition import HEIGHT, WIDTH
 from carvana.data import cache
+from carvana.data.archive import Archive
 from carvana.errors import UserError
 from carvana.masks import rle
 from carvana.results import look
@@ -52,16 +57,33 @@ def test_odd_cars_are_found_and_others_are_not():
     assert odd(seen("b", make="")) == [("b", "is of unknown make")]
 
 
-def test_a_strip_has_a_place_for_every_view():
-    photos = np.full((2, 64, 64, 3), 90, np.uint8)
-    masks = np.zeros((2, 64, 64), np.uint8)
-    masks[:, 16:48, 16:48] = 255
-    shown = look.strip(photos, masks, [2, 16])
-    assert shown.shape == (2 * 64 + 6, 8 * 102 - 6, 3)
-    assert (shown[:64, :96] == 255).all(), "view 1 is missing"
-    for tile in (shown[:64, 102:198], shown[70:, 7 * 102 :]):
-        assert (tile[32, 48] == 90).all()
-        assert (tile == (255, 0, 255)).all(axis=2).sum() > 100
+def test_a_photo_shows_the_outline_of_its_mask():
+    mask = np.zeros((128, 128), np.uint8)
+    mask[32:96, 32:96] = 255
+    shown = look.outlined(np.full((128, 128, 3), 90, np.uint8), mask, (64, 96))
+    on_line = (shown == (255, 0, 255)).all(axis=2)
+    assert on_line[14:18, 24:72].any(axis=0).all(), "its upper edge"
+    assert not on_line[20:44, 28:68].any()
+    assert (shown[~on_line] == 90).all()
+
+
+def test_every_car_has_all_views_on_a_strip_and_on_a_sheet(tmp_path, kaggle):
+    cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 96), 1)
+    truth = cache.read(tmp_path / "cache")
+    seen = look.survey(truth, dict.fromkeys(CARS, "0"), {CARS[0]: "Kia"})
+    with Archive(kaggle / "train.zip") as photos:
+        cars = {car.car: car for car in look.draw(seen, truth, photos, 2)}
+    assert sorted(cars) == sorted(CARS[:5])
+    assert cars[CARS[0]].caption == f"Kia, fold 0; without the views {', '.join(map(str, range(3, 17)))}"
+    assert cars[CARS[1]].caption.startswith("unknown make, fold 0")
+    for picture, (height, width), across in ((cars[CARS[0]].strip, (64, 96), 8), (cars[CARS[0]].sheet, (256, 384), 4)):
+        image = np.asarray(Image.open(io.BytesIO(picture.webp))).astype(int)
+        down = 16 // across
+        assert image.shape[:2] == (picture.height, picture.width)
+        assert image.shape[:2] == (down * (height + 6) - 6, across * (width + 6) - 6)
+        middle = (slice(height // 2 - 9, height // 2 + 9), slice(width // 2 - 9, width // 2 + 9))
+        assert np.ptp(image[: height - 2, : width - 2], axis=(0, 1)).min() > 50, "view 1"
+        assert np.ptp(image[-height:, -width:][middle], axis=(0, 1)).max() < 10, "view 16 is missing"
 
 
 def test_the_page_of_a_small_competition(tmp_path, kaggle, monkeypatch):
@@ -86,8 +108,14 @@ def test_the_page_of_a_small_competition(tmp_path, kaggle, monkeypatch):
     assert "<script" not in page
     assert ": &lt;script&gt;, fold" in page
     assert page.count("<img") == 5
+    sheets = sorted(path.name for path in (project / "data/look-cars").iterdir())
+    assert sheets == sorted(f"{car}.webp" for car in CARS[:5])
+    assert sorted(re.findall(r'<a href="look-cars/([^"]*)">', page)) == sheets
+    places = set(re.findall(r'<figure id="([^"]*)"', page))
+    assert places == {f"car-{car}" for car in CARS[:5]}
+    assert set(re.findall(r'<a href="#(car-[^"]*)"', page)) <= places, "odd ones lead to their pictures"
     assert page.count("<svg") == 2
-    assert "<tr><td>all</td><td>5</td><td>10</td>" in page
+    assert "<tr><td>all with masks</td><td>5</td><td>10</td>" in page
     rows = (project / "data/split.csv").read_text(encoding="ascii").splitlines()
     (project / "data/split.csv").write_text("\n".join(rows[:-1]), encoding="ascii")
     monkeypatch.chdir(project)

@@ -1,13 +1,16 @@
 from carvana.results import page
+from carvana.results.pictures import Picture
 
 HOSTILE = "<script>\"'&"
 
 
 def test_a_page_escapes_what_it_shows_and_asks_for_nothing():
-    content = page.render("features.html", photo=HOSTILE, levels={f"level {HOSTILE}": b"data"})
+    picture = Picture(b"data", 30, 20)
+    levels = [{"name": HOSTILE, "text": "1 channel", "picture": picture}]
+    content = page.render("features.html", name=HOSTILE, photo=picture, levels=levels)
     assert "<script" not in content
-    assert "<title>Feature maps of &lt;script&gt;&#34;&#39;&amp;</title>" in content
-    assert "<h2>level &lt;script&gt;&#34;&#39;&amp;</h2>" in content
-    assert 'alt="level &lt;script&gt;&#34;&#39;&amp;"' in content
-    assert 'src="data:image/webp;base64,ZGF0YQ=="' in content
+    escaped = "&lt;script&gt;&#34;&#39;&amp;"
+    assert f"<title>Feature maps of {escaped}</title>" in content
+    assert f">{escaped}: 1 channel</h2>" in content
+    assert f'width="30" height="20" alt="{escaped}" src="data:image/webp;base64,ZGF0YQ=="' in content
     assert "http" not in content

@@ -60,18 +60,30 @@ def test_the_worst_spot_holds_the_most_mistakes(centre):
     assert 0 <= top <= HEIGHT - 256
 
 
-def test_an_example_is_six_labelled_tiles_and_encodes():
+def test_an_example_is_six_tiles_that_become_pictures_or_a_sheet():
     photo, mask = picture(1)
     guess = np.roll(mask, 9, axis=1)
-    shown = pictures.example(photo, rle.to_runs(guess), rle.to_runs(mask), "test worst 01")
-    assert shown.shape == (3 * 256 + 2 * 6 + 40, 2 * 384 + 6, 3)
-    assert close(shown[40:296], pictures.MISSED, 60).any()
-    assert close(shown[40:296], pictures.ADDED, 60).any()
-    for data, kind in ((pictures.jpeg(shown), "JPEG"), (pictures.webp(shown), "WEBP")):
+    tiles = pictures.example(photo, rle.to_runs(guess), rle.to_runs(mask))
+    assert [tile.shape for tile in tiles.values()] == 6 * [(256, 384, 3)]
+    mistakes = tiles["missed (dark blue) and added (yellow)"]
+    assert close(mistakes, pictures.MISSED, 60).any()
+    assert close(mistakes, pictures.ADDED, 60).any()
+    sheet = pictures.sheet(tiles, 2, "test car")
+    assert sheet.shape == (3 * 256 + 2 * 6 + 40, 2 * 384 + 6, 3)
+    encoded = [(pictures.jpeg(sheet), "JPEG", sheet)]
+    encoded += [(each.webp, "WEBP", tiles[text]) for text, each in pictures.encode(tiles).items()]
+    for data, kind, pixels in encoded:
         image = Image.open(io.BytesIO(data))
         assert image.format == kind
-        assert image.size == shown.shape[1::-1]
-        assert np.abs(np.asarray(image).astype(int) - shown).mean() < 4
+        assert image.size == pixels.shape[1::-1]
+        assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 4
+
+
+@pytest.mark.parametrize(("width", "columns"), [(240, 4), (512, 2), (384, 2), (100, 3)])
+def test_two_sheets_fit_beside_each_other_on_a_screen(width, columns):
+    tiles = {str(number): np.zeros((160, width, 3), np.uint8) for number in range(7)}
+    shown = pictures.sheet(tiles, columns)
+    assert shown.shape[1] == min(columns * (width + 6) - 6, shown.shape[1]) <= 900
 
 
 def test_two_hundred_real_predictions_are_less_than_10_mb_on_a_page(sample):
@@ -81,7 +93,8 @@ def test_two_hundred_real_predictions_are_less_than_10_mb_on_a_page(sample):
             mask = decode_mask(masks.read(mask_of(name)), name)
             guess = rle.to_runs(np.roll(mask, 5, axis=1))
             photo = simplejpeg.decode_jpeg(photos.read(name), "RGB")
-            sizes.append(len(pictures.webp(pictures.example(photo, guess, rle.to_runs(mask), name))))
+            tiles = pictures.example(photo, guess, rle.to_runs(mask))
+            sizes.append(sum(len(each.webp) for each in pictures.encode(tiles).values()))
     assert 200 * np.mean(sizes) * 4 / 3 < 10_000_000, "base64 writes three bytes as four"
 
 
@@ -90,10 +103,11 @@ def test_an_error_map_has_a_tile_a_view():
     wrong[0, 100, 60:90] = 0.5
     wrong[1, 140, 60:90] = 0.5
     shown = pictures.error_map({1: (wrong, np.zeros((160, 240), np.float32)), 9: (wrong * 0, wrong[0])})
-    assert shown.shape == (160, 4 * 246 - 6, 3)
-    assert close(shown[100, 60:90], pictures.MISSED).all()
-    assert close(shown[140, 60:90], pictures.ADDED).all()
-    assert (shown[120:, :60] == 255).all()
+    assert list(shown) == ["view 1", "view 9"]
+    assert close(shown["view 1"][100, 60:90], pictures.MISSED).all()
+    assert close(shown["view 1"][140, 60:90], pictures.ADDED).all()
+    assert (shown["view 1"][120:, :60] == shown["view 9"][0, 0]).all(), "no car, and nothing wrong"
+    assert (shown["view 9"][100, 60:90] < shown["view 9"][0, 0]).all(), "where cars are"
 
 
 def test_a_mask_of_another_photo_is_seen_in_the_training_samples():
@@ -101,8 +115,8 @@ def test_a_mask_of_another_photo_is_seen_in_the_training_samples():
     masks = np.zeros((2, 64, 96), np.uint8)
     masks[0, :, :48] = 255
     shown = pictures.training_samples(photos, masks, ["a", "b"])
-    height, step = 256 * 64 // 96, 262
-    assert shown.shape[:2] == (height, 4 * step - 6)
-    assert close(shown[height // 2, step : step + 120], (50, 50, 50)).all()
-    assert close(shown[height // 2, step + 136 : step + 256], (255, 0, 255)).all()
-    assert close(shown[height // 2, 3 * step : 3 * step + 256], (255, 0, 255)).all()
+    middle = 256 * 64 // 96 // 2
+    assert [tile.shape for tile in shown.values()] == 2 * [(256 * 64 // 96, 512, 3)]
+    assert close(shown["a"][middle, : 256 + 120], (50, 50, 50)).all()
+    assert close(shown["a"][middle, 256 + 136 :], (255, 0, 255)).all()
+    assert close(shown["b"][middle, 256:], (255, 0, 255)).all()

@@ -230,7 +230,7 @@ def test_experiments_and_plots_are_shown(clone):
     titles = [next(iter(plot)) for plot in clone.yaml("dvc.yaml")["plots"] if isinstance(plot, dict)]
     assert page.count("vegaEmbed(") == len(titles) == 8
     for title in titles:
-        assert f'"title": "{title}"' in page
+        assert f'"text": "{title}"' in page
     assert "<DVC_METRIC" not in page
     pictures = sorted(path.name for path in (clone.folder / "metrics/pictures").iterdir())
     shown = re.findall(r"<p>metrics/pictures/(.*?)</p>", page)

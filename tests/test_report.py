@@ -1,74 +1,101 @@
+import re
+import shutil
+import subprocess
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from conftest import CARS, read_params
+from conftest import ROOT
 from test_scoring import scored
 
-from carvana.competition import car_of
-from carvana.data import cache
 from carvana.results import report, scoring
+from carvana.results.about import About
+from carvana.results.pictures import Picture
 from carvana.results.totals import Findings
-from carvana.training.history import Epoch
+from carvana.training.history import Epoch, curves
 
-STILL = dict.fromkeys(
-    ("flip", "rotation", "shift", "scale", "brightness", "contrast", "saturation", "hue"),
-    0.0,
-)
-
-
-@pytest.fixture
-def examples(tmp_path, kaggle):
-    cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 96), 1)
-    return cache.read(tmp_path / "cache")
+PICTURE = {"tile": Picture(b"webp", 30, 20)}
+CHROMIUM = shutil.which("chromium")
+SORT = ROOT / "src/carvana/results/sort.js"
 
 
-def limits(**changes):
-    return read_params(**{f"augment_{key}": value for key, value in (STILL | changes).items()}).augment
-
-
-def test_a_training_batch_is_of_the_cars_asked_for_and_every_photo_has_its_own_mask(examples):
-    batch = report.training_batch(examples, set(CARS[:3]), limits(), 0)
-    assert len(set(batch.names)) == 6
-    assert {car_of(name) for name in batch.names} == set(CARS[:3])
-    rows = np.array([examples.names.index(name) for name in batch.names])
-    np.testing.assert_array_equal(batch.photos, examples.read_photos(rows))
-    np.testing.assert_array_equal(batch.masks, examples.read_masks(rows))
-    mirrored = report.training_batch(examples, set(CARS[:3]), limits(flip=1.0), 0)
-    np.testing.assert_array_equal(mirrored.photos, batch.photos[:, :, ::-1])
-    np.testing.assert_array_equal(mirrored.masks, batch.masks[:, :, ::-1])
-
-
-def test_the_worst_come_first_and_so_do_the_best():
+def findings_of(count, **changes):
     findings = Findings()
-    for seed in range(3):
-        findings.add(scored(seed, "validation", f"{seed + 1:02d}")[2])
-    findings.add(scored(3, "test")[2])
-    dice = sorted(score.dice for score in findings.of("validation"))
-    chosen = report.choose(findings, 2, 1)
-    assert list(chosen) == [
-        "validation-worst-01",
-        "validation-worst-02",
-        "validation-best-01",
-        "test-worst-01",
-        "test-best-01",
-    ]
-    assert [chosen[f"validation-{name}"].dice for name in ("worst-01", "worst-02", "best-01")] == dice
-    assert report.choose(findings, 0, 0) == {}
+    one = scored()[2]
+    for number in range(count):
+        dice = 0.9 + (number * 7 % count) / (10 * count)
+        names = {"image": f"{number:012x}_01.jpg", "car": f"{number // 16:012x}"} | changes
+        findings.add(replace(one, score=replace(one.score, dice=dice, wrong=number * 1000, missed=0, **names)))
+    return findings
+
+
+def render(findings, about=None, shown=1):
+    about = about or About("small (f43ab75)", {"data": "demo"}, {"train.size": 64}, "", {}, {})
+    summaries = {"validation": scoring.summarise(findings.scores)}
+    worst = scoring.worst_first(findings.scores)[:shown]
+    predictions = {f"validation-worst-{place:02d}": (score, PICTURE) for place, score in enumerate(worst, start=1)}
+    epochs = curves({0: [Epoch(1, 0.01, 0.5, 0.5, 0.5, 0.5, 0.5)]})
+    return report.render(about, findings, summaries, epochs, report.Shown(predictions, PICTURE, PICTURE))
 
 
 def test_names_on_the_page_are_text_and_no_html():
-    findings = Findings()
-    one = scored()[2]
-    findings.add(replace(one, score=replace(one.score, car="<script>car", make="<script>make")))
-    summaries = {"validation": scoring.summarise(findings.scores)}
-    drawn = dict.fromkeys(("error-map", "training-samples", "validation-worst-01"), report.Picture(b"jpeg", b"webp"))
-    epochs = {0: [Epoch(1, 0.01, 0.5, 0.5, 0.5, 0.5, 0.5)]}
-    content = report.render(findings, summaries, epochs, "<script>model", drawn)
-    assert "<script" not in content
-    for text in ("model", "car", "make, 1 car"):
+    hostile = "<script>name"
+    findings = findings_of(1, car=f"{hostile}-car", make=f"{hostile}-make")
+    about = About(hostile, {hostile: hostile}, {hostile: hostile}, hostile, {"train.size": hostile}, {})
+    content = render(findings, about)
+    assert hostile not in content
+    for text in ("name", "name-car", "name-make, 1 car"):
         assert f"&lt;script&gt;{text}<" in content
-    assert content.count("<img") == 3
+    assert content.count("<img") == content.count('<img loading="lazy" width="30" height="20"') == 3
     assert content.count("<svg") == 8
-    assert "The worst of the validation cars" in content
-    assert "The best of the validation cars" not in content, "no picture of them was drawn"
+    assert "The worst photos of validation cars" in content
+    assert "The best photos of validation cars" not in content, "no picture of them was drawn"
+
+
+def test_every_photo_is_in_the_table_and_leads_to_its_pictures():
+    content = render(findings_of(5), shown=2)
+    rows = re.findall(r"<tr><td>(.*?)<td>validation<td>Kia<td>3<td>(.*?)<td>(.*?)<td>0<td>", content)
+    assert [dice for _, dice, _ in rows] == ["0.9000", "0.9200", "0.9400", "0.9600", "0.9800"], "the worst first"
+    assert [re.sub("<.*?>", "", name) for name, _, _ in rows] == [f"{n:012x}_01.jpg" for n in (0, 3, 1, 4, 2)]
+    assert rows[0][0] == '<a href="#validation-worst-01">000000000000_01.jpg</a>'
+    assert '<figure id="validation-worst-01">' in content
+    assert "<a" not in rows[2][0]
+
+
+def test_a_page_of_five_thousand_photos_is_light():
+    content = render(findings_of(5000))
+    assert len(re.findall("<tr><td>(?:<a href=[^>]*>)?0000", content)) == 5000
+    assert len(content) < 1_000_000
+
+
+def test_the_page_says_what_has_changed_since_the_last_commit():
+    parameters = {"train.size": 64, "augment.flip": False, "train.epochs": 9}
+    committed = {"train.size": 128, "augment.flip": False}
+    before = {"validation": {"dice": 0.9, "images": "two"}, "test": None}
+    content = render(findings_of(2), About("small", {}, parameters, "f43ab75", committed, before))
+    assert "<title>Evaluation of small</title>" in content
+    assert "<tr><td>train.size</td><td>64</td><td>128</td></tr>" in content
+    assert "<tr><td>train.epochs</td><td>9</td><td>–</td></tr>" in content
+    assert content.count("<td>augment.flip</td>") == 1, "only among all parameters"
+    assert "<th>validation: change from f43ab75</th>" in content
+    assert "<tr><td>Dice, mean</td><td>0.9250</td><td>+0.0250</td></tr>" in content
+    assert "<tr><td>photos</td><td>2</td><td>–</td></tr>" in content, "what is no number is not compared"
+    same = About("small", {}, committed, "f43ab75", committed, {})
+    assert "<td>those of f43ab75" in render(findings_of(2), same)
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
+@pytest.mark.parametrize("clicks", [1, 2])
+def test_a_header_sorts_by_numbers(tmp_path, clicks):
+    page = tmp_path / "table.html"
+    rows = "".join(f"<tr><td>{text}" for text in ("9", "1,000", "0.5", "20"))
+    click = "document.querySelector('th button').click();"
+    page.write_text(
+        f"<table class=sortable><thead><tr><th>pixels</thead><tbody>{rows}</table>"
+        f"<script>{SORT.read_text(encoding='utf-8')}{clicks * click}</script>",
+        encoding="utf-8",
+    )
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    rising = ["0.5", "9", "20", "1,000"]
+    assert re.findall("<td>(.*?)</td>", shown) == (rising if clicks == 1 else rising[::-1])
+    assert f'aria-sort="{"ascending" if clicks == 1 else "descending"}"' in shown

@@ -220,6 +220,14 @@ def load(path: Path) -> Params:
         raise UserError("\n".join(_message(path, fault) for fault in error.errors()[:_MOST_MESSAGES])) from None
 
 
+def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values of nested mappings by their dotted names, `train.size` for one."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return found
+
+
 def _message(path: Path, fault: Any) -> str:
     """Returns one line for one of pydantic's errors: the file, the key, and what is wrong."""
     # pydantic adds the branch of a union that it tried to the key.

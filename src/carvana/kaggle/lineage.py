@@ -3,13 +3,13 @@
 DVC can run a part of the pipeline (`dvc repro encode`), so dvc.lock may record new models beside an old submission.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from carvana import lockfile, paths
 from carvana.errors import UserError, some
 from carvana.lockfile import Recorded
+from carvana.params import leaves
 
 Stages = dict[str, Recorded]
 
@@ -74,7 +74,7 @@ def require_params(stages: Stages, params: dict[str, Any], commit: str) -> None:
 
 def require_same_params(workspace: dict[str, Any], params: dict[str, Any], commit: str) -> None:
     """Raises UserError if a parameter in the workspace, runtime aside, differs from the commit's."""
-    here, there = dict(_leaves(workspace)), dict(_leaves(params))
+    here, there = leaves(workspace), leaves(params)
     wrong = [
         name
         for name in sorted(here.keys() | there.keys())
@@ -138,11 +138,3 @@ def _value(params: dict[str, Any], name: str) -> Any:
             return _MISSING
         value = value[key]
     return value
-
-
-def _leaves(params: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in params.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +12,9 @@ _FOLDER = Path(__file__).parent / "charts"
 _VEGA_LITE = "5.8"  # the oldest available: `dvc plots` draws with 5.2
 _WIDTH = 340
 
-# The palette of Okabe and Ito (https://jfly.uni-koeln.de/color); blue and orange differ in lightness as well.
-# All are visible on white and on black.
-_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#999999"]
+# Most are of Okabe and Ito's palette (https://jfly.uni-koeln.de/color). Each has a contrast of 3:1 or more to white and
+# to the black of a browser's dark pages.
+_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#888888"]
 _TEXT = {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12, "titleFontSize": 12}
 _LINES = {"domainColor": "currentColor", "tickColor": "currentColor", "gridColor": "#8885"}
 _THEME = {
@@ -31,19 +32,25 @@ _THEME = {
 }
 
 
-def draw(name: str, rows: pd.DataFrame, y: str = "dice") -> str:
-    """Returns the chart of the template `charts/<name>.json` with those rows, as an <svg> for an HTML page.
+@dataclass(frozen=True)
+class Chart:
+    """A chart as an <svg> for an HTML page, and the sentence that says what to read from it."""
 
-    It takes the colour of the text around it and has no background. `y` is the column to show if the template leaves
-    that open.
+    svg: str
+    caption: str
+
+
+def draw(name: str, rows: pd.DataFrame) -> Chart:
+    """Returns the chart of the template `charts/<name>.json` with those rows.
+
+    It takes the colour of the text around it and has no background.
     """
-    template = (_FOLDER / f"{name}.json").read_text(encoding="utf-8").replace("<DVC_METRIC_Y>", y)
-    chart = json.loads(template)
-    del chart["title"]
+    chart = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    title = chart.pop("title")
     # As in the CSVs that `dvc plots` reads, a missing value is an empty string.
     chart["data"]["values"] = rows.round(6).astype(object).fillna("").to_dict("records")
     chart["width"] = _WIDTH
     chart["autosize"] = {"type": "fit-x", "contains": "padding"}
     svg = vl_convert.vegalite_to_svg(chart, vl_version=_VEGA_LITE, config=_THEME)
     # An id within an <svg> must be unique on the whole page.
-    return re.sub(r'(\bid="|url\(#)', rf"\1{name}-{y}-", svg)
+    return Chart(re.sub(r'(\bid="|url\(#)', rf"\1{name}-", svg), " ".join(title["subtitle"]))

@@ -56,7 +56,7 @@ def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> 
 
 
 def sheet(maps: Maps, shape: tuple[int, int]) -> Pixels:
-    """Returns a grid of all channels, RGB uint8, each scaled from its darkest to its brightest value.
+    """Returns a grid of all channels, RGB uint8, each scaled from its lowest value (dark) to its highest (bright).
 
     `shape` is the photo's (height, width); the tiles have its proportions. A constant channel is dark all over.
     """
@@ -72,6 +72,13 @@ def sheet(maps: Maps, shape: tuple[int, int]) -> Pixels:
         colours = cv2.cvtColor(cv2.applyColorMap(pixels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
         tiles.append(label(colours, str(number)) if columns <= 8 else colours)
     return mosaic(tiles, columns)
+
+
+def describe(maps: Maps) -> str:
+    """Returns the shape of feature maps and the range of their values in words."""
+    channels, height, width = maps.shape
+    count = f"{channels} channel{'s' if channels > 1 else ''}"
+    return f"{count} of {height}×{width}, values from {maps.min():.3g} to {maps.max():.3g}"
 
 
 def _parts(model: Model) -> dict[str, nn.Module]:

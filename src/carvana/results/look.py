@@ -1,21 +1,36 @@
 """The training data on a page, before any training: counts, split, odd cars, and every car from every side."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from carvana.competition import HEIGHT, VIEWS, WIDTH, car_of, view_of
+from carvana.data.archive import Archive
 from carvana.data.cache import Cache
-from carvana.data.photos import resize_by_area
+from carvana.data.photos import decode_photo, resize_by_area, soften
+from carvana.masks import rle
 from carvana.masks.rle import Runs
 from carvana.results import charts, page, pictures
+from carvana.results.pictures import Picture, Pixels
 
 _THUMBNAIL = (64, 96)  # height and width
-_VIEWS_A_ROW = 8
+_TILE = (256, 384)
 _OUTLINE = (255, 0, 255)
+_MISSING = 112  # grey
+
+
+@dataclass(frozen=True)
+class Car:
+    """A car from all sides: a strip of small pictures, and a sheet of large ones."""
+
+    car: str
+    caption: str
+    strip: Picture
+    sheet: Picture
 
 
 def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.DataFrame:
@@ -67,51 +82,69 @@ def odd(seen: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["car", "what"])
 
 
-def render(seen: pd.DataFrame, truth: Cache, to_predict: list[str]) -> str:
-    """Returns the page as HTML. `to_predict` are the names of the photos without masks."""
+def draw(seen: pd.DataFrame, truth: Cache, photos: Archive, workers: int) -> Iterator[Car]:
+    """Yields every car, by their roles; reads the photos from the zip, several at a time."""
+    runs_of = dict(truth.each_truth())
+
+    def one(views: pd.DataFrame) -> Car:
+        tiles = {}
+        for name, view in zip(views["image"], views["view"], strict=True):
+            mask = rle.to_mask(runs_of[name], HEIGHT, WIDTH)
+            tiles[view] = (decode_photo(photos.read(name), name, _TILE), soften(mask, _TILE))
+        first = views.iloc[0]
+        missing = ", ".join(str(view) for view in VIEWS if view not in tiles)
+        caption = f"{first['make'] or 'unknown make'}, {_spoken(first['role'])}"
+        return Car(
+            first["car"],
+            caption + (f"; without the views {missing}" if missing else ""),
+            Picture.of(pictures.mosaic(_views(tiles, _THUMBNAIL), 8)),
+            Picture.of(pictures.mosaic(list(map(pictures.label, _views(tiles, _TILE), map(str, VIEWS))), 4)),
+        )
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        yield from pool.map(one, (views for _, views in seen.groupby(["role", "car"])))
+
+
+def render(seen: pd.DataFrame, to_predict: list[str], cars: list[Car], sheets: str) -> str:
+    """Returns the page as HTML.
+
+    `to_predict` are the names of the photos without masks; `sheets` is the folder beside the page in which each car's
+    sheet is, as `<car>.webp`.
+    """
     return page.render(
         "look.html",
         counts=_counts(seen, to_predict),
         areas=charts.draw("areas", seen),
         makes=charts.draw("makes", seen),
         odd=odd(seen),
-        cars=_cars(seen, truth),
+        cars=cars,
+        sheets=sheets,
     )
 
 
 def _counts(seen: pd.DataFrame, to_predict: list[str]) -> pd.DataFrame:
-    parts = {_spoken(role): photos for role, photos in seen.groupby("role")} | {"all": seen}
+    parts = {_spoken(role): photos for role, photos in seen.groupby("role")} | {"all with masks": seen}
     rows: list[tuple[str, int, int, str]] = [
         (part, photos["car"].nunique(), len(photos), f"{photos['covered'].mean():.1%}")
         for part, photos in parts.items()
     ]
     rows.append(("to predict", len(set(map(car_of, to_predict))), len(to_predict), "unknown"))
-    return pd.DataFrame(rows, columns=["split", "cars", "photos", "of the picture, car"])
+    return pd.DataFrame(rows, columns=["part", "cars", "photos", "of the picture covered by the car"])
 
 
 def _spoken(role: str) -> str:
-    return f"fold {role}" if role.isdigit() else role
+    return f"fold {role}" if role.isdigit() else f"{role} cars"
 
 
-def _cars(seen: pd.DataFrame, truth: Cache) -> Iterator[tuple[bytes, str, str]]:
-    """Yields every car's picture, its alt text and its caption."""
-    row_of = {name: row for row, name in enumerate(truth.names)}
-    for (role, car), photos in seen.groupby(["role", "car"]):
-        rows = photos["image"].map(row_of).to_numpy()
-        sheet = strip(truth.read_photos(rows), truth.read_masks(rows), list(photos["view"]))
-        title = f"{car}: {photos['make'].iloc[0] or 'unknown make'}, {_spoken(role)}"
-        yield pictures.webp(sheet), f"{car} from {len(photos)} sides", title
+def _views(tiles: dict[int, tuple[Pixels, Pixels]], size: tuple[int, int]) -> list[Pixels]:
+    """Returns all 16 views at `size`; `tiles` are photos and masks uint8 in 0–255 by view."""
+    missing = np.full((*size, 3), _MISSING, np.uint8)
+    return [outlined(*tiles[view], size) if view in tiles else missing for view in VIEWS]
 
 
-def strip(photos: NDArray[np.uint8], masks: NDArray[np.uint8], views: list[int]) -> NDArray[np.uint8]:
-    """Returns a car from all sides in two rows, RGB uint8; a missing view is white.
-
-    `photos` uint8 [n, height, width, 3] and `masks` uint8 [n, height, width] in 0–255 show the views in `views`.
-    """
-    tiles = {view: np.full((*_THUMBNAIL, 3), 255, np.uint8) for view in VIEWS}
-    for photo, mask, view in zip(photos, masks, views, strict=True):
-        tile = resize_by_area(photo, _THUMBNAIL)
-        inside = (resize_by_area(mask, _THUMBNAIL) >= 128).astype(np.uint8)
-        tile[cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0] = _OUTLINE
-        tiles[view] = tile
-    return pictures.mosaic(list(tiles.values()), _VIEWS_A_ROW)
+def outlined(photo: Pixels, mask: Pixels, size: tuple[int, int]) -> Pixels:
+    """Returns a photo at `size` (height, width) with the outline of its mask uint8 [height, width] in 0–255."""
+    tile = resize_by_area(photo, size)
+    inside = (resize_by_area(mask, size) >= 128).astype(np.uint8)
+    tile[cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0] = _OUTLINE
+    return tile

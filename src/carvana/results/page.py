@@ -1,4 +1,4 @@
-"""Pages of HTML that are complete in themselves: they contain their pictures and charts, and no script."""
+"""Pages of HTML that are complete in themselves: they contain their pictures, charts and scripts."""
 
 import base64
 from pathlib import Path

@@ -1,7 +1,9 @@
-"""Pictures of predictions: tiles side by side, mistakes in two colours, a zoom on the worst spot."""
+"""Pictures of predictions in tiles: mistakes in two colours, a zoom on the worst spot."""
 
 import functools
 import io
+from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
@@ -15,18 +17,40 @@ from carvana.results import wrong_pixels
 
 Pixels = NDArray[np.uint8]
 
+Tiles = dict[str, Pixels]
+"""Pictures RGB uint8 of one size, by what they show."""
+
 # Two hues, one darker and one lighter than the photo, which is made grey and of medium lightness.
 MISSED = (10, 35, 170)
 ADDED = (255, 205, 0)
 
 _TILE = (384, 256)  # width and height
 _SAMPLE = 256  # width of a training sample
+_SHEET = 900  # pixels across, at most
 _GAP = 6
+_TITLE = 48
+_MAT = 128  # grey, so that it glares neither on a light page nor on a dark one
 _FONT_SIZE = 20
 
 
-def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> Pixels:
-    """Returns one prediction as six tiles in two columns, RGB uint8.
+@dataclass(frozen=True)
+class Picture:
+    """A picture on a page: WebP, and its size in pixels."""
+
+    webp: bytes
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Self:
+        """Encodes RGB uint8 [height, width, 3]; WebP is half as large as JPEG."""
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "WEBP", quality=65, method=2)
+        return cls(file.getvalue(), pixels.shape[1], pixels.shape[0])
+
+
+def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs) -> Tiles:
+    """Returns one prediction as six tiles.
 
     Photo and mistakes, true and predicted mask, and the place with the most wrong pixels at full resolution, without
     and with mistakes. `photo` is RGB uint8 [1280, 1918, 3].
@@ -38,7 +62,7 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> P
     overlay = show_mistakes(small, guess, mask)
     corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
     cv2.rectangle(overlay, corner, far, (255, 255, 255), 2)
-    tiles = {
+    return {
         "photo": small,
         "missed (dark blue) and added (yellow)": overlay,
         "true mask": _as_picture(mask),
@@ -46,7 +70,6 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs, title: str) -> P
         "most mistakes, at full resolution": np.ascontiguousarray(photo[box]),
         "the same, missed and added": show_mistakes(photo[box], guess[box], mask[box]),
     }
-    return mosaic([label(tile, text) for text, tile in tiles.items()], 2, title)
 
 
 def worst_spot(places: NDArray[np.int32]) -> tuple[int, int]:
@@ -75,40 +98,52 @@ def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
     return picture.astype(np.uint8)
 
 
-def error_map(views: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Pixels:
-    """Returns maps of the wrong pixels, averaged over the photos of each view, four views a row.
+def error_map(views: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Tiles:
+    """Returns maps of the wrong pixels, averaged over the photos of each view.
 
-    `views` holds the result of `Findings.shares` for each view. The grey shape is where cars are.
+    `views` holds the result of `Findings.shares` for each view. The darker shape is where cars are.
     """
     # A percentile, not the maximum: a few squares would make all others pale.
     full = max(np.percentile([wrong.max(axis=0) for wrong, _ in views.values()], 99.8), 1e-6)
-    tiles = []
+    tiles = {}
     for view, (wrong, coverage) in sorted(views.items()):
-        picture = np.repeat((255 - 90 * coverage)[..., None], 3, axis=2)
+        picture = np.repeat((190 - 70 * coverage)[..., None], 3, axis=2)
         for colour, share in zip((MISSED, ADDED), wrong, strict=True):
             alpha = np.sqrt(np.minimum(share / full, 1))[..., None]
             picture += alpha * (np.array(colour) - picture)
-        tiles.append(label(picture.astype(np.uint8), f"view {view}"))
-    return mosaic(tiles, 4)
+        tiles[f"view {view}"] = picture.astype(np.uint8)
+    return tiles
 
 
-def training_samples(photos: Pixels, masks: Pixels, names: list[str]) -> Pixels:
-    """Returns photos as the network receives them, each beside a copy with the background in magenta.
+def training_samples(photos: Pixels, masks: Pixels, names: list[str]) -> Tiles:
+    """Returns photos as the network receives them, each beside a copy with the background in magenta, by name.
 
     `photos` are uint8 [n, height, width, 3], `masks` uint8 [n, height, width] in 0–255. The mask of another photo would
     show at once.
     """
-    tiles = []
+    tiles = {}
     height, width = photos.shape[1:3]
     size = (_SAMPLE, _SAMPLE * height // width)
     for photo, mask, name in zip(photos, masks, names, strict=True):
         share = mask[..., None] / np.float32(255)
         cut = (photo * share + np.array((255, 0, 255)) * (1 - share)).astype(np.uint8)
-        for picture, text in ((photo, name), (cut, "with its mask")):
-            # Small photos keep sharp pixels, to show what the network receives.
-            method = cv2.INTER_NEAREST if width <= _SAMPLE else cv2.INTER_AREA
-            tiles.append(label(_resize(picture, size, method), text))
-    return mosaic(tiles, 4)
+        # Small photos keep sharp pixels, to show what the network receives.
+        method = cv2.INTER_NEAREST if width <= _SAMPLE else cv2.INTER_AREA
+        tiles[name] = np.hstack([_resize(picture, size, method) for picture in (photo, cut)])
+    return tiles
+
+
+def encode(tiles: Tiles) -> dict[str, Picture]:
+    """Returns tiles as pictures on a page."""
+    return {text: Picture.of(tile) for text, tile in tiles.items()}
+
+
+def sheet(tiles: Tiles, columns: int, title: str = "") -> Pixels:
+    """Returns labelled tiles in rows of `columns`, at most 900 pixels across: two fit beside each other on a screen."""
+    height, width = next(iter(tiles.values())).shape[:2]
+    across = min(width, (_SHEET + _GAP) // columns - _GAP)
+    size = (across, height * across // width)
+    return mosaic([label(_resize(tile, size), text) for text, tile in tiles.items()], columns, title)
 
 
 def label(tile: Pixels, text: str) -> Pixels:
@@ -122,17 +157,18 @@ def label(tile: Pixels, text: str) -> Pixels:
 
 
 def mosaic(tiles: list[Pixels], columns: int, title: str = "") -> Pixels:
-    """Returns tiles of one size in rows of `columns`, on white, below a title."""
+    """Returns tiles of one size in rows of `columns`, on grey, below a title."""
     height, width, _ = tiles[0].shape
     rows = -(-len(tiles) // columns)
     top = 2 * _FONT_SIZE if title else 0
-    sheet = np.full((top + rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8)
+    sheet = np.full((top + rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), _MAT, np.uint8)
     for number, tile in enumerate(tiles):
         y, x = top + number // columns * (height + _GAP), number % columns * (width + _GAP)
         sheet[y : y + height, x : x + width] = tile
     if title:
+        sheet[:top] = _TITLE
         image = Image.fromarray(sheet)
-        ImageDraw.Draw(image).text((6, 4), title, fill=(0, 0, 0), font=_font())
+        ImageDraw.Draw(image).text((6, 6), title, fill=(255, 255, 255), font=_font())
         sheet = np.array(image)
     return sheet
 
@@ -141,13 +177,6 @@ def jpeg(picture: Pixels) -> bytes:
     """Encodes RGB uint8 [height, width, 3] as JPEG; `dvc plots` does not show WebP."""
     encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=80, colorsubsampling="420")
     return encoded
-
-
-def webp(picture: Pixels) -> bytes:
-    """Encodes RGB uint8 [height, width, 3] as WebP, half as large as JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "WEBP", quality=65, method=2)
-    return file.getvalue()
 
 
 def _as_picture(mask: Pixels) -> Pixels:

@@ -1,114 +1,64 @@
-"""What an evaluation shows: pictures for `dvc plots`, and a page with everything."""
+"""The evaluation as a page: what it is of, its scores, its worst and best predictions, its charts."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
-import simplejpeg
-import torch
-from numpy.typing import NDArray
 
-from carvana.competition import VIEWS, car_of
-from carvana.data.archive import Archive
-from carvana.data.cache import Cache
-from carvana.params import Augment
-from carvana.results import charts, page, pictures
+from carvana.results import charts, page
+from carvana.results.about import About, spoken
+from carvana.results.charts import Chart
+from carvana.results.pictures import Picture
 from carvana.results.scoring import Score, worst_first
 from carvana.results.totals import Findings
-from carvana.training import history
-from carvana.training.augment import Augmentation
-from carvana.training.history import Epoch
 
-_ERROR_MAP, _SAMPLES = "error-map", "training-samples"
-_SAMPLE_COUNT = 8
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Photos uint8 [n, height, width, 3] as the network receives them, masks [n, height, width], and names."""
-
-    photos: NDArray[np.uint8]
-    masks: NDArray[np.uint8]
-    names: list[str]
+_SUMMARY = {
+    "images": "photos",
+    "dice": "Dice, mean",
+    "dice_median": "median",
+    "dice_p05": "5th percentile",
+    "dice_worst": "worst photo",
+    "dice_network_size": "mean at network size",
+    "iou": "IoU, mean",
+}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture as JPEG, for `dvc plots`, and as WebP, for the page."""
+class Shown:
+    """The pictures on the page.
 
-    jpeg: bytes
-    webp: bytes
+    `predictions` are tiles by name, `test-worst-01` for one, with the score; `error_map` and `samples` by caption.
+    """
 
-    @classmethod
-    def of(cls, pixels: pictures.Pixels) -> "Picture":
-        """Encodes RGB uint8 [height, width, 3]."""
-        return cls(pictures.jpeg(pixels), pictures.webp(pixels))
-
-
-def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> Batch:
-    """Returns some photos of those cars and their masks, augmented."""
-    rows = np.array([row for row, name in enumerate(cache.names) if car_of(name) in cars])
-    chance = torch.Generator().manual_seed(seed)
-    picked = rows[torch.randperm(len(rows), generator=chance)[:_SAMPLE_COUNT].numpy()]
-    changes = Augmentation.draw(len(picked), cache.size, limits, chance)
-    pair = (torch.from_numpy(part) for part in (cache.read_photos(picked), cache.read_masks(picked)))
-    photos, masks = changes.apply(*pair)
-    return Batch(photos.to(torch.uint8).numpy(), masks.numpy(), [cache.names[row] for row in picked])
-
-
-def choose(findings: Findings, worst: int, best: int) -> dict[str, Score]:
-    """Returns the worst and the best photos of each role by picture name; names are the same in every experiment."""
-    found: dict[str, Score] = {}
-    for role in findings.roles:
-        scores = worst_first(findings.of(role))
-        for kind, count, ordered in (("worst", worst, scores), ("best", best, scores[::-1])):
-            found |= {f"{role}-{kind}-{place:02d}": score for place, score in enumerate(ordered[:count], start=1)}
-    return found
-
-
-def draw(findings: Findings, batch: Batch, train: Path, shown: tuple[int, int], workers: int) -> dict[str, Picture]:
-    """Returns the pictures by name; `shown` is how many of the (worst, best) predictions of each role to draw."""
-    scores = choose(findings, *shown)
-    with Archive(train) as photos, ThreadPoolExecutor(max(workers, 1)) as pool:
-
-        def example(name: str) -> Picture:
-            score = scores[name]
-            photo = simplejpeg.decode_jpeg(photos.read(score.image), "RGB")
-            title = f"{name.replace('-', ' ')}: {score.image}, Dice {score.dice:.4f}"
-            return Picture.of(pictures.example(photo, *findings.runs[score.role, score.image], title))
-
-        drawn = dict(zip(scores, pool.map(example, scores), strict=True))
-    views = {view: found for view in VIEWS if (found := findings.shares(view))}
-    drawn[_ERROR_MAP] = Picture.of(pictures.error_map(views))
-    drawn[_SAMPLES] = Picture.of(pictures.training_samples(batch.photos, batch.masks, batch.names))
-    return drawn
+    predictions: dict[str, tuple[Score, dict[str, Picture]]]
+    error_map: dict[str, Picture]
+    samples: dict[str, Picture]
 
 
 def render(
-    findings: Findings,
-    summaries: dict[str, dict[str, float | int]],
-    histories: dict[int, list[Epoch]],
-    model: str,
-    drawn: dict[str, Picture],
+    about: About, findings: Findings, summaries: dict[str, dict[str, float | int]], curves: pd.DataFrame, shown: Shown
 ) -> str:
-    """Returns the page as HTML. `model` describes in a line what was evaluated."""
+    """Returns the page as HTML; `curves` is the table of `history.curves`."""
     predictions = {
-        f"The {kind} of the {role} cars": {
-            name: picture.webp for name, picture in drawn.items() if name.startswith(f"{role}-{kind}-")
+        f"The {kind} photos of {role} cars": {
+            name: example for name, example in shown.predictions.items() if name.startswith(f"{role}-{kind}-")
         }
         for role in findings.roles
         for kind in ("worst", "best")
     }
+    places = {(score.role, score.image): name for name, (score, _) in reversed(shown.predictions.items())}
     return page.render(
         "report.html",
-        model=model,
-        summaries=_shown(summaries),
+        about=about,
+        summary=_summary(summaries, about),
+        parameters=pd.DataFrame(
+            [(key, spoken(value)) for key, value in about.parameters.items()], columns=["parameter", "value"]
+        ),
         predictions=predictions,
-        charts=_charts(findings, history.curves(histories)),
-        error_map=drawn[_ERROR_MAP].webp,
-        samples=drawn[_SAMPLES].webp,
+        shown=shown,
+        scores=worst_first(findings.scores),
+        places=places,
+        charts=_charts(findings, curves),
     )
 
 
@@ -118,22 +68,30 @@ def thresholds(findings: Findings) -> pd.DataFrame:
     return pd.DataFrame({"threshold": [f"{threshold:g}" for threshold in dice], "dice": dice.values()})
 
 
-def _shown(summaries: dict[str, dict[str, float | int]]) -> pd.DataFrame:
-    names = {
-        "role": "cars",
-        "images": "photos",
-        "dice": "Dice",
-        "dice_median": "median",
-        "dice_p05": "5th percentile",
-        "dice_worst": "worst",
-        "dice_network_size": "at network size",
-        "iou": "IoU",
-    }
-    table = pd.DataFrame([{"role": role} | summary for role, summary in summaries.items()])
-    return table[list(names)].rename(columns=names).map(lambda x: f"{x:.4f}" if isinstance(x, float) else x)
+def _summary(summaries: dict[str, dict[str, float | int]], about: About) -> pd.DataFrame:
+    """Returns a column for each role, and for each that the last commit has, one with the difference."""
+    columns: dict[str, list[str]] = {"": list(_SUMMARY.values())}
+    for role, summary in summaries.items():
+        columns[f"{role} cars"] = [_number(summary[key]) for key in _SUMMARY]
+        before = about.before.get(role)
+        if isinstance(before, dict):
+            columns[f"{role}: change from {about.commit}"] = [
+                _change(summary[key], before.get(key)) for key in _SUMMARY
+            ]
+    return pd.DataFrame(columns)
 
 
-def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, str]:
+def _number(value: float) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _change(now: float, before: Any) -> str:
+    if not isinstance(before, int | float):
+        return "–"
+    return f"{now - before:+.4f}" if isinstance(now, float) else f"{now - before:+,}"
+
+
+def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, Chart]:
     scores = pd.DataFrame(findings.scores)
     columns = {
         "distribution": ["dice"],
@@ -144,9 +102,6 @@ def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, str]:
     }
     # Without the other columns: a chart's data are parsed and copied more than once.
     drawn = {name: charts.draw(name, scores[["role", *wanted]]) for name, wanted in columns.items()}
-    by_threshold = thresholds(findings)
-    return drawn | {
-        "thresholds": "" if by_threshold.empty else charts.draw("thresholds", by_threshold),
-        "dice_by_epoch": charts.draw("curves", curves, "dice"),
-        "loss_by_epoch": charts.draw("curves", curves, "loss"),
-    }
+    if not (by_threshold := thresholds(findings)).empty:
+        drawn["thresholds"] = charts.draw("thresholds", by_threshold)
+    return drawn | {name: charts.draw(name, curves) for name in ("dice_by_epoch", "loss_by_epoch")}

@@ -54,7 +54,7 @@ def read(path: Path) -> list[Epoch]:
 def curves(histories: dict[int, list[Epoch]]) -> pd.DataFrame:
     """Returns the histories of several folds as one table for plotting: a row for each epoch and curve."""
     rows = [
-        (epoch.epoch, fold, curve, loss, dice)
+        (epoch.epoch, fold, f"{epoch.learning_rate:.4g}", curve, loss, dice)
         for fold, history in histories.items()
         for epoch in history
         for curve, loss, dice in (
@@ -63,4 +63,4 @@ def curves(histories: dict[int, list[Epoch]]) -> pd.DataFrame:
             ("validation at full size", None, epoch.validation_dice_full_size),
         )
     ]
-    return pd.DataFrame(rows, columns=["epoch", "fold", "curve", "loss", "dice"])
+    return pd.DataFrame(rows, columns=["epoch", "fold", "learning_rate", "curve", "loss", "dice"])

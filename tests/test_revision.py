@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+from finished_project import commit, git
+
+from carvana import revision
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "-q", "-b", "trunk")
+    return tmp_path
+
+
+def test_a_commit_has_the_name_of_its_branch_or_experiment(repository, monkeypatch):
+    assert revision.current(["src"]) is None, "nothing is committed"
+    (repository / "src").mkdir()
+    (repository / "src/a.py").write_text("1", encoding="ascii")
+    commit(repository)
+    short = git(repository, "rev-parse", "--short", "HEAD")
+    assert revision.current(["src"]) == revision.Revision("trunk", short, ())
+    (repository / "data.csv").write_text("1", encoding="ascii")
+    (repository / "src/a.py").write_text("2", encoding="ascii")
+    monkeypatch.setenv("DVC_EXP_NAME", "small")
+    assert revision.current(["src"]) == revision.Revision("small", short, ("src/a.py",))
+    monkeypatch.delenv("DVC_EXP_NAME")
+    git(repository, "checkout", "-q", "--detach")
+    assert revision.current(["src"]) == revision.Revision("", short, ("src/a.py",))
+
+
+def test_a_committed_file_is_read_as_it_was(repository):
+    path = Path("metrics/evaluate.json")
+    path.parent.mkdir()
+    path.write_text("before", encoding="ascii")
+    assert revision.committed(path) is None
+    commit(repository)
+    path.write_text("after", encoding="ascii")
+    assert revision.committed(path) == "before"
+    assert revision.committed(Path("no/such.json")) is None
+
+
+def test_without_git_nothing_is_known(repository, monkeypatch):
+    (repository / "a").write_text("1", encoding="ascii")
+    commit(repository)
+    monkeypatch.setenv("PATH", "")
+    assert revision.current(["a"]) is None
+    assert revision.committed(Path("a")) is None
