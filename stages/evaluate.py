@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from carvana import params, paths
+from carvana import params, paths, processes, speed
 from carvana.competition import car_of
 from carvana.console import Bar, say
 from carvana.files import whole_file, whole_folder, write_json
@@ -110,17 +110,22 @@ def draw(settings: Params, roles: dict[str, str], truth: Cache, findings: Findin
 
 def describe(settings: Params, network: str, how: Settings, photos: int) -> About:
     """Returns what the report is of."""
+    from carvana.networks import device
     from carvana.results import about
 
-    data = settings.data
+    data, folds = settings.data, settings.train.folds
     source = f"{data.source} ({data.local_dir})" if data.source == "local" else data.source
-    return about.collect(
-        {
-            "data": f"{source}, {data.quality}: {photos:,} photos with masks",
-            "network": f"{network}; folds: {', '.join(map(str, settings.train.folds))}",
-            "evaluated by": how.describe(),
-        }
-    )
+    facts = {
+        "data": f"{source}, {data.quality}: {photos:,} photos with masks",
+        "network": f"{network}; folds: {', '.join(map(str, folds))}",
+        "evaluated by": how.describe(),
+        "machine": f"{device.processor(how.on)}, {processes.cores()} cores",
+    }
+    for fold in folds:
+        if (path := paths.training_speed(fold)).exists():
+            found = speed.Speed.parse(path.read_text(encoding="utf-8"), str(path))
+            facts[f"training of fold {fold}"] = about.training(found)
+    return about.collect(facts)
 
 
 if __name__ == "__main__":

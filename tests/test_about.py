@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT
@@ -7,6 +8,7 @@ from finished_project import commit, git
 from carvana import paths
 from carvana.results import about
 from carvana.revision import Revision
+from carvana.speed import Speed
 
 
 @pytest.fixture
@@ -61,3 +63,11 @@ def test_the_title_says_whether_the_code_was_edited():
     assert about.name(Revision("small", "f43ab75", ())) == "small (f43ab75)"
     assert about.name(Revision("small", "f43ab75", ("a",))) == "small (f43ab75, with uncommitted changes)"
     assert about.name(Revision("", "f43ab75", ())) == "f43ab75"
+
+
+def test_a_training_is_described_by_its_time_and_its_machine():
+    on_cpu = Speed(67.4, 6768, 100.4, "torch", "cpu", "EPYC", "bfloat16", 1, 2, 2)
+    assert about.training(on_cpu) == "67 s, 100.4 photos/s, by torch in bfloat16 on EPYC, 2 threads"
+    on_gpus = replace(on_cpu, seconds=7200, photos_per_second=1234.5, device="cuda", processor="H100", processes=2)
+    expected = "2 h 00 min, 1,234.5 photos/s, by torch in bfloat16 on H100, cuda, 2 processes"
+    assert about.training(on_gpus) == expected

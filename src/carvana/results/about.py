@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from carvana import paths, revision, yaml12
+from carvana.console import duration
 from carvana.errors import UserError, reading, some
 from carvana.params import leaves
 from carvana.revision import Revision
+from carvana.speed import Speed
 
 CODE = ("src", "stages", str(paths.PIPELINE))
 
@@ -60,6 +62,14 @@ def name(here: Revision | None) -> str:
         return "a folder without git"
     commit = here.commit + (", with uncommitted changes" if here.edited else "")
     return f"{here.name} ({commit})" if here.name else commit
+
+
+def training(speed: Speed) -> str:
+    """Returns how long a training took and what did it: `67 s, 80.6 photos/s, by torch in bfloat16 on …`."""
+    each = f"{speed.threads} threads" if speed.device == "cpu" else speed.device
+    by = f"{speed.engine} in {speed.precision} on {speed.processor}, {each}"
+    processes = f", {speed.processes} processes" if speed.processes != 1 else ""
+    return f"{duration(speed.seconds)}, {speed.photos_per_second:,.1f} photos/s, by {by}{processes}"
 
 
 def spoken(value: Any) -> str:
