@@ -12,6 +12,8 @@ from carvana.files import whole_file, whole_folder, write_json
 from stages.stage import command_line, run
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from carvana.data.cache import Cache
     from carvana.networks.checkpoint import Trained
     from carvana.params import Params
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    import pandas as pd
-
     from carvana.data import cache, split
     from carvana.networks import checkpoint, device, models
     from carvana.prediction.settings import Settings
@@ -53,13 +53,7 @@ def main() -> None:
         "precision": device.precision_name(how.on),
     }
 
-    for path, table in (
-        (paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))),
-        (paths.CURVES, curves),
-        (paths.THRESHOLDS, report.thresholds(findings)),
-    ):
-        with whole_file(path) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6f")
+    write_tables(findings, curves)
     shown = draw(settings, roles, truth, findings)
     about = describe(settings, network, how, len(truth.names))
     with whole_file(paths.REPORT) as temporary:
@@ -85,6 +79,20 @@ def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, 
             findings.add(scored)
             bar.update()
     return findings
+
+
+def write_tables(findings: Findings, curves: pd.DataFrame) -> None:
+    import pandas as pd
+
+    from carvana.results import report, scoring
+
+    for path, table in (
+        (paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))),
+        (paths.CURVES, curves),
+        (paths.THRESHOLDS, report.thresholds(findings)),
+    ):
+        with whole_file(path) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6f")
 
 
 def draw(settings: Params, roles: dict[str, str], truth: Cache, findings: Findings) -> Shown:
