@@ -69,26 +69,28 @@ def thresholds(findings: Findings) -> pd.DataFrame:
 
 
 def _summary(summaries: dict[str, dict[str, float | int]], about: About) -> pd.DataFrame:
-    """Returns a column for each role, and for each that the last commit has, one with the difference."""
-    columns: dict[str, list[str]] = {"": list(_SUMMARY.values())}
+    """Returns a column for each role, and for each that the last commit has its values then and the change."""
+    columns = [("", list(_SUMMARY.values()))]
     for role, summary in summaries.items():
-        columns[f"{role} cars"] = [_number(summary[key]) for key in _SUMMARY]
+        columns.append((f"{role} cars", [_number(summary[key]) for key in _SUMMARY]))
         before = about.before.get(role)
         if isinstance(before, dict):
-            columns[f"{role}: change from {about.commit}"] = [
-                _change(summary[key], before.get(key)) for key in _SUMMARY
-            ]
-    return pd.DataFrame(columns)
+            pairs = [(before.get(key), summary[key]) for key in _SUMMARY]
+            columns.append((f"in {about.commit}", [_number(then) for then, _ in pairs]))
+            columns.append(("change", [_change(then, now) for then, now in pairs]))
+    names, values = zip(*columns, strict=True)
+    return pd.DataFrame(zip(*values, strict=True), columns=names)
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+def _number(value: Any, sign: str = "") -> str:
+    """Returns a count or a score in words; of a file of an earlier commit, it may be anything."""
+    if isinstance(value, float):
+        return f"{value:{sign}.4f}"
+    return f"{value:{sign},}" if isinstance(value, int) else "–"
 
 
-def _change(now: float, before: Any) -> str:
-    if not isinstance(before, int | float):
-        return "–"
-    return f"{now - before:+.4f}" if isinstance(now, float) else f"{now - before:+,}"
+def _change(then: Any, now: float) -> str:
+    return _number(now - then if isinstance(then, int | float) else None, sign="+")
 
 
 def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, Chart]:
