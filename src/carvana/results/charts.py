@@ -24,7 +24,9 @@ _THEME = {
     "view": {"stroke": None},
     "axis": _TEXT | _LINES,
     "axisX": {"labelFlush": False, "tickCount": 6},
-    "legend": _TEXT | {"orient": "bottom", "columns": 3, "labelLimit": 300, "symbolBaseStrokeColor": "currentColor"},
+    "legend": _TEXT
+    | {"orient": "bottom", "columns": 3, "labelLimit": 300, "symbolBaseStrokeColor": "currentColor"}
+    | {"layout": {"bottom": {"anchor": "start", "direction": "vertical"}}},
     "text": {"color": "currentColor", "fontSize": 12},
     "mark": {"color": _COLOURS[0]},
     "rule": {"color": "#888888"},
