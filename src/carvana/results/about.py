@@ -66,7 +66,8 @@ def name(here: Revision | None) -> str:
 
 def training(speed: Speed) -> str:
     """Returns how long a training took and what did it: `67 s, 80.6 photos/s, by torch in bfloat16 on …`."""
-    each = f"{speed.threads} threads" if speed.device == "cpu" else speed.device
+    threads = f"{speed.threads} thread{'s' if speed.threads != 1 else ''}"
+    each = threads if speed.device == "cpu" else speed.device
     by = f"{speed.engine} in {speed.precision} on {speed.processor}, {each}"
     processes = f", {speed.processes} processes" if speed.processes != 1 else ""
     return f"{duration(speed.seconds)}, {speed.photos_per_second:,.1f} photos/s, by {by}{processes}"
