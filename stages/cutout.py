@@ -1,6 +1,6 @@
 """Cuts cars out of your own photos: `python -m stages.cutout car.jpg my-photos --out cut --background white`.
 
-It takes photos, folders with their sub-folders, and zips. The models are those of train.folds in models/.
+It takes photos, folders with their sub-folders, and zips. The models are those of train.folds in models/, or --model.
 Existing cut-outs are not made again unless models or options have changed.
 """
 
@@ -41,27 +41,25 @@ class Outcome:
     has_car: bool = True
 
 
-def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool) -> None:
+def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool, model: Path | None) -> None:
     from carvana.cutouts import cutout, outputs, photo_files
-    from carvana.prediction import engines
-    from carvana.prediction.inference import Ensemble
+    from carvana.prediction import engines, model_files
     from carvana.prediction.settings import Settings
 
     settings = params.load(paths.PARAMS)
-    how, models = Settings.of(settings), [paths.model(fold) for fold in settings.train.folds]
+    how, models = Settings.of(settings), [model] if model else [paths.model(fold) for fold in settings.train.folds]
     behind = cutout.read_background(background)
     with photo_files.opened(sources, out) as found, engines.one_core_a_thread():
         jobs = outputs.plan(found.photos, out, f".{kind}", masks)
         read = [*sources, Path(background), *(photo.path for photo in found.photos if photo.path)]
         outputs.refuse_to_overwrite(jobs, read)
-        ensemble = Ensemble.load(models)
+        engine, size = model_files.load(models, how)
         options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks}
         since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
         todo = [job for job in jobs if not outputs.is_done(job, since)]
         outcomes = []
         if todo:
-            engine = engines.build(ensemble.flipping(how.flip), ensemble.size, how)
-            work = worker(engine, ensemble.size, behind, BYTES_A_PIXEL[kind])
+            work = worker(engine, size, behind, BYTES_A_PIXEL[kind])
             outcomes = in_threads(work, todo, len(jobs), engine.threads)
     report(out, len(jobs) - len(todo), outcomes, found.skipped)
 
@@ -147,8 +145,11 @@ if __name__ == "__main__":
     parser.add_argument("--background", default="none", help="none, a colour (white, #204060), or a picture's path")
     parser.add_argument("--format", choices=["png", "webp"], default="png", help="format of the cut-outs")
     parser.add_argument("--masks", action="store_true", help="write the soft masks as well, as …_mask.png")
+    parser.add_argument("--model", type=Path, help="a model of another place: .safetensors, .onnx or OpenVINO's .xml")
     arguments = parser.parse_args()
     run(
-        lambda: main(arguments.photos, arguments.out, arguments.background, arguments.format, arguments.masks),
+        lambda: main(
+            arguments.photos, arguments.out, arguments.background, arguments.format, arguments.masks, arguments.model
+        ),
         "cutout",
     )

@@ -34,7 +34,7 @@ def decode_photo(data: bytes, name: str, size: tuple[int, int]) -> NDArray[np.ui
     with reading(name, "is not a complete JPEG", _AGAIN):
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         _require_full_size(name, width, height)
-        scale = next(k for k in (8, 4, 2, 1) if k == 1 or (k * size[0] <= HEIGHT and k * size[1] <= WIDTH))
+        scale = jpeg_scale(size)
         photo = simplejpeg.decode_jpeg(data, "RGB", min_height=-(-HEIGHT // scale), min_width=-(-WIDTH // scale))
     if WIDTH % scale == 0:
         return cv2.resize(photo, size[::-1], interpolation=cv2.INTER_LINEAR)
@@ -48,6 +48,11 @@ def decode_photo(data: bytes, name: str, size: tuple[int, int]) -> NDArray[np.ui
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+
+
+def jpeg_scale(size: tuple[int, int]) -> int:
+    """Returns the divisor, 8, 4, 2 or 1, of the size at which `decode_photo` decodes for `size` = (height, width)."""
+    return next(k for k in (8, 4, 2, 1) if k == 1 or (k * size[0] <= HEIGHT and k * size[1] <= WIDTH))
 
 
 def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from carvana.errors import UserError
 from carvana.networks import device
 from carvana.prediction.settings import Settings
 
@@ -41,7 +42,7 @@ def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
         return Engine(_torch(network, how.on, how.compile), how.batch_size, max(how.workers, 2))
     cores = max(how.workers, 1)
     if how.engine == "openvino":
-        return Engine(_openvino(network, size, cores), 1, 2 * cores)
+        return by_openvino(to_openvino(network, size), size, cores)
     return Engine(_torch(network, how.on, compiled=False), 1, cores)
 
 
@@ -77,8 +78,8 @@ def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
 
 
 @functools.cache
-def _load_openvino() -> tuple[ModuleType, Any]:
-    """Returns the module and this process's only `openvino.Core`.
+def load_openvino() -> tuple[ModuleType, Any]:
+    """Returns the module and this process's only `openvino.Core`. Raises UserError if OpenVINO is not installed.
 
     The latter is never freed. OpenVINO replaces the signal stack of the thread that first compiles a network, and frees
     that stack together with the last of its objects. If another thread does that, the first one's next signal (Ctrl-C,
@@ -87,16 +88,30 @@ def _load_openvino() -> tuple[ModuleType, Any]:
     # OpenVINO's import and its conversion report to an analytics service through this package, without asking. If it is
     # missing they report nothing; with None, Python treats it as missing.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino  # noqa: PLC0415 - optional
-
+    try:
+        import openvino  # noqa: PLC0415 - optional
+    except ModuleNotFoundError:
+        raise UserError("OpenVINO is not installed; `pip install openvino`") from None
     return openvino, openvino.Core()
 
 
-def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
-    openvino, core = _load_openvino()
-    photo = torch.zeros(1, *size, 3, dtype=torch.uint8)
+def to_openvino(network: nn.Module, size: tuple[int, int]) -> Any:
+    """Returns an `openvino.Model` of a network, for any number of photos of `size` (height, width).
+
+    Raises UserError if OpenVINO is not installed.
+    """
+    openvino, _ = load_openvino()
+    photos = torch.zeros(2, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
-        converted = openvino.convert_model(network.cpu().eval(), example_input=photo, input=[photo.shape])
+        shape = openvino.PartialShape([-1, *size, 3])
+        return openvino.convert_model(network.cpu().eval(), example_input=photos, input=[shape])
+
+
+def by_openvino(model: Any, size: tuple[int, int], cores: int) -> Engine:
+    """Returns the engine of an `openvino.Model`, which computes photos one by one, `cores` at the same time."""
+    _, core = load_openvino()
+    # One shape, so that OpenVINO plans for it when it compiles.
+    model.reshape([1, *size, 3])
     precision = "bf16" if device.has_bfloat16(torch.device("cpu")) else "f32"
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -105,7 +120,7 @@ def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
         # Pinned threads would compete with the decoding workers for one core while another is idle.
         "ENABLE_CPU_PINNING": "NO",
     }
-    compiled = core.compile_model(converted, "CPU", settings)
+    compiled = core.compile_model(model, "CPU", settings)
     mine = threading.local()
 
     def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -113,4 +128,4 @@ def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Compute:
             mine.request = compiled.create_infer_request()
         return np.concatenate([mine.request.infer(photo[None])[0].copy() for photo in photos])
 
-    return compute
+    return Engine(compute, 1, 2 * cores)

@@ -1,0 +1,107 @@
+"""Writes an ensemble as a model for programs that do not have this project: ONNX, OpenVINO or TorchScript.
+
+The model takes photos uint8 [n, height, width, 3], for any n, and returns logits float32 [n, height, width].
+"""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from carvana.errors import UserError, reading
+from carvana.prediction import engines
+from carvana.prediction.inference import Ensemble
+
+# The file of each format. OpenVINO writes the weights beside it, to model.bin.
+FILES = {"onnx": "model.onnx", "openvino": "model.xml", "torchscript": "model.pt"}
+
+MOST_DIFFERENCE = 1e-4  # from torch's logits, as a share of the largest of them
+_BATCHES = (1, 2, 5)  # numbers of photos that a file is checked with
+
+
+def write(ensemble: Ensemble, kind: str, folder: Path) -> Path:
+    """Writes an ensemble in a format of `FILES` to `folder`, in float32, and returns the path of the model.
+
+    Raises UserError if a package is missing, or if the network cannot be converted.
+    """
+    path = folder / FILES[kind]
+    convert = {"onnx": _write_onnx, "openvino": _write_openvino, "torchscript": _write_torchscript}[kind]
+    with reading("the network", f"cannot be converted to {kind}", "try another --format"), warnings.catch_warnings():
+        # Of tracing, which asks for more care; `largest_difference` is that care.
+        warnings.simplefilter("ignore")
+        convert(ensemble.cpu().eval().requires_grad_(False), path)
+    return path
+
+
+def require_equal(path: Path, ensemble: Ensemble, photos: NDArray[np.uint8]) -> float:
+    """Returns the largest difference between the logits of a written model and the ensemble's, both in float32.
+
+    Photos are uint8 [n, height, width, 3]; batches of 1, 2 and 5 are made of them. Raises UserError if the model cannot
+    be run, or if it differs by more than `MOST_DIFFERENCE`.
+    """
+    run, difference, largest = _runner(path), 0.0, 0.0
+    for count in _BATCHES:
+        batch = np.resize(photos, (count, *photos.shape[1:]))
+        with torch.inference_mode():
+            expected = ensemble.cpu().eval()(torch.from_numpy(batch)).numpy()
+        with reading(path, f"cannot be run on {count} photos", "try another --format"):
+            found = run(batch)
+        if found.shape != expected.shape or found.dtype != expected.dtype:
+            raise UserError(f"{path} returns {found.dtype} {found.shape} for {count} photos; try another --format")
+        difference = max(difference, float(np.abs(found - expected).max()))
+        largest = max(largest, float(np.abs(expected).max()))
+    if not difference <= MOST_DIFFERENCE * largest:
+        raise UserError(
+            f"the logits of {path.name} differ from torch's by up to {difference:.2g}, which is more than rounding; "
+            "try another --format"
+        )
+    return difference
+
+
+def _write_onnx(ensemble: Ensemble, path: Path) -> None:
+    for package in ("onnx", "onnxscript"):
+        if not importlib.util.find_spec(package):
+            raise UserError("torch writes ONNX by two packages that are not installed; `pip install onnx onnxscript`")
+    program = torch.onnx.export(
+        ensemble,
+        (_photos(ensemble),),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        input_names=["photos"],
+        output_names=["logits"],
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path, external_data=False)
+
+
+def _write_openvino(ensemble: Ensemble, path: Path) -> None:
+    openvino, _ = engines.load_openvino()
+    model = engines.to_openvino(ensemble, ensemble.size)
+    for port, name in ((model.input(0), "photos"), (model.output(0), "logits")):
+        port.get_tensor().set_names({name})
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _write_torchscript(ensemble: Ensemble, path: Path) -> None:
+    with torch.inference_mode():
+        torch.jit.trace(ensemble, _photos(ensemble), check_trace=False).save(path)
+
+
+def _photos(ensemble: Ensemble) -> torch.Tensor:
+    # Two, because exporters take a batch of one for a constant.
+    return torch.zeros(2, *ensemble.size, 3, dtype=torch.uint8)
+
+
+def _runner(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Returns the function that a written model is, computed in float32 by OpenVINO, or TorchScript by torch."""
+    if path.name == FILES["torchscript"]:
+        module = torch.jit.load(path, "cpu")
+        return lambda photos: module(torch.from_numpy(photos)).numpy()
+    _, core = engines.load_openvino()
+    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda photos: compiled(photos)[0]
