@@ -18,8 +18,8 @@ $(BIN)/.installed: requirements.txt
 	to, with a Python that has venv (Debian: apt install python3-venv)" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || \
 	  { echo "error: the packages above could not be installed; is the network there? Then run make again" >&2; exit 1; }
-	@# With this, `python -m stages.…` in another folder says where to go.
-	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "carvana.pth").write_text(f"{pathlib.Path.cwd()}\n", encoding="utf-8")'
+	@# With src/, `import carvana` works; with the root, `python -m stages.…` in another folder says where to go.
+	$(BIN)/python -c 'import pathlib, sysconfig; here = pathlib.Path.cwd(); pathlib.Path(sysconfig.get_path("purelib"), "carvana.pth").write_text(f"{here}\n{here}/src\n", encoding="utf-8")'
 	touch $@
 
 submission: install ## Run the pipeline; ends with where submission.csv is and what it scored

@@ -210,8 +210,9 @@ def test_forced_work_is_done_again_and_gives_the_same_bytes(clone):
 
 
 @pytest.mark.slow
-def test_an_experiment_in_a_copy_runs_the_copys_code(clone):
-    """The library tells where it lies: an editable install, say, would run the workspace's and not the copy's."""
+def test_an_experiment_in_a_copy_runs_the_copys_code(clone, monkeypatch):
+    """The library tells where it lies, though the environment names the workspace's, as an editable install does."""
+    monkeypatch.setenv("PYTHONPATH", str(clone.folder / "src"))
     module = clone.folder / "src/carvana/results/scoring.py"
     text = module.read_text(encoding="utf-8")
     module.write_text(text.replace('"images": len(scores)', '"images": __file__'), encoding="utf-8")

@@ -1,4 +1,46 @@
 """Library of the Carvana pipeline: plain functions without a command line.
 
-`stages/` calls it for DVC; a notebook can call it as well (add `src/` to `sys.path`).
+`carvana.load` and `carvana.read_photo` lead from a photo to a mask. The rooms beside this file have everything else;
+`stages/` calls them for DVC.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from carvana.cutouts.predictor import Predictor
+
+# Imports are in the functions: the rooms import torch, which takes seconds.
+
+
+def load(*files: str | Path, flip: bool = False, device: str = "auto") -> Predictor:
+    """Returns the model of some files, whose `mask(photo)` finds the car.
+
+    Args:
+        files: trained models (`models/fold-0.safetensors`), whose logits are averaged, or one file that
+            `python -m stages.export` made (.onnx, .xml).
+        flip: average the logits with those of the mirrored photo; an exported file has this built in or not.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, a GPU if there is one; exported files run on the CPU.
+
+    Raises:
+        UserError: a file cannot be used, or the device is not available.
+    """
+    from carvana.cutouts import predictor  # noqa: PLC0415
+
+    return predictor.load([Path(file) for file in files], flip, device)
+
+
+def read_photo(path: str | Path) -> NDArray[np.uint8]:
+    """Returns the photo of a file, RGB uint8 [height, width, 3], turned as its EXIF says, on white if transparent.
+
+    Raises UserError if the file is no photo.
+    """
+    from carvana.cutouts import photo_files, photo_pixels  # noqa: PLC0415
+
+    with photo_files.open_file(Path(path)) as file:
+        return photo_pixels.read_rgb(file, str(path))

@@ -1,0 +1,40 @@
+"""A model in memory that finds the car in photos of any size: `carvana.load`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from carvana.cutouts import cutout
+from carvana.cutouts.photo_pixels import Pixels
+from carvana.errors import UserError
+from carvana.networks import device
+from carvana.prediction import model_files
+from carvana.prediction.engines import Compute
+from carvana.prediction.settings import Settings
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model and the photo size (height, width) that its network takes."""
+
+    compute: Compute
+    size: tuple[int, int]
+
+    def mask(self, photo: Pixels) -> Pixels:
+        """Returns the car's share of every pixel, uint8 [height, width] in 0–255.
+
+        The photo is RGB uint8 [height, width, 3], of any size. Raises UserError if it is something else.
+        """
+        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != "uint8":
+            raise UserError(f"a photo is RGB uint8 [height, width, 3], not {photo.dtype} {list(photo.shape)}")
+        return cutout.alpha_of(photo, self.size, self.compute)
+
+
+def load(files: Sequence[Path], flip: bool, on: str) -> Predictor:
+    """Returns the predictor of a model's files; see `carvana.load`."""
+    if not files:
+        raise UserError("name a model's file, for example models/fold-0.safetensors")
+    # Torch, because it is ready at once; OpenVINO would first convert the network.
+    how = Settings(0.5, flip, device.pick(on), engine="torch", workers=1, batch_size=1, compile=False)
+    engine, size = model_files.load(files, how)
+    return Predictor(engine.compute, size)
