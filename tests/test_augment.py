@@ -6,9 +6,9 @@ from conftest import read_params
 
 from carvana.training.augment import Augmentation, device_for
 
-NOTHING = {"flip": 0.0, "rotation": 0.0, "shift": 0.0, "scale": 0.0}
+NOTHING = {"flip": 0.0, "rotation": 0.0, "shift": 0.0, "scale": 0.0, "close_up": 0.0}
 NOTHING |= {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-EVERYTHING = {"flip": 0.5, "rotation": 25.0, "shift": 0.1, "scale": 0.2}
+EVERYTHING = {"flip": 0.5, "rotation": 25.0, "shift": 0.1, "scale": 0.2, "close_up": 0.5}
 EVERYTHING |= {"brightness": 0.2, "contrast": 0.2, "saturation": 0.5, "hue": 20.0}
 SIZE = (48, 64)
 
@@ -38,7 +38,7 @@ def test_every_limit_changes_photos_and_only_geometry_changes_masks(limits):
     photos, masks = pairs()
     changed, changed_masks = draw(**limits).apply(photos, masks)
     assert not torch.equal(changed, photos)
-    assert torch.equal(changed_masks, masks) == (not limits.keys() & {"rotation", "shift", "scale"})
+    assert torch.equal(changed_masks, masks) == (not limits.keys() & {"rotation", "shift", "scale", "close_up"})
 
 
 def test_a_mask_moves_with_its_photo_and_stays_soft():
@@ -89,6 +89,17 @@ def test_angles_shifts_and_scales_stay_within_their_limits_and_fill_them():
     for value, lowest, highest in ((scale, 0.8, 1.2), (angle, -10, 10), (motion[:, :, 2] / 2, -0.1, 0.1)):
         assert lowest - 1e-3 <= value.min() < lowest + 0.01 * (highest - lowest) + 1e-3
         assert highest + 1e-3 >= value.max() > highest - 0.01 * (highest - lowest) - 1e-3
+
+
+def test_close_ups_are_enlarged_views_within_the_photo():
+    motion = draw(4000, close_up=0.25, shift=0.5).motion
+    scale = 1 / motion[:, 0, 0]
+    near = scale > 1
+    assert 0.22 < near.float().mean() < 0.28
+    assert scale.max() == pytest.approx(1.4, abs=0.01)
+    furthest = motion[near, :, :2].abs().sum(dim=2) + motion[near, :, 2].abs()
+    assert 0.99 < furthest.max() <= 1 + 1e-5
+    assert motion[~near, :, 2].abs().max() > 0.9
 
 
 def test_grey_stays_grey_under_hue_and_saturation_and_its_brightness_too():

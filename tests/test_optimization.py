@@ -75,6 +75,22 @@ def test_a_plateau_lowers_the_rate(dice, factor):
     assert rates(train, 1, history=history)[0] == pytest.approx(0.1 * factor)
 
 
+def test_the_encoder_learns_at_its_share_of_the_rate():
+    model = nn.ModuleDict({"network": nn.ModuleDict({"encoder": nn.Conv2d(1, 2, 3), "decoder": nn.Conv2d(2, 1, 3)})})
+    train = settings(encoder_rate=0.1, learning_rate=0.01, schedule="constant")
+    made = optimization.build_optimizer(model, train)
+    assert optimization.schedule(made, train, 50, 5, []) == pytest.approx(0.01)
+    rate_of = {value: group["lr"] for group in made.param_groups for value in group["params"]}
+    assert {name: rate_of[value] for name, value in model.named_parameters()} == pytest.approx(
+        {
+            "network.encoder.weight": 0.001,
+            "network.encoder.bias": 0.001,
+            "network.decoder.weight": 0.01,
+            "network.decoder.bias": 0.01,
+        }
+    )
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_every_optimizer_goes_downhill_and_only_kernels_decay(name):
     torch.manual_seed(0)

@@ -35,6 +35,54 @@ def test_a_model_file_builds_its_own_architecture(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "widths"),
+    [
+        ({"decoder_channels": [40, 32, 24, 16, 8]}, [40, 32, 24, 16, 8]),
+        ({"decoder_channels": [40, 32, 24, 16], "patch": 2}, [40, 32, 24, 16]),
+        ({"decoder_channels": [40, 32, 24], "patch": 4}, [40, 32, 24]),
+        ({"patch": 4}, [256, 128, 64]),
+    ],
+)
+def test_a_unets_decoder_has_the_widths_and_a_logit_for_every_pixel(changes, widths):
+    torch.manual_seed(0)
+    model = models.build(read_network(encoder=ENCODER, **changes)).eval()
+    assert [block.conv2[0].out_channels for block in model.network.decoder.blocks] == widths
+    logits = model(torch.randint(0, 256, (1, 64, 96, 3), dtype=torch.uint8))
+    assert logits.shape == (1, 64, 96)
+    assert logits[0, 32:36, 32:36].unique().numel() == 16
+
+
+def test_other_decoders_have_one_width(tmp_path):
+    network = read_network(arch="upernet", encoder=ENCODER, decoder_channels=[32])
+    model = models.build(network)
+    assert models.count_parameters(model) < models.count_parameters(
+        models.build(read_network(arch="upernet", encoder=ENCODER))
+    )
+    checkpoint.save(tmp_path / "fold-0.safetensors", model, network, (64, 64))
+    assert models.count_parameters(checkpoint.load(tmp_path / "fold-0.safetensors").model) == models.count_parameters(
+        model
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"decoder_channels": [64, 32]}, r"train\.decoder_channels: unet takes 5, not 2"),
+        (
+            {"decoder_channels": [8] * 5, "patch": 2},
+            r"train\.decoder_channels: unet with train\.patch: 2 takes 4, not 5",
+        ),
+        ({"decoder_channels": [8] * 5, "arch": "pan"}, r"train\.decoder_channels: pan takes 1, not 5"),
+        ({"decoder_channels": [8], "arch": "linknet"}, r"train\.decoder_channels: linknet has no such widths; .* auto"),
+        ({"arch": "fpn", "patch": 2}, r"train\.patch: 2 is for unet only, not for fpn"),
+    ],
+)
+def test_widths_that_do_not_fit_are_named(changes, complaint):
+    with pytest.raises(UserError, match=complaint):
+        models.build(read_network(encoder=ENCODER, **changes))
+
+
+@pytest.mark.parametrize(
     ("changes", "complaint"),
     [
         ({"arch": "unetplusplu", "encoder": "resnet34"}, r"train\.arch: unetplusplu .* did you mean unetplusplus"),

@@ -57,6 +57,8 @@ Size = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_multiples
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Width = Annotated[int, Field(ge=1, le=1024)]
+Channels = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=5)]
 PathText = Annotated[str, Field(max_length=4000), AfterValidator(_possible_path)]
 
 
@@ -93,13 +95,14 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Network(_Frozen):
-    """The network; see `carvana.networks.models.build`. Fields after `encoder` apply to the slides' U-Net only."""
+    """The network; see `carvana.networks.models.build`. Fields after `patch` apply to the slides' U-Net only."""
 
     arch: str
     encoder: str
-    depth: Annotated[int, Field(ge=2, le=6)]
-    width: Annotated[int, Field(ge=1, le=1024)]
+    decoder_channels: Literal["auto"] | Channels
     patch: Literal[1, 2, 4]
+    depth: Annotated[int, Field(ge=2, le=6)]
+    width: Width
     batch_norm: bool
     head: Literal["plain", "slides"]
     upsampling: Literal["nearest", "bilinear", "transposed"]
@@ -113,6 +116,7 @@ class Augment(_Frozen):
     rotation: Annotated[float, Field(ge=0, le=25)]
     shift: Annotated[float, Field(ge=0, le=0.5)]
     scale: Share
+    close_up: Probability
     brightness: Share
     contrast: Share
     saturation: Probability
@@ -137,6 +141,7 @@ class Train(Network):
     accumulate: Count
     optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    encoder_rate: Annotated[float, Field(ge=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
     warmup: Annotated[float, Field(ge=0, allow_inf_nan=False)]

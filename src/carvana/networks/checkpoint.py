@@ -17,7 +17,7 @@ from carvana.files import whole_file
 from carvana.networks import models
 from carvana.params import Network, Size
 
-FORMAT = "carvana-1"
+FORMAT = "carvana-2"
 _CHECKSUM = "sha256"
 _AGAIN = "`dvc repro -f train` makes it again"
 

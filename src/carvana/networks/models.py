@@ -46,7 +46,7 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
     if network.encoder != NONE:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports that the slides' U-Net does not need
 
-        return _channels_last(Model(zoo.build(network.arch, network.encoder, encoder_weights)))
+        return _channels_last(Model(zoo.build(network, encoder_weights)))
     if network.arch != "unet":
         raise UserError(
             f"params.yaml: train.arch: {network.arch} needs a train.encoder, for example resnet34"

@@ -1,16 +1,19 @@
 """Networks by name and the moving average of weights, from segmentation-models-pytorch and timm."""
 
 import importlib.util
+import inspect
 import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from carvana.errors import UserError, first_line, near, reading, some
+from carvana.params import Network
 
 
 def _let_torchvision_load() -> torch.library.Library | None:
@@ -39,25 +42,29 @@ _schemas = _let_torchvision_load()
 
 import segmentation_models_pytorch as smp  # noqa: E402 - it imports torchvision
 import timm  # noqa: E402 - so does this
+from segmentation_models_pytorch.base import SegmentationHead  # noqa: E402
+from segmentation_models_pytorch.base.initialization import initialize_head  # noqa: E402
 from timm.layers import convert_sync_batchnorm  # noqa: E402
 from timm.utils import ModelEmaV3  # noqa: E402
 
 _TIMM = "tu-"  # smp's prefix for timm's encoders
 
 
-def build(arch: str, encoder: str, weights: str) -> nn.Module:
+def build(network: Network, weights: str) -> nn.Module:
     """Returns a network from features [n, 3, height, width] to logits [n, 1, height, width].
 
     `weights` are the encoder's: 'none', 'imagenet' (downloaded by smp from the Hugging Face hub into the user's
-    cache), or a file. Raises UserError if a name is unknown, with similar names, if weights are not available, or if
-    smp cannot build the network.
+    cache), or a file. Raises UserError if a name is unknown, with similar names, if weights are not available, if the
+    decoder's channels are not for this network, or if smp cannot build it.
     """
+    arch, encoder = network.arch, network.encoder
     _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
     timms = [_TIMM + name for name in timm.list_models()]
     _require_known("encoder", encoder, ["none", *smp.encoders.encoders, *timms])
     fetched = "imagenet" if weights == "imagenet" else None
+    decoder = _decoder(network)
     try:
-        network = smp.create_model(arch, encoder, encoder_weights=fetched, in_channels=3, classes=1)
+        built = smp.create_model(arch, encoder, encoder_weights=fetched, in_channels=3, classes=1, **decoder)
     except OSError as error:
         raise UserError(
             f"the ImageNet weights of {encoder} are not here and could not be fetched ({first_line(error)}); "
@@ -68,8 +75,43 @@ def build(arch: str, encoder: str, weights: str) -> nn.Module:
             f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {first_line(error)}"
         ) from error
     if weights not in ("none", "imagenet"):
-        load_encoder(network.encoder, Path(weights))
-    return network
+        load_encoder(built.encoder, Path(weights))
+    if network.patch > 1:
+        _end_early(built, network.patch)
+    return built
+
+
+def _decoder(network: Network) -> dict[str, Any]:
+    """Returns smp's argument for the widths of the decoder, for all levels of it; nothing for smp's own widths."""
+    widths, key = network.decoder_channels, f"params.yaml: train.decoder_channels: {network.arch}"
+    if network.patch > 1 and network.arch != "unet":
+        raise UserError(f"params.yaml: train.patch: {network.patch} is for unet only, not for {network.arch}")
+    if widths == "auto":
+        return {}
+    argument = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[network.arch]).parameters.get("decoder_channels")
+    if argument is None:
+        raise UserError(f"{key} has no such widths; set it to auto")
+    left_out = _levels_in_a_square(network.patch)
+    levels = len(argument.default) - left_out if isinstance(argument.default, tuple) else 1
+    if len(widths) != levels:
+        at = f" with train.patch: {network.patch}" if left_out else ""
+        raise UserError(f"{key}{at} takes {levels}, not {len(widths)}")
+    if levels == 1:
+        return {"decoder_channels": widths[0]}
+    return {"decoder_channels": [*widths, *widths[-1:] * left_out]}
+
+
+def _end_early(network: smp.Unet, patch: int) -> None:
+    """Replaces the last levels of smp's U-Net by a head that returns a logit for each pixel of a square."""
+    blocks = network.decoder.blocks[: -_levels_in_a_square(patch)]
+    width = blocks[-1].conv2[0].out_channels
+    head = SegmentationHead(width, patch**2, kernel_size=3)
+    initialize_head(head)
+    network.decoder.blocks, network.segmentation_head = blocks, nn.Sequential(head, nn.PixelShuffle(patch))
+
+
+def _levels_in_a_square(patch: int) -> int:
+    return patch.bit_length() - 1
 
 
 def average(model: nn.Module, decay: float) -> ModelEmaV3:

@@ -14,6 +14,9 @@ from carvana.params import Augment
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
 
+_CLOSEST = 1.4  # a close-up's largest enlargement
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """The random changes to each photo of a batch; see `draw`. Tensors are on the CPU, float32 by default."""
@@ -29,15 +32,18 @@ class Augmentation:
         `generator` is on the CPU, and every change is drawn even if its limit is 0. So a seed leads to the same flips
         on every device, whichever other changes are on.
         """
-        flip, *uniform = torch.rand(9, count, generator=generator)
+        flip, close, nearness, *uniform = torch.rand(11, count, generator=generator)
         angle, right, down, scale, brightness, contrast, saturation, hue = (2 * value - 1 for value in uniform)
         motion = colour = None
-        if limits.rotation or limits.shift or limits.scale:
+        if limits.rotation or limits.shift or limits.scale or limits.close_up:
+            near, enlarged = close < limits.close_up, 1 + nearness * (_CLOSEST - 1)
+            # A close-up's view stays within the photo.
+            furthest = torch.where(near, 1 - 1 / enlarged, 2 * limits.shift)
             motion = _motion(
                 size,
                 angle * math.radians(limits.rotation),
-                torch.stack([right, down], dim=1) * 2 * limits.shift,
-                1 + scale * limits.scale,
+                torch.stack([right, down], dim=1) * furthest[:, None],
+                torch.where(near, enlarged, 1 + scale * limits.scale),
             )
         if limits.brightness or limits.contrast or limits.saturation or limits.hue:
             colour = _colour(

@@ -19,10 +19,17 @@ _PLATEAU_EPOCHS, _PLATEAU_FACTOR = 4, 0.3  # epochs without a better validation,
 
 
 def build_optimizer(model: nn.Module, settings: Train) -> Optimizer:
-    """Returns Adam, AdamW, or SGD with Nesterov momentum. As usual, only matrices and kernels have weight decay."""
-    decayed = [value for value in model.parameters() if value.ndim > 1]
-    others = [value for value in model.parameters() if value.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    """Returns Adam, AdamW, or SGD with Nesterov momentum, with groups for the encoder and the rest.
+
+    As usual, only matrices and kernels have weight decay. `share` is a group's share of the learning rate.
+    """
+    encoder = [value for name, value in model.named_parameters() if ".encoder." in name]
+    others = [value for name, value in model.named_parameters() if ".encoder." not in name]
+    groups = []
+    for share, part in [(settings.encoder_rate, encoder), (1.0, others)]:
+        decayed, free = [value for value in part if value.ndim > 1], [value for value in part if value.ndim <= 1]
+        groups.append({"params": decayed, "weight_decay": settings.weight_decay, "share": share})
+        groups.append({"params": free, "weight_decay": 0.0, "share": share})
     if settings.optimizer == "sgd":
         return SGD(groups, lr=settings.learning_rate, momentum=_MOMENTUM, nesterov=True)
     return {"adam": Adam, "adamw": AdamW}[settings.optimizer](groups, lr=settings.learning_rate)
@@ -47,7 +54,7 @@ def schedule(optimizer: Optimizer, settings: Train, step: int, steps_per_epoch: 
         if settings.schedule == "plateau":
             factor *= _PLATEAU_FACTOR ** _plateaus(history)
     for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * factor
+        group["lr"] = settings.learning_rate * factor * group["share"]
     return settings.learning_rate * factor
 
 
