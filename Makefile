@@ -13,18 +13,21 @@ help: ## Say what there is to make
 install: $(BIN)/.installed ## The virtual environment .venv with requirements.txt
 
 $(BIN)/.installed: requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv .venv || { echo "error: .venv could not be made (see above); work in a folder that you may write \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is not Python 3.11 or \
+	newer; name one that is, as in \`make $(MAKECMDGOALS) PYTHON=python3.12\`" >&2; exit 1; }
+	@echo "Installing requirements.txt into .venv"
+	@$(PYTHON) -m venv .venv || { echo "error: .venv could not be made (see above); work in a folder that you may write \
 	to, with a Python that has venv (Debian: apt install python3-venv)" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || \
-	  { echo "error: the packages above could not be installed; is the network there? Then run make again" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "error: the packages \
+	above could not be installed; is the network there? Then run make again" >&2; exit 1; }
 	@# With src/, `import carvana` works; with the root, `python -m stages.…` in another folder says where to go.
-	$(BIN)/python -c 'import pathlib, sysconfig; here = pathlib.Path.cwd(); pathlib.Path(sysconfig.get_path("purelib"), "carvana.pth").write_text(f"{here}\n{here}/src\n", encoding="utf-8")'
-	touch $@
+	@$(BIN)/python -c 'import pathlib, sysconfig; here = pathlib.Path.cwd(); pathlib.Path(sysconfig.get_path("purelib"), "carvana.pth").write_text(f"{here}\n{here}/src\n", encoding="utf-8")'
+	@touch $@
 
 submission: install ## Run the pipeline; ends with where submission.csv is and what it scored
-	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: DVC needs git: clone the repository, or run \`git init\` \
-	and commit what is here" >&2; exit 1; }
+	@test -w . || { echo "error: $(CURDIR) is read-only; clone it to a folder that you may write to" >&2; exit 1; }
+	@git rev-parse --git-dir >/dev/null || { echo "error: DVC needs git and a repository (see above): install git, clone this \
+	repository, or run \`git init\` and commit what is here" >&2; exit 1; }
 	@python -m stages.unlock
 	dvc repro
 	@python -m stages.summary

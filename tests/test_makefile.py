@@ -39,17 +39,43 @@ def test_make_alone_says_what_there_is_and_does_nothing(folder):
 def test_a_folder_that_is_no_clone_is_told_so(folder):
     done = make(folder, "-o", "install", "submission", PATH=TOOLS)
     assert done.returncode
-    assert "error: DVC needs git: clone the repository, or run `git init`" in done.stderr
+    assert "fatal: not a git repository" in done.stderr
+    assert "error: DVC needs git and a repository (see above): install git, clone this repository," in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_old_python_is_told_what_to_do(folder):
-    text = (folder / "Makefile").read_text(encoding="utf-8")
-    assert "sys.version_info < (3, 11)" in text
-    (folder / "Makefile").write_text(text.replace("(3, 11) and", "(9, 9) and"), encoding="utf-8")
-    done = make(folder, "install")
+def test_a_machine_without_git_is_told_so(folder, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("make", "sh", "test"):
+        (tools / name).symlink_to(shutil.which(name))
+    done = make(folder, "-o", "install", "submission", PATH=str(tools))
     assert done.returncode
-    assert "Python 3.11 or newer is needed; make PYTHON=python3.12" in done.stderr
+    assert "git: not found" in done.stderr or "git: command not found" in done.stderr
+    assert "error: DVC needs git and a repository (see above)" in done.stderr
+
+
+def test_a_read_only_folder_is_told_so(folder):
+    read_only = 'mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", read_only, "sh"]
+    if subprocess.run([*command, "true"], cwd=folder, capture_output=True, check=False).returncode:
+        pytest.skip("a read-only mount needs root on Linux")
+    command += ["make", "-o", "install", "submission"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert done.stderr.startswith(f"error: {folder} is read-only; clone it to a folder that you may write to")
+
+
+@pytest.mark.parametrize("python", ["exit 1", None], ids=["old", "missing"])
+def test_without_a_new_python_it_says_what_to_do(folder, python):
+    if python:
+        (folder / "python3.10").write_text(f"#!/bin/sh\n{python}\n", encoding="ascii")
+        (folder / "python3.10").chmod(0o755)
+    done = make(folder, "install", "PYTHON=./python3.10")
+    assert done.returncode
+    advice = "error: ./python3.10 is not Python 3.11 or newer; name one that is, as in `make install PYTHON=python3.12`"
+    assert advice in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.fixture
