@@ -26,6 +26,7 @@ ELSEWHERE = {
     "dvc exp run -S data.source=kaggle": "downloads from Kaggle; tests/test_client.py runs it",
     "dvc plots show metrics/training-0.csv": "takes a training that runs",
     "PET_NNODES": "takes two machines; tests/test_train_stage.py runs it",
+    "docker ": "takes Docker",
     "pip install": "changes the environment",
     "pip wheel": "tests/test_package.py builds it",
     "WEIGHTS=": "takes a package that is not required",

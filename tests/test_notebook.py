@@ -1,0 +1,102 @@
+"""The cells of docs/notebook.md in a copy of Kaggle's folders: stopped while training, resumed in a new session."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+
+import psutil
+import pytest
+from clones import Clone
+from conftest import ROOT, write_competition
+
+TOOLS = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+
+_FOLDERS = {"kaggle": "{}/kaggle/", "tmp": "{}/"}
+
+
+def cells():
+    return re.findall(r"```bash\n(.*?)```", (ROOT / "docs/notebook.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_torch_and_torchvision_are_the_only_packages_that_the_notebook_leaves_out():
+    command = "grep -v '^torch' requirements.txt"
+    assert any(command in cell for cell in cells())
+    kept = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    left_out = set((ROOT / "requirements.txt").read_text(encoding="utf-8").split("\n")) - set(kept.split("\n"))
+    assert sorted(line.split("==")[0] for line in left_out) == ["torch", "torchvision"]
+
+
+@pytest.fixture
+def session(tmp_path):
+    """Runs a cell in a copy of Kaggle's folders, without network if possible; `until` may stop its `timeout`."""
+    clone = Clone(tmp_path / "clone")
+    clone.change(train_epochs=12)
+    clone.commit()
+    inputs = tmp_path / "kaggle/input"
+    write_competition(inputs / "carvana-image-masking-challenge")
+    for name in ("carvana", "carvana-kept"):
+        (inputs / name).mkdir()
+    clone.git("bundle", "create", str(inputs / "carvana/carvana.bundle"), "HEAD", "main")
+    (tmp_path / "kaggle/working").mkdir()
+    offline = ["unshare", "--net"]
+    alone = [] if subprocess.run([*offline, "true"], capture_output=True, check=False).returncode else offline
+
+    def run(cell, until=None):
+        cell = re.sub(r"(?<!\w)/(kaggle|tmp)/", lambda found: _FOLDERS[found[1]].format(tmp_path), cell)
+        # The environment's packages are those of the tests.
+        cell = re.sub(r"^pip .*", _see_packages(), cell, flags=re.MULTILINE)
+        cell = cell.replace("train.size=512", "train.size=64").replace("runtime.processes=2", "runtime.processes=1")
+        command = [*alone, "bash", "-c", cell]
+        output = tmp_path / "output"
+        with output.open("w") as file:
+            process = psutil.Popen(command, cwd=tmp_path, env=os.environ | {"PATH": TOOLS}, stdout=file, stderr=file)
+            while process.poll() is None:
+                if until and until():
+                    next(child for child in process.children(recursive=True) if child.name() == "timeout").terminate()
+                    until = None
+                time.sleep(0.05)
+        text = output.read_text(encoding="utf-8")
+        assert process.returncode == 0, text
+        assert "Traceback" not in text, text
+        return text
+
+    return run
+
+
+def _see_packages():
+    folder = f".venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    return f"echo {sysconfig.get_path('purelib')} > {folder}/packages.pth"
+
+
+@pytest.mark.slow
+def test_a_stopped_session_resumes_in_the_next(session, tmp_path):
+    install, _, _, work, resume = cells()
+    session(install)
+    project, working = tmp_path / "carvana", tmp_path / "kaggle/working"
+    text = session(work, until=lambda: any(project.glob(".work/train-0/*/epoch.pt")))
+    assert "epoch 1/12" in text
+    assert "epoch 12/12" not in text
+    assert not (working / "submission.csv").exists()
+
+    again = re.sub("^timeout .*\n", resume, work, flags=re.MULTILINE)
+    text = next_session(session, tmp_path, install, again)
+    assert "epoch 1/12" not in text
+    assert "epoch 12/12" in text
+    submission = (working / "submission.csv").read_bytes()
+    assert submission == (project / "data/submission.csv").read_bytes()
+
+    text = next_session(session, tmp_path, install, again)
+    assert "it resumes after epoch 12" in text
+    assert "epoch 12/12" not in text
+    assert (working / "submission.csv").read_bytes() == submission
+
+
+def next_session(session, folder, *cells):
+    """What the cells print in a session that has nothing of the last but what it kept."""
+    shutil.rmtree(folder / "carvana")
+    shutil.copyfile(folder / "kaggle/working/kept.tar", folder / "kaggle/input/carvana-kept/kept.tar")
+    return [session(cell) for cell in cells][-1]
