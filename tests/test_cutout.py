@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, picture
@@ -60,11 +61,16 @@ def test_nothing_of_the_studio_stays_behind_where_the_network_is_all_but_sure():
     photo = np.zeros((128, 192, 3), np.uint8)
     photo[:, 96:] = 255
     alpha = cutout.alpha_of(photo, SIZE, lambda photos: np.where(photos[..., 0] > 128, 4.5, -4.5).astype(np.float32))
-    assert (alpha[:, :94] == 0).all()
-    assert (alpha[:, 98:] == 255).all()
-    edge = alpha[64, 94:98].astype(int)
-    assert (np.diff(edge) > 0).all(), "soft"
-    assert abs(edge + edge[::-1] - 255).max() <= 1, "and even"
+    assert (alpha[:, :96] == 0).all()
+    assert (alpha[:, 96:] == 255).all()
+
+
+def test_the_edge_is_soft_and_even_if_the_photo_has_none():
+    photo = np.full((128, 192, 3), 99, np.uint8)
+    logits = np.repeat(np.where(np.arange(96) < 48, -1, 1)[None, None], 64, axis=1).astype(np.float32)
+    edge = cutout.alpha_of(photo, SIZE, lambda photos: logits)[64, 94:98].astype(int)
+    assert 0 <= edge[0] < edge[1] < edge[2] < edge[3] <= 255
+    assert abs(edge + edge[::-1] - 255).max() <= 1
 
 
 def test_a_kaggle_photo_fills_the_network():
@@ -88,6 +94,18 @@ def test_a_cut_out_is_the_photo_where_the_car_is_and_the_background_elsewhere():
     assert (on_blue[:, 2] == (100, 100, 150)).all()
 
 
+def test_the_outline_has_the_car_s_colour_alone_and_a_speck_is_removed():
+    share = np.zeros((128, 192), np.float32)
+    share[32:96, 64:128] = 1
+    share[4:8, 4:8] = 1
+    share = cv2.blur(share, (3, 3))[..., None]
+    photo = opaque(np.rint(share * (250, 0, 0) + (1 - share) * (90, 90, 90)).astype(np.uint8))
+    alpha = cutout.cut(photo, SIZE, lambda photos: (photos[..., 0].astype(np.float32) - 170) / 20)
+    assert not alpha[:12].any()
+    assert alpha[40:88, 72:120].min() == 255
+    assert abs(photo[alpha > 0][:, :3].astype(int) - (250, 0, 0)).max() <= 4
+
+
 def test_what_is_transparent_stays_so_and_its_hidden_colour_never_shows():
     photo = np.zeros((64, 96, 4), np.uint8)
     photo[:, :48] = (250, 250, 250, 255)
@@ -106,6 +124,21 @@ def test_what_is_transparent_stays_so_and_its_hidden_colour_never_shows():
     on_black = cutout.compose(photo.copy(), alpha, np.zeros((1, 1, 3), np.uint8))
     assert (on_black[:, 72:] == 0).all()
     assert abs(on_black[:, 48:72].astype(int) - 125).max() <= 1
+
+
+@given(st.integers(0, 39), st.integers(0, 59), st.integers(1, 40), st.integers(1, 60), st.floats(0, 100))
+@settings(max_examples=100, deadline=None)
+def test_a_crop_holds_the_car_and_the_margin_where_the_photo_has_it(top, left, height, width, margin):
+    alpha = np.zeros((40, 60), np.uint8)
+    alpha[top : top + height, left : left + width] = 1
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
+    high, wide = min(height, 40 - top), min(width, 60 - left)
+    border = round(margin / 100 * max(high, wide))
+    cropped, its_alpha = cutout.crop(photo, alpha, margin)
+    rows = slice(max(top - border, 0), min(top + high + border, 40))
+    columns = slice(max(left - border, 0), min(left + wide + border, 60))
+    assert np.array_equal(cropped, photo[rows, columns])
+    assert its_alpha.sum() == alpha.sum() == high * wide
 
 
 def test_a_background_fills_and_keeps_its_middle(tmp_path):

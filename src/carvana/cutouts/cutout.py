@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from carvana.competition import HEIGHT, WIDTH
+from carvana.cutouts import edges, specks
 from carvana.cutouts.photo_files import open_file
 from carvana.cutouts.photo_pixels import Pixels, bands, blend, on_white, read_rgb
 from carvana.data.photos import resize_by_area
@@ -24,11 +25,18 @@ _WEBP_SIDE = 16383  # pixels, the largest that the format allows
 def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     """Returns the car's alpha, uint8 [height, width] in 0–255, for a photo RGBA uint8 [height, width, 4].
 
-    `size` is the network's (height, width). The result is the product of the predicted alpha and the photo's own, so
+    Changes the photo: pixels at the outline, which show the car and what is behind it, get the car's colour alone.
+
+    `size` is the network's (height, width). The result is the product of the car's alpha and the photo's own, so
     transparent pixels stay transparent and their colours never show. The network sees the photo on white, because the
     studio that it was trained on is nearly white.
     """
-    alpha = alpha_of(on_white(photo), size, compute)
+    opaque = on_white(photo)
+    alpha = alpha_of(opaque, size, compute)
+    edges.clean(opaque, alpha, _cells(alpha.shape, size))
+    if not np.may_share_memory(opaque, photo):
+        # What is half transparent has its colour already.
+        np.copyto(photo[..., :3], opaque, where=photo[..., 3:] == 255)
     for rows in bands(*alpha.shape):
         product = alpha[rows].astype(np.uint16) * photo[rows, :, 3]
         alpha[rows] = (product + 127) // 255
@@ -39,25 +47,38 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     """Returns the car's share of every pixel, uint8 [height, width] in 0–255, for a photo RGB uint8 [height, width, 3].
 
     `size` is the network's (height, width). The photo is padded to the proportions of the training photos by repeating
-    its border. Logits are enlarged bilinearly and then turned into probabilities, so the edge is about one network
-    pixel wide. Probabilities near 0 and 1 become 0 and 255: otherwise a faint background would remain, which is
-    invisible but breaks trimming and pixel counts.
+    its border. Logits are enlarged bilinearly and then turned into probabilities, so their edge is about one network
+    pixel wide; the photo's own edge makes it sharp. Probabilities near 0 and 1 become 0 and 255: otherwise a faint
+    background would remain, which is invisible but breaks trimming and pixel counts. Specks beside the car are removed.
     """
     height, width = photo.shape[:2]
-    frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
-    inner = (max(round(height / frame_height * size[0]), 1), max(round(width / frame_width * size[1]), 1))
+    inner = _inner((height, width), size)
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     small = resize_by_area(photo, inner)
     borders = (top, size[0] - inner[0] - top, left, size[1] - inner[1] - left)
     logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
     # The padding is cut off first, so that its logits do not affect the photo's border.
     own = np.ascontiguousarray(logits[top : top + inner[0], left : left + inner[1]])
-    return _enlarged_alpha(own, height, width)
+    alpha = _enlarged_alpha(own, height, width)
+    edges.sharpen(photo, alpha, _cells(alpha.shape, size))
+    specks.remove_specks(alpha, _cells(alpha.shape, size))
+    return alpha
 
 
 def has_car(alpha: Pixels) -> bool:
     """Returns whether at least 0.1 % of the pixels of an alpha uint8 [height, width] are 128 or more."""
     return bool(np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size)
+
+
+def crop(photo: Pixels, alpha: Pixels, margin: float) -> tuple[Pixels, Pixels]:
+    """Returns the part of a photo and of its alpha that holds the car: both [height, width, …], without a copy.
+
+    `margin` is left on each side, in percent of the car's longer side, where the photo has it.
+    """
+    spans = [np.flatnonzero(alpha.max(axis=axis))[[0, -1]] for axis in (1, 0)]
+    border = round(margin / 100 * max(int(last - first) + 1 for first, last in spans))
+    rows, columns = (slice(max(first - border, 0), last + 1 + border) for first, last in spans)
+    return photo[rows, columns], alpha[rows, columns]
 
 
 def compose(photo: Pixels, alpha: Pixels, background: Pixels | None) -> Pixels:
@@ -98,6 +119,19 @@ def save(path: Path, picture: Pixels) -> None:
     options = {".png": {"compress_level": 1}, ".webp": {"quality": 90, "method": 2}}[path.suffix]
     with whole_file(path) as temporary:
         Image.fromarray(picture).save(temporary, path.suffix[1:], **options)
+
+
+def _inner(photo: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns (height, width) in network pixels of a photo of (height, width): the network's size without padding."""
+    height, width = photo
+    frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
+    return max(round(height / frame_height * size[0]), 1), max(round(width / frame_width * size[1]), 1)
+
+
+def _cells(photo: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns how many (rows, columns) of half a network pixel a photo of (height, width) has; at most its pixels."""
+    inner = _inner(photo, size)
+    return min(2 * inner[0], photo[0]), min(2 * inner[1], photo[1])
 
 
 def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:

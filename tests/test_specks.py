@@ -1,0 +1,73 @@
+"""Which parts of a cut-out are the car."""
+
+import cv2
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carvana.cutouts.specks import remove_specks
+
+
+def alpha_with(*boxes, shape=(120, 200)):
+    """Alpha of 255 in boxes of (top, left, bottom, right)."""
+    alpha = np.zeros(shape, np.uint8)
+    for top, left, bottom, right in boxes:
+        alpha[top:bottom, left:right] = 255
+    return alpha
+
+
+CAR = (40, 50, 100, 150)
+
+
+def kept(alpha, cells=(60, 100)):
+    after = alpha.copy()
+    remove_specks(after, cells)
+    return after
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.tuples(st.integers(1, 80), st.integers(1, 120)))
+@settings(max_examples=100, deadline=None)
+def test_one_part_never_changes_whatever_its_shape(seed, steps, cells):
+    alpha = np.zeros((80, 120), np.uint8)
+    rng = np.random.default_rng(seed)
+    path = np.array([40, 60]) + np.cumsum(rng.integers(-2, 3, (steps, 2)), axis=0)
+    cv2.polylines(alpha, [path.reshape(-1, 1, 2)[..., ::-1].astype(np.int32)], isClosed=False, color=1)
+    alpha[alpha > 0] = rng.integers(1, 256, np.count_nonzero(alpha))
+    assert np.array_equal(kept(alpha, cells), alpha)
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 80), st.integers(1, 120)))
+@settings(max_examples=100, deadline=None)
+def test_a_pixel_stays_as_it_is_or_goes_and_a_second_time_nothing_goes(seed, cells):
+    rng = np.random.default_rng(seed)
+    alpha = cv2.resize(rng.integers(0, 256, (16, 24)).astype(np.uint8), (120, 80))
+    alpha[alpha < rng.integers(0, 256)] = 0
+    once = kept(alpha, cells)
+    assert ((once == alpha) | (once == 0)).all()
+    assert np.array_equal(kept(once, cells), once)
+
+
+def test_letters_on_the_wall_go_and_the_car_stays():
+    car = alpha_with(CAR)
+    assert np.array_equal(kept(alpha_with(CAR, (5, 20, 12, 26), (5, 40, 12, 43))), car)
+
+
+def test_a_mirror_close_by_stays():
+    both = alpha_with(CAR, (60, 153, 66, 158))
+    assert np.array_equal(kept(both), both)
+
+
+def test_a_second_car_stays_unless_it_is_small():
+    second = (10, 160, 30, 190)
+    assert np.array_equal(kept(alpha_with(CAR, second)), alpha_with(CAR, second))
+    assert np.array_equal(kept(alpha_with(CAR, (10, 180, 24, 194))), alpha_with(CAR))
+
+
+def test_a_faint_veil_goes_however_wide_it_is():
+    alpha = alpha_with(CAR)
+    alpha[:20] = 5
+    assert np.array_equal(kept(alpha), alpha_with(CAR))
+
+
+def test_nothing_is_left_of_nothing():
+    assert not kept(np.zeros((9, 7), np.uint8), (3, 7)).any()
