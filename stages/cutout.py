@@ -6,7 +6,9 @@ Existing cut-outs are not made again unless models or options have changed.
 
 from __future__ import annotations
 
+import argparse
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carvana import files, params, paths
-from carvana.console import Bar
+from carvana.console import Bar, duration
 from carvana.errors import UserError, some
 from stages.stage import command_line, run
 
@@ -41,7 +43,9 @@ class Outcome:
     has_car: bool = True
 
 
-def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool, model: Path | None) -> None:
+def main(
+    sources: list[Path], out: Path, background: str, kind: str, masks: bool, margin: float | None, model: Path | None
+) -> None:
     from carvana.cutouts import cutout, outputs, photo_files
     from carvana.prediction import engines, model_files
     from carvana.prediction.settings import Settings
@@ -54,20 +58,25 @@ def main(sources: list[Path], out: Path, background: str, kind: str, masks: bool
         read = [*sources, Path(background), *(photo.path for photo in found.photos if photo.path)]
         outputs.refuse_to_overwrite(jobs, read)
         engine, size = model_files.load(models, how)
-        options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks}
+        options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks, "margin": margin}
         since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
         todo = [job for job in jobs if not outputs.is_done(job, since)]
-        outcomes = []
+        outcomes, seconds = [], 0.0
         if todo:
-            work = worker(engine, size, behind, BYTES_A_PIXEL[kind])
+            work = worker(engine, size, behind, BYTES_A_PIXEL[kind], margin)
+            began = time.perf_counter()
             outcomes = in_threads(work, todo, len(jobs), engine.threads)
-    report(out, len(jobs) - len(todo), outcomes, found.skipped)
+            seconds = time.perf_counter() - began
+    report(out, len(jobs) - len(todo), outcomes, seconds, found.skipped)
 
 
 def worker(
-    engine: Engine, size: tuple[int, int], behind: Pixels | None, bytes_a_pixel: int
+    engine: Engine, size: tuple[int, int], behind: Pixels | None, bytes_a_pixel: int, margin: float | None
 ) -> Callable[[Job], Outcome]:
-    """Returns a function that cuts out one photo, for threads to call; `size` is the network's (height, width)."""
+    """Returns a function that cuts out one photo, for threads to call; `size` is the network's (height, width).
+
+    With a margin, cut-outs and masks are cropped to the car; a photo without a car stays whole.
+    """
     from carvana.cutouts import cutout, photo_pixels
     from carvana.cutouts.turns import Turns
 
@@ -83,13 +92,16 @@ def worker(
                     # Frees the memory of libwebp's decoder, which the image owns.
                     del image
                     alpha = cutout.cut(photo, size, engine.compute)
+                    has_car = cutout.has_car(alpha)
+                    if margin is not None and has_car:
+                        photo, alpha = cutout.crop(photo, alpha, margin)
                     if job.mask:
                         cutout.save(job.mask, alpha)
                     # Reusing the name frees the photo's memory while the cut-out is written.
                     photo = cutout.compose(photo, alpha, behind)
                     # Written last, because it marks the photo as done.
                     cutout.save(job.cutout, photo)
-                    return Outcome(where, has_car=cutout.has_car(alpha))
+                    return Outcome(where, has_car=has_car)
         except UserError as error:
             return Outcome(where, str(error))
 
@@ -111,18 +123,21 @@ def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, thre
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -> None:
-    """Prints what was made and what was skipped. Raises UserError if a photo could not be cut out."""
+def report(out: Path, there: int, outcomes: list[Outcome], seconds: float, skipped: list[str]) -> None:
+    """Prints what was made, in what time, and what was skipped. Raises UserError if a photo could not be cut out."""
     from carvana.cutouts import photo_pixels
 
     bad = [outcome.complaint for outcome in outcomes if outcome.complaint]
     empty = [outcome.where for outcome in outcomes if not outcome.has_car]
-    summary = f"{count(there + len(outcomes) - len(bad), 'cut-out')} in {out}"
+    made = len(outcomes) - len(bad)
+    summary = f"{count(there + made, 'cut-out')} in {out}"
+    if made:
+        summary += f", {made} of them made in {duration(seconds)}: {made / seconds:.1f} photos/s"
     if there:
         summary += f" ({there} {'was' if there == 1 else 'were'} there already)"
-    if empty:
-        summary += f"; no car found in: {some(empty, _SHOWN)}"
     print(summary, flush=True)
+    if empty:
+        print(f"no car found in {count(len(empty), 'photo')}:", *empty, sep="\n  ", flush=True)
     if skipped:
         print(
             f"{count(len(skipped), 'file')} skipped, because only {photo_pixels.KINDS} are supported: "
@@ -131,6 +146,17 @@ def report(out: Path, there: int, outcomes: list[Outcome], skipped: list[str]) -
         )
     if bad:
         raise UserError(f"{count(len(bad), 'photo')} could not be cut out, all others are done: {some(bad, _SHOWN)}")
+
+
+def margin_of(text: str) -> float:
+    """Returns a margin in percent; argparse shows the error."""
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = -1
+    if not 0 <= margin <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is no margin from 0 to 100 (percent); name the photos before --crop")
+    return margin
 
 
 def count(number: int, what: str) -> str:
@@ -144,12 +170,16 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True, help="the folder for the cut-outs, sub-folders kept")
     parser.add_argument("--background", default="none", help="none, a colour (white, #204060), or a picture's path")
     parser.add_argument("--format", choices=["png", "webp"], default="png", help="format of the cut-outs")
+    parser.add_argument(
+        "--crop",
+        type=margin_of,
+        nargs="?",
+        const=5.0,
+        metavar="MARGIN",
+        help="crop to the car and a margin around it, in percent of its longer side (5 if not given)",
+    )
     parser.add_argument("--masks", action="store_true", help="write the soft masks as well, as …_mask.png")
     parser.add_argument("--model", type=Path, help="a model of another place: .safetensors, .onnx or OpenVINO's .xml")
     arguments = parser.parse_args()
-    run(
-        lambda: main(
-            arguments.photos, arguments.out, arguments.background, arguments.format, arguments.masks, arguments.model
-        ),
-        "cutout",
-    )
+    options = (arguments.background, arguments.format, arguments.masks, arguments.crop, arguments.model)
+    run(lambda: main(arguments.photos, arguments.out, *options), "cutout")

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def cut(folder, *arguments, status=0):
     return done.stdout, done.stderr
 
 
+def first_line(printed):
+    """The first line of the summary, without what it says of the time."""
+    return re.sub(r" made in \d+ s: [\d.]+ photos/s", " made", printed).splitlines()[0]
+
+
 def made(folder):
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix in {".png", ".webp"}}
 
@@ -64,7 +70,7 @@ def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
     (project / "own/bad.png").write_bytes(b"nothing")
     command = ("own", "--out", "cut", "--masks")
     printed, errors = cut(project, *command, status=1)
-    assert printed == "2 cut-outs in cut\n"
+    assert first_line(printed) == "2 cut-outs in cut, 2 of them made"
     assert "1 photo could not be cut out, all others are done: own/bad.png is damaged" in errors
     files = made(project / "cut")
     assert set(files) == {"one.png", "one_mask.png", "deep/two.png", "deep/two_mask.png"}
@@ -75,7 +81,7 @@ def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
     before = two.stat().st_mtime_ns
     (project / "own/bad.png").unlink()
     files["one.png"].unlink()
-    assert cut(project, *command)[0] == "2 cut-outs in cut (1 was there already)\n"
+    assert first_line(cut(project, *command)[0]) == "2 cut-outs in cut, 1 of them made (1 was there already)"
     assert two.stat().st_mtime_ns == before
     assert files["one.png"].exists()
     cut(project, *command, "--background", "white")
@@ -94,11 +100,30 @@ def test_photos_without_a_car_and_files_that_are_skipped_are_named_at_the_end(pr
     for name in ("IMG_1.HEIC", "deep/b.avif", ".hidden"):
         (project / "own" / name).write_bytes(b"other")
     printed, errors = cut(project, "own", "--out", "cut")
-    assert printed == "3 cut-outs in cut; no car found in: own/dark.png\n"
+    assert printed.splitlines()[1:] == ["no car found in 1 photo:", "  own/dark.png"]
     assert "2 files skipped" in errors
     assert "own/IMG_1.HEIC, own/deep/b.avif; convert other pictures to JPEG first" in errors
     with Image.open(project / "cut/dark.png") as image:
         assert np.asarray(image)[..., 3].max() == 0
+
+
+def test_cut_outs_and_masks_are_cropped_and_made_again_with_another_margin(project):
+    photo = np.zeros((120, 200, 3), np.uint8)
+    photo[30:90, 50:150] = 250
+    (project / "car.png").write_bytes(encoded(photo, "PNG"))
+    Image.new("RGB", (60, 40)).save(project / "dark.png")
+    command = ("car.png", "dark.png", "--out", "cut", "--masks")
+    for options, margin, status in ((["--crop"], 5, ""), (["--crop"], 5, "there already"), (["--crop", "0"], 0, "")):
+        printed, _ = cut(project, *command, *options, "--format", "webp")
+        assert status in printed
+        with Image.open(project / "cut/car.webp") as image, Image.open(project / "cut/car_mask.png") as mask:
+            assert image.size == mask.size
+            # A pixel of the network is 3 pixels wide and 2 high.
+            assert abs(np.array(image.size) - (100 + 2 * margin, 60 + 2 * margin)).max() <= 3
+        with Image.open(project / "cut/dark.webp") as image:
+            assert image.size == (60, 40)
+    for margin in ("-1", "101", "nan", "car.png"):
+        assert f"{margin} is no margin from 0 to 100" in cut(project, *command, f"--crop={margin}", status=2)[1]
 
 
 def test_a_photo_of_another_kind_is_named_with_what_to_do(project):
@@ -113,7 +138,7 @@ def test_files_folders_and_zips_are_cut_in_one_run(project):
     pack(project / "own.zip", {"in/one.jpg": photo, "one.jpg": photo, "__MACOSX/in/one.jpg": b"no"})
     (project / "car.jpg").write_bytes(photo)
     printed, _ = cut(project, "car.jpg", "own", "own.zip", "own/one.jpg", "--out", "cut", "--format", "webp")
-    assert printed == "5 cut-outs in cut\n"
+    assert first_line(printed) == "5 cut-outs in cut, 5 of them made"
     assert set(made(project / "cut")) == {
         "car.webp",
         "deep/two.webp",
@@ -135,7 +160,7 @@ def test_a_bad_member_does_not_end_the_run(project):
         data[data.rindex(name.encode()) - 46 + offset] = value
     path.write_bytes(data)
     printed, errors = cut(project, "own.zip", "--out", "cut", status=1)
-    assert printed == "2 cut-outs in cut\n"
+    assert first_line(printed) == "2 cut-outs in cut, 2 of them made"
     assert set(made(project / "cut")) == {"a.png", "z.png"}
     assert "3 photos could not be cut out" in errors
     for name, complaint in (("crc", "is damaged"), ("method", "cannot be unpacked"), ("secret", "is encrypted")):
