@@ -16,7 +16,7 @@ from carvana.errors import UserError
 from carvana.files import whole_file
 from carvana.prediction.engines import Compute
 
-_SURE = 0.02  # probability below which alpha is 0; above 1 − this, alpha is 255
+_SURE = 0.2  # probability below which alpha is 0; above 1 − this, alpha is 255
 _SPECK = 0.001  # share of a photo below which a find is no car: about 1/30 of its height times 1/30 of its width
 
 _WEBP_SIDE = 16383  # pixels, the largest that the format allows
@@ -32,8 +32,9 @@ def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     studio that it was trained on is nearly white.
     """
     opaque = on_white(photo)
-    alpha = alpha_of(opaque, size, compute)
-    edges.clean(opaque, alpha, _cells(alpha.shape, size))
+    small = _reduced(opaque, size)
+    alpha = _alpha(opaque, small, size, compute)
+    edges.clean(opaque, alpha, small)
     if not np.may_share_memory(opaque, photo):
         # What is half transparent has its colour already.
         np.copyto(photo[..., :3], opaque, where=photo[..., 3:] == 255)
@@ -48,21 +49,11 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
 
     `size` is the network's (height, width). The photo is padded to the proportions of the training photos by repeating
     its border. Logits are enlarged bilinearly and then turned into probabilities, so their edge is about one network
-    pixel wide; the photo's own edge makes it sharp. Probabilities near 0 and 1 become 0 and 255: otherwise a faint
-    background would remain, which is invisible but breaks trimming and pixel counts. Specks beside the car are removed.
+    pixel wide; the photo's own edge makes it sharp. Where the network is sure, alpha is 0 or 255: otherwise highlights
+    near the outline would become holes, and a faint background would remain, which is invisible but breaks trimming and
+    pixel counts. Specks beside the car are removed.
     """
-    height, width = photo.shape[:2]
-    inner = _inner((height, width), size)
-    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    small = resize_by_area(photo, inner)
-    borders = (top, size[0] - inner[0] - top, left, size[1] - inner[1] - left)
-    logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
-    # The padding is cut off first, so that its logits do not affect the photo's border.
-    own = np.ascontiguousarray(logits[top : top + inner[0], left : left + inner[1]])
-    alpha = _enlarged_alpha(own, height, width)
-    edges.sharpen(photo, alpha, _cells(alpha.shape, size))
-    specks.remove_specks(alpha, _cells(alpha.shape, size))
-    return alpha
+    return _alpha(photo, _reduced(photo, size), size, compute)
 
 
 def has_car(alpha: Pixels) -> bool:
@@ -121,17 +112,25 @@ def save(path: Path, picture: Pixels) -> None:
         Image.fromarray(picture).save(temporary, path.suffix[1:], **options)
 
 
-def _inner(photo: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) in network pixels of a photo of (height, width): the network's size without padding."""
-    height, width = photo
+def _reduced(photo: Pixels, size: tuple[int, int]) -> Pixels:
+    """Returns a photo RGB uint8 as the network of `size` (height, width) sees it, without the padding."""
+    height, width = photo.shape[:2]
     frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
-    return max(round(height / frame_height * size[0]), 1), max(round(width / frame_width * size[1]), 1)
+    inner = (max(round(height / frame_height * size[0]), 1), max(round(width / frame_width * size[1]), 1))
+    return resize_by_area(photo, inner)
 
 
-def _cells(photo: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
-    """Returns how many (rows, columns) of half a network pixel a photo of (height, width) has; at most its pixels."""
-    inner = _inner(photo, size)
-    return min(2 * inner[0], photo[0]), min(2 * inner[1], photo[1])
+def _alpha(photo: Pixels, small: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
+    height, width = small.shape[:2]
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    borders = (top, size[0] - height - top, left, size[1] - width - left)
+    logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
+    # The padding is cut off first, so that its logits do not affect the photo's border.
+    own = np.ascontiguousarray(logits[top : top + height, left : left + width])
+    alpha = _enlarged_alpha(own, *photo.shape[:2])
+    edges.sharpen(photo, alpha, small)
+    specks.remove_specks(alpha, small.shape[:2])
+    return alpha
 
 
 def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:

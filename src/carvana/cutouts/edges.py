@@ -1,13 +1,13 @@
 """The outline of a cut-out: alpha as sharp as the photo, and the car's own colours up to it.
 
-Near the outline a photo's pixel is a mixture, alpha · car + (1 − alpha) · behind. The colours of both sides are taken
-from pixels close by that belong to one side for sure, averaged over *cells*: half a network pixel, because that is how
-far the predicted outline may be off. This is the blurring of Forte and Pitié, Approximate Fast Foreground Colour
-Estimation (ICIP 2021), and costs next to nothing, because only the cells and the outline's pixels are computed.
+Both are quick because a photo's colours are averaged over *cells*, the pixels of the network, and at full size only the
+pixels along the outline are computed.
+
+Alpha: Fast Guided Filter (He and Sun, 2015, arXiv:1505.00996). Colours: the blurring of Approximate Fast Foreground
+Colour Estimation (Forte and Pitié, ICIP 2021).
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,11 +18,12 @@ from carvana.data.photos import resize_by_area
 
 _Floats = NDArray[np.float32]
 
-_NEAR, _FAR = 5, 15  # cells: sides of the squares whose means are the colours; far if there is nothing near
+_SIDES = (7, 3)  # cells: the squares in which alpha follows the photo, one after the other
+_NOISE = 1e-4  # variance of colours in 0–1 that shows no edge
+_GAIN = 3.0  # how much steeper alpha becomes each time
+
+_NEAR, _FAR = 3, 9  # cells: the squares whose mean is the car's colour; the far one if there is none near
 _FAINT = 0.02  # weight of far cells
-_DISTINCT = 0.3  # difference of the two sides' colours, 0–√3, at which the photo counts half
-_TRUST = 0.5  # weight of what the colours say against what the network says
-_GAIN = 3.0  # how much steeper alpha becomes
 _RIM = 2  # pixels inside of the soft ones
 _SAME = 1e-4  # square of a difference of colours, of 1/100 of their range
 
@@ -30,74 +31,76 @@ _AT_ONCE = 1 << 17  # pixels: their floats take 10 MB
 _ROW = 4096  # pixels; OpenCV takes at most 32766
 
 
-class _Sides(NamedTuple):
-    """RGB float32 [rows, columns, 3] in 0–1 of each cell: the car's colour there, and what is behind it."""
-
-    car: _Floats
-    behind: _Floats
-
-
-def sharpen(photo: Pixels, alpha: Pixels, cells: tuple[int, int]) -> None:
+def sharpen(photo: Pixels, alpha: Pixels, small: Pixels) -> None:
     """Moves and narrows the soft edge of alpha, uint8 [height, width], to the edge in a photo RGB uint8, in place.
 
-    Where the two sides have different colours, a pixel's place between them is as good a guess of its alpha as the
-    network's; where they do not (a white car on a white wall), the network's is kept. Pixels of 0 and 255 stay.
-    `cells` is how many (rows, columns) the photo is divided into.
+    In a square around each cell, alpha is fitted by a line of the photo's colours. Such a line is as sharp as the photo
+    is; where the photo shows no edge (a white car on a white wall), it is flat, and alpha stays where it was predicted.
+    The second time in smaller squares, because a sharper alpha gives a better line. Pixels of 0 and 255 stay.
+    `small` is the photo averaged over cells, RGB uint8 [rows, columns, 3].
     """
-    sides = _sides(photo, alpha, alpha, cells)
-    for rows, columns in _pixels(lambda band: (alpha[band] > 0) & (alpha[band] < 255), alpha.shape):
-        colour, car, behind = _colours(photo, sides, rows, columns)
-        before = np.divide(alpha[rows, columns], 255, dtype=np.float32)
-        distance = np.square(car - behind).sum(axis=1)
-        trust = _TRUST * distance / (distance + _DISTINCT**2)
-        unsure = 4 * before * (1 - before)
-        after = before + trust * unsure * (_between(colour, car, behind) - 0.5)
-        alpha[rows, columns] = np.rint(255 * np.clip(0.5 + _GAIN * (after - 0.5), 0, 1))
+    for side in _SIDES:
+        lines = _lines(_unit(small), _unit(resize_by_area(alpha, small.shape[:2])), side)
+        for rows, columns in _pixels(lambda band: (alpha[band] > 0) & (alpha[band] < 255), alpha.shape):
+            line = _at(lines, rows, columns, alpha.shape)
+            fitted = (line[:, :3] * _unit(photo[rows, columns])).sum(axis=1) + line[:, 3]
+            alpha[rows, columns] = np.rint(255 * np.clip(0.5 + _GAIN * (fitted - 0.5), 0, 1))
 
 
-def clean(photo: Pixels, alpha: Pixels, cells: tuple[int, int]) -> None:
+def clean(photo: Pixels, alpha: Pixels, small: Pixels) -> None:
     """Replaces the colours along the outline of a photo RGB uint8 [height, width, 3] by the car's own, in place.
 
     Otherwise what was behind the car would shine around it on another background. It is in the soft pixels and, because
-    lenses blur and JPEG does, in the rim of two pixels inside of them.
+    lenses blur and JPEG does, in the rim of two pixels inside of them. `small` is as in `sharpen`.
     """
     inside = cv2.erode(alpha, np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8))
-    sides = _sides(photo, inside, alpha, cells)
+    cars = _spread(_unit(small), resize_by_area(inside, small.shape[:2]) == 255)
+    walls = _spread(_unit(small), resize_by_area(alpha, small.shape[:2]) == 0)
     for rows, columns in _pixels(lambda band: (alpha[band] > 0) & (inside[band] < 255), alpha.shape):
-        colour, car, behind = _colours(photo, sides, rows, columns)
-        share = np.minimum(alpha[rows, columns] / 255, _between(colour, car, behind))[:, None]
-        own = car + share * (colour - share * car - (1 - share) * behind)
+        colour = _unit(photo[rows, columns])
+        car, wall = (_at(colours, rows, columns, alpha.shape) for colours in (cars, walls))
+        share = np.minimum(_unit(alpha[rows, columns]), _between(colour, car, wall))[:, None]
+        own = car + share * (colour - share * car - (1 - share) * wall)
         photo[rows, columns] = np.rint(255 * np.clip(own, 0, 1))
 
 
-def _between(colour: _Floats, car: _Floats, behind: _Floats) -> _Floats:
-    """Returns where colours [n, 3] lie between what is behind the car, 0, and the car, 1; 1 if both are equal."""
-    across = car - behind
-    distance = np.square(across).sum(axis=1)
-    place = 1 - ((car - colour) * across).sum(axis=1) / np.maximum(distance, _SAME)
-    return np.clip(place, 0, 1)
-
-
-def _sides(photo: Pixels, inside: Pixels, alpha: Pixels, cells: tuple[int, int]) -> _Sides:
-    """Returns the colours of both sides from cells in which all of `inside` is 255, or all of alpha is 0."""
-    small = np.divide(resize_by_area(photo, cells), 255, dtype=np.float32)
-    car, behind = resize_by_area(inside, cells) == 255, resize_by_area(alpha, cells) == 0
-    return _Sides(_spread(small, car), _spread(small, behind))
+def _lines(colours: _Floats, alpha: _Floats, side: int) -> _Floats:
+    """Returns slopes and offset, float32 [rows, columns, 4], of the line from RGB to alpha in a square of `side`."""
+    rows, columns = alpha.shape
+    products = (colours[..., :, None] * colours[..., None, :]).reshape(rows, columns, 9)
+    mean, mean_alpha = _mean(colours, side), _mean(alpha, side)
+    variance = _mean(products, side).reshape(rows, columns, 3, 3) - mean[..., :, None] * mean[..., None, :]
+    covariance = _mean(colours * alpha[..., None], side) - mean * mean_alpha[..., None]
+    # Elsewhere alpha is the same all over the square, and the line is flat.
+    edge = (mean_alpha > 0) & (mean_alpha < 1)
+    lines = np.zeros((rows, columns, 4), np.float32)
+    regular = variance[edge] + np.float32(_NOISE) * np.eye(3, dtype=np.float32)
+    lines[edge, :3] = np.linalg.solve(regular, covariance[edge, :, None])[..., 0]
+    lines[..., 3] = mean_alpha - (lines[..., :3] * mean).sum(axis=2)
+    return _mean(lines, side)
 
 
 def _spread(colours: _Floats, known: NDArray[np.bool_]) -> _Floats:
     """Returns for every cell the mean of the known colours near it, or of those far from it if there are none near."""
     weights = known.astype(np.float32)
-    sums = np.dstack([colours * weights[..., None], weights])
-    near = _blur(sums, _NEAR)
-    total = near + _FAINT * _blur(near, _FAR)
+    near = _mean(np.dstack([colours * weights[..., None], weights]), _NEAR)
+    total = near + _FAINT * _mean(near, _FAR)
     return np.divide(total[..., :3], np.maximum(total[..., 3:], 1e-9))
 
 
-def _blur(values: _Floats, side: int) -> _Floats:
-    for _ in range(2):
-        values = cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_REPLICATE)
-    return values
+def _between(colour: _Floats, car: _Floats, wall: _Floats) -> _Floats:
+    """Returns where colours [n, 3] lie between the wall's, 0, and the car's, 1; 1 if both are equal."""
+    across = car - wall
+    distance = np.square(across).sum(axis=1)
+    return np.clip(1 - ((car - colour) * across).sum(axis=1) / np.maximum(distance, _SAME), 0, 1)
+
+
+def _mean(values: _Floats, side: int) -> _Floats:
+    return cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_REPLICATE)
+
+
+def _unit(values: Pixels) -> _Floats:
+    return np.divide(values, 255, dtype=np.float32)
 
 
 def _pixels(
@@ -112,15 +115,11 @@ def _pixels(
             yield rows[part], columns[part]
 
 
-def _colours(
-    photo: Pixels, sides: _Sides, rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> tuple[_Floats, _Floats, _Floats]:
-    """Returns three colours float32 [n, 3] in 0–1 of n pixels: the photo's, the car's and what is behind it."""
-    places = [
-        ((at + 0.5) * (cells / side) - 0.5).astype(np.float32)
-        for at, cells, side in zip((rows, columns), sides.car.shape, photo.shape, strict=False)
-    ]
-    across, down = (np.resize(place, (-(-len(rows) // _ROW), _ROW)) for place in reversed(places))
-    maps = (cv2.remap(side, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for side in sides)
-    car, behind = (each.reshape(-1, 3)[: len(rows)] for each in maps)
-    return np.divide(photo[rows, columns], 255, dtype=np.float32), car, behind
+def _at(cells: _Floats, rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, ...]) -> _Floats:
+    """Returns cells [rows, columns, channels], interpolated at n pixels of a photo of `shape`: [n, channels]."""
+    down, right = (
+        np.resize((places + 0.5) * (count / side) - 0.5, (-(-len(rows) // _ROW), _ROW)).astype(np.float32)
+        for places, count, side in zip((rows, columns), cells.shape, shape, strict=False)
+    )
+    values = cv2.remap(cells, right, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return values.reshape(-1, cells.shape[2])[: len(rows)]

@@ -4,24 +4,23 @@ import cv2
 import numpy as np
 
 from carvana.cutouts.photo_pixels import Pixels, bands
-from carvana.data.photos import resize_by_area
 
-_SHARE = 0.05  # of the largest part's alpha; a part with less is a speck
+_SHARE = 0.05  # of the largest part; a smaller one is a speck
 
 
 def remove_specks(alpha: Pixels, cells: tuple[int, int]) -> None:
-    """Sets alpha, uint8 [height, width], to 0 in each part with less than 5 % of the largest part's alpha, in place.
+    """Sets alpha, uint8 [height, width], to 0 in each part that is smaller than 5 % of the largest, in place.
 
-    Parts are looked for on `cells`, (rows, columns) that the photo is divided into. Those with at most two empty cells
-    between them are one, so that an antenna or a mirror stays of which the network has missed the foot. A second car
-    stays, too, unless it is small.
+    Parts are looked for on `cells`, (rows, columns) that the photo is divided into; a part's size is the sum of its
+    cells' highest alphas. Parts with at most two empty cells between them are one, so that an antenna or a mirror stays
+    of which the network has missed the foot. A second car stays, too, unless it is small.
     """
+    cells = (min(cells[0], alpha.shape[0]), min(cells[1], alpha.shape[1]))
     tops, lefts = (-(-np.arange(count) * side // count) for count, side in zip(cells, alpha.shape, strict=True))
-    occupied = np.maximum.reduceat(np.maximum.reduceat(alpha, tops, axis=0), lefts, axis=1) > 0
-    grown = cv2.dilate(occupied.view(np.uint8), np.ones((3, 3), np.uint8))
-    count, parts = cv2.connectedComponents(grown)
-    amounts = np.bincount(parts.ravel(), resize_by_area(alpha, cells).ravel(), count)
-    small = amounts < _SHARE * amounts.max()
+    highest = np.maximum.reduceat(np.maximum.reduceat(alpha, tops, axis=0), lefts, axis=1)
+    count, parts = cv2.connectedComponents(cv2.dilate(highest, np.ones((3, 3), np.uint8)))
+    sizes = np.bincount(parts.ravel(), highest.ravel(), count)
+    small = sizes < _SHARE * sizes.max()
     small[0] = False  # no part, but what is empty
     if not small.any():
         return
