@@ -130,12 +130,12 @@ def report(out: Path, there: int, outcomes: list[Outcome], seconds: float, skipp
     bad = [outcome.complaint for outcome in outcomes if outcome.complaint]
     empty = [outcome.where for outcome in outcomes if not outcome.has_car]
     made = len(outcomes) - len(bad)
-    summary = f"{count(there + made, 'cut-out')} in {out}"
+    parts = []
     if made:
-        summary += f", {made} of them made in {duration(seconds)}: {made / seconds:.1f} photos/s"
+        parts.append(f"{made} made in {duration(seconds)} ({made / seconds:.1f} photos/s)")
     if there:
-        summary += f" ({there} {'was' if there == 1 else 'were'} there already)"
-    print(summary, flush=True)
+        parts.append(f"{there} {'was' if there == 1 else 'were'} there already")
+    print(f"{count(there + made, 'cut-out')} in {out}{': ' if parts else ''}{', '.join(parts)}", flush=True)
     if empty:
         print(f"no car found in {count(len(empty), 'photo')}:", *empty, sep="\n  ", flush=True)
     if skipped:

@@ -59,7 +59,7 @@ def cut(folder, *arguments, status=0):
 
 def first_line(printed):
     """The first line of the summary, without what it says of the time."""
-    return re.sub(r" made in \d+ s: [\d.]+ photos/s", " made", printed).splitlines()[0]
+    return re.sub(r" made in \d+ s \([\d.]+ photos/s\)", " made", printed).splitlines()[0]
 
 
 def made(folder):
@@ -70,7 +70,7 @@ def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
     (project / "own/bad.png").write_bytes(b"nothing")
     command = ("own", "--out", "cut", "--masks")
     printed, errors = cut(project, *command, status=1)
-    assert first_line(printed) == "2 cut-outs in cut, 2 of them made"
+    assert first_line(printed) == "2 cut-outs in cut: 2 made"
     assert "1 photo could not be cut out, all others are done: own/bad.png is damaged" in errors
     files = made(project / "cut")
     assert set(files) == {"one.png", "one_mask.png", "deep/two.png", "deep/two_mask.png"}
@@ -81,7 +81,7 @@ def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
     before = two.stat().st_mtime_ns
     (project / "own/bad.png").unlink()
     files["one.png"].unlink()
-    assert first_line(cut(project, *command)[0]) == "2 cut-outs in cut, 1 of them made (1 was there already)"
+    assert first_line(cut(project, *command)[0]) == "2 cut-outs in cut: 1 made, 1 was there already"
     assert two.stat().st_mtime_ns == before
     assert files["one.png"].exists()
     cut(project, *command, "--background", "white")
@@ -138,7 +138,7 @@ def test_files_folders_and_zips_are_cut_in_one_run(project):
     pack(project / "own.zip", {"in/one.jpg": photo, "one.jpg": photo, "__MACOSX/in/one.jpg": b"no"})
     (project / "car.jpg").write_bytes(photo)
     printed, _ = cut(project, "car.jpg", "own", "own.zip", "own/one.jpg", "--out", "cut", "--format", "webp")
-    assert first_line(printed) == "5 cut-outs in cut, 5 of them made"
+    assert first_line(printed) == "5 cut-outs in cut: 5 made"
     assert set(made(project / "cut")) == {
         "car.webp",
         "deep/two.webp",
@@ -160,7 +160,7 @@ def test_a_bad_member_does_not_end_the_run(project):
         data[data.rindex(name.encode()) - 46 + offset] = value
     path.write_bytes(data)
     printed, errors = cut(project, "own.zip", "--out", "cut", status=1)
-    assert first_line(printed) == "2 cut-outs in cut, 2 of them made"
+    assert first_line(printed) == "2 cut-outs in cut: 2 made"
     assert set(made(project / "cut")) == {"a.png", "z.png"}
     assert "3 photos could not be cut out" in errors
     for name, complaint in (("crc", "is damaged"), ("method", "cannot be unpacked"), ("secret", "is encrypted")):
