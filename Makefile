@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Stages are run as `python -m …`: it must be the environment's, also for those who never activate it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install submission submit test test-slow bench clean
+.PHONY: help install submission experiments submit test test-slow bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 	@python -m stages.unlock
 	dvc repro
 	@python -m stages.summary
+
+experiments: install ## List all experiments: what was changed, Dice, speed, time; also as a page with a chart
+	@python -m stages.experiments
 
 # As they were typed: make would expand a `$` in them, and run `$(shell …)`.
 override MESSAGE := $(value MESSAGE)

@@ -20,7 +20,7 @@ from conftest import ROOT, copy_project, make_project, read_params, set_params, 
 from carvana import unfinished
 from carvana.networks import device
 from carvana.networks.checkpoint import load
-from carvana.training import history
+from carvana.training import history, resume
 
 COMMAND = [sys.executable, "-m", "stages.train", "0"]
 EVERYTHING = {"train_dropout": 0.2, "train_ema": 0.9, "train_optimizer": "adamw", "augment_rotation": 10.0}
@@ -77,13 +77,13 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
         curves = (killed / "metrics/training-0.csv").read_text(encoding="ascii").splitlines()
         assert curves[0] == "epoch,fold,curve,loss,dice"
         assert len(curves) > 1
-    begun = time.monotonic()
+    (state,) = killed.glob(".work/train-0/*/epoch.pt")
+    before = resume.load(state)["seconds"]
     stage(killed, "train", "0")
-    last = time.monotonic() - begun
     assert files(killed) == files(whole)
     one, other = (json.loads((folder / "metrics/speed/fold-0.json").read_text()) for folder in (whole, killed))
     assert one["photos"] == other["photos"] == 40 * 4
-    assert other["seconds"] > 0.5 * one["seconds"], f"the last run alone took {last} s, with its imports"
+    assert other["seconds"] > before > 0, "all runs together"
 
 
 def test_two_processes_train_as_one(projects):

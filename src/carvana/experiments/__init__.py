@@ -1,0 +1,1 @@
+"""Experiments that DVC knows, side by side."""

@@ -1,0 +1,105 @@
+"""The same photos under two experiments: both models predict them again, and their mistakes are drawn side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from carvana import paths
+from carvana.competition import HEIGHT, WIDTH, car_of, mask_of
+from carvana.data import split
+from carvana.data.archive import Archive
+from carvana.data.photos import decode_mask
+from carvana.experiments.known import Experiment
+from carvana.masks.rle import Runs, to_mask, to_runs
+from carvana.networks import checkpoint
+from carvana.prediction.inference import Damaged, Ensemble, predict
+from carvana.prediction.settings import Settings
+from carvana.results import pictures, wrong_pixels
+from carvana.results.pictures import Pixels
+
+Photo = tuple[str, str]
+"""A photo's role, `test` or `validation`, and its name."""
+
+_TILE = (384, 256)  # width and height: `pictures.worst_spot` finds the place of such a tile
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture on a page, WebP, and what it shows."""
+
+    webp: bytes
+    text: str
+    width: int = _TILE[0]
+    height: int = _TILE[1]
+
+
+def masks(experiment: Experiment, photos: list[Photo], how: Settings, done: Callable[[], object]) -> dict[Photo, Runs]:
+    """Returns the runs of photos, predicted as the experiment's evaluation did, and calls `done` after each.
+
+    A test car's are those of all its models together, a validation car's those of the one that was not trained on it.
+    Threshold and flip are the experiment's, everything else is as `how` says. Raises UserError if a file of the
+    experiment is not in DVC's cache.
+    """
+    how = replace(how, threshold=experiment.params["predict.threshold"], flip=experiment.params["predict.flip"])
+    roles = split.read(experiment.file(paths.SPLIT), [name for _, name in photos])
+    trained = {
+        str(fold): checkpoint.load(experiment.file(paths.model(fold))) for fold in experiment.params["train.folds"]
+    }
+    found: dict[Photo, Runs] = {}
+    with Archive(experiment.file(paths.TRAIN)) as archive:
+        for part in sorted({roles[car_of(name)] for _, name in photos}):
+            models = list(trained.values()) if part == split.TEST else [trained[part]]
+            wanted = {name: (role, name) for role, name in photos if roles[car_of(name)] == part}
+            for outcome in predict(Ensemble(models), archive, wanted, how):
+                if isinstance(outcome, Damaged):
+                    raise outcome.reason
+                found[wanted[outcome.photo]] = outcome.runs
+                done()
+    return found
+
+
+def draw(
+    experiment: Experiment, masks: tuple[dict[Photo, Runs], dict[Photo, Runs]], names: tuple[str, str]
+) -> dict[Photo, list[Image]]:
+    """Returns the pictures of every photo; `masks` and `names` are those of both sides.
+
+    Photos and true masks are the experiment's.
+    """
+    one, other = masks
+    drawn = {}
+    with (
+        Archive(experiment.file(paths.TRAIN)) as archive,
+        Archive(experiment.file(paths.TRAIN_MASKS)) as true_masks,
+    ):
+        for photo, runs in one.items():
+            pixels = simplejpeg.decode_jpeg(archive.read(photo[1]), "RGB")
+            true = decode_mask(true_masks.read(mask_of(photo[1])), photo[1])
+            shown = side_by_side(pixels, runs, other[photo], to_runs(true))
+            texts = [*names, f"{names[0]}, where they differ most", f"{names[1]}, the same place"]
+            drawn[photo] = [Image(_webp(tile), text) for tile, text in zip(shown, texts, strict=True)]
+    return drawn
+
+
+def side_by_side(photo: Pixels, one: Runs, other: Runs, true: Runs) -> list[Pixels]:
+    """Returns four tiles RGB uint8 [256, 384, 3]: the mistakes of two predictions, and where they differ most.
+
+    `photo` is RGB uint8 [1280, 1918, 3]. A frame in the first two marks the place of the other two, which are at the
+    photo's full resolution.
+    """
+    first, second, mask = (to_mask(runs, HEIGHT, WIDTH) for runs in (one, other, true))
+    spot = pictures.worst_spot(wrong_pixels.find(one, other, second).places)
+    box = (slice(spot[1], spot[1] + _TILE[1]), slice(spot[0], spot[0] + _TILE[0]))
+    small = cv2.resize(photo, _TILE, interpolation=cv2.INTER_AREA)
+    corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
+    whole = [pictures.show_mistakes(small, guess, mask) for guess in (first, second)]
+    for tile in whole:
+        cv2.rectangle(tile, corner, far, (255, 255, 255), 2)
+    return whole + [pictures.show_mistakes(photo[box], guess[box], mask[box]) for guess in (first, second)]
+
+
+def _webp(tile: Pixels) -> bytes:
+    data: bytes = cv2.imencode(".webp", tile[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 65])[1].tobytes()
+    return data

@@ -1,0 +1,132 @@
+"""The table of experiments, for a terminal and for a page."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from carvana.console import duration
+from carvana.experiments.frontier import Point, draw
+from carvana.experiments.known import DONE, WORKSPACE, Experiment
+from carvana.results import page
+
+_MISSING = "–"
+HEADER = ["experiment", "test", "worst", "validation", "photos/s", "training", "changed"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An experiment with results. Dice is 0 to 1, None if there are no such cars; `here`: the workspace has it."""
+
+    name: str
+    base: str
+    changed: str
+    test: float | None
+    worst: float | None
+    validation: float | None
+    photos_per_second: float | None
+    processor: str
+    training_seconds: float | None
+    created: datetime | None
+    here: bool
+
+    @property
+    def cells(self) -> list[str]:
+        """Its cells as text, by HEADER."""
+        dice = [_MISSING if each is None else f"{each:.4f}" for each in (self.test, self.worst, self.validation)]
+        speed = _MISSING if self.photos_per_second is None else f"{self.photos_per_second:,.1f}"
+        training = _MISSING if self.training_seconds is None else duration(self.training_seconds)
+        return [self.name + (" *" if self.here else ""), *dice, speed, training, self.changed]
+
+
+def rows(experiments: list[Experiment], *, newest_first: bool = False) -> list[Row]:
+    """Returns a row for each experiment that has results, the highest Dice on test cars first.
+
+    The workspace has none of its own if it is as one of the others.
+    """
+    done = [each for each in experiments if each.state == DONE and each.metrics]
+    workspace = next((each for each in done if each.name == WORKSPACE), None)
+    others = [each for each in done if each is not workspace]
+    same = next((each for each in reversed(others) if workspace and each.has_results_of(workspace)), None)
+    if workspace and not same:
+        others.insert(0, workspace)
+    made = [_row(each, here=each is same) for each in others]
+    if newest_first:
+        return sorted(made, key=lambda row: (row.created or datetime.max, row.name), reverse=True)
+    return sorted(made, key=lambda row: (-(row.test or row.validation or 0), row.name))
+
+
+def _row(experiment: Experiment, *, here: bool) -> Row:
+    speed = experiment.prediction_speed()
+    test, validation = (experiment.metrics.get(role) or {} for role in ("test", "validation"))
+    base = experiment.base.name if experiment.base else ""
+    changed = ", ".join(f"{name.removeprefix('train.')}={brief(value)}" for name, value in experiment.changed.items())
+    return Row(
+        name=experiment.name,
+        base=base,
+        changed=changed,
+        test=test.get("dice"),
+        worst=test.get("dice_worst"),
+        validation=validation.get("dice"),
+        photos_per_second=speed.photos_per_second if speed else None,
+        processor=f"{speed.engine} on {speed.processor}, {speed.precision}" if speed else "",
+        training_seconds=experiment.training_seconds(),
+        created=experiment.created,
+        here=here,
+    )
+
+
+def brief(value: Any) -> str:
+    """Returns a parameter's value as `dvc exp run -S` takes it, paths shortened to their file's name."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if value is None:
+        return "none"
+    return str(value).rsplit("/", maxsplit=1)[-1].replace(" ", "")
+
+
+def as_text(table: list[Row]) -> str:
+    """Returns the table for a terminal."""
+    cells = [HEADER, *(row.cells for row in table)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if 0 < number < len(line) - 1 else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join(lines)
+
+
+def unfinished(experiments: Iterable[Experiment]) -> dict[str, list[str]]:
+    """Returns the names of those that are queued, running or failed, by state."""
+    found: dict[str, list[str]] = {}
+    for each in experiments:
+        if each.state != DONE:
+            found.setdefault(each.state, []).append(each.name)
+    return found
+
+
+def render(table: list[Row], notes: list[str]) -> str:
+    """Returns the page as HTML: the frontier's chart and the table, below it the notes. There is at least one row."""
+    points = [
+        Point(row.name, row.photos_per_second, row.test)
+        for row in table
+        if row.photos_per_second and row.test is not None
+    ]
+    processors = sorted({row.processor for row in table if row.photos_per_second and row.test is not None})
+    return page.render(
+        "experiments.html",
+        chart=draw(points) if points else "",
+        unknown=[row.name for row in table if not row.photos_per_second or row.test is None],
+        processors=processors,
+        header=[*HEADER, "started from", "date"],
+        rows=[
+            [*row.cells, row.base or _MISSING, f"{row.created:%Y-%m-%d %H:%M}" if row.created else _MISSING]
+            for row in table
+        ],
+        notes=notes,
+    )

@@ -1,0 +1,48 @@
+"""Lists all experiments that DVC knows, with Dice, speed and what was changed: `python -m stages.experiments`.
+
+The same is written to a page, with a chart of Dice against speed.
+"""
+
+from pathlib import Path
+
+from carvana import paths
+from carvana.errors import UserError, some
+from stages.stage import command_line, run
+
+_ADVICE = {
+    "edited": "its parameters have not been run; `dvc repro` does",
+    "running": "running now",
+    "queued": "in the queue; `dvc queue start` runs them",
+    "failed": "failed; `dvc queue logs NAME` says why",
+}
+
+
+def main(out: Path, *, newest_first: bool) -> None:
+    from carvana.experiments import known, table
+    from carvana.files import whole_file
+
+    experiments = known.everything()
+    found = table.rows(experiments, newest_first=newest_first)
+    notes = [f"{some(names)}: {_ADVICE[state]}" for state, names in table.unfinished(experiments).items()]
+    if not found:
+        raise UserError(
+            "\n".join(
+                ["no commit and no experiment has results yet; `make submission` or `dvc repro` makes some", *notes]
+            )
+        )
+    print(table.as_text(found))
+    if any(row.here for row in found):
+        print("* as it is in the workspace")
+    for note in notes:
+        print(note)
+    with whole_file(out) as temporary:
+        temporary.write_text(table.render(found, notes), encoding="utf-8")
+    print(f"{out} has the same with a chart")
+
+
+if __name__ == "__main__":
+    parser = command_line("experiments", __doc__)
+    parser.add_argument("--newest", action="store_true", help="the newest first, in place of the highest Dice")
+    parser.add_argument("--out", type=Path, default=paths.EXPERIMENTS, help=f"the page, {paths.EXPERIMENTS} by default")
+    arguments = parser.parse_args()
+    run(lambda: main(arguments.out, newest_first=arguments.newest), "experiments")

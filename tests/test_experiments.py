@@ -1,0 +1,132 @@
+"""The table of all experiments, in a project whose experiments nobody has run."""
+
+import re
+import shutil
+
+import pytest
+from conftest import stage
+from saved_experiments import Project, make_experiments
+
+from carvana.errors import UserError
+from carvana.experiments import known, table
+from carvana.experiments.known import Experiment
+
+
+@pytest.fixture(scope="module")
+def _saved(_competition, tmp_path_factory):
+    return make_experiments(tmp_path_factory.mktemp("saved") / "project", _competition[0])
+
+
+@pytest.fixture
+def copy(_saved, tmp_path):
+    return Project.copy(_saved, tmp_path / "project")
+
+
+def cells(output):
+    return [re.split(r"\s{2,}", line.rstrip()) for line in output.splitlines()]
+
+
+TABLE = [
+    ["experiment", "test", "worst", "validation", "photos/s", "training", "changed"],
+    ["main", "0.9800", "0.9700", "0.9700", "100.0", "90 s"],
+    ["small *", "0.9775", "0.9750", "0.9750", "200.0", "90 s", "size=64"],
+    ["older", "0.9600", "0.9400", "0.9600", "300.0", "90 s", "predict.flip=true, size=64"],
+    ["a<base>", "0.9600", "0.9500", "0.9600", "50.0", "90 s", "epochs=3"],
+]
+
+
+def test_the_table_has_all_experiments_the_best_first(_saved):
+    found = cells(stage(_saved.folder, "experiments"))
+    assert found[0] == TABLE[0]
+    assert sorted(found[1:5]) == sorted(TABLE[1:])
+    assert [row[1] for row in found[1:5]] == ["0.9800", "0.9775", "0.9600", "0.9600"]
+    assert [row[0] for row in found[5:]] == [
+        "* as it is in the workspace",
+        "waiting: in the queue; `dvc queue start` runs them",
+        "data/experiments.html has the same with a chart",
+    ]
+
+
+def test_the_page_has_it_all_as_text_and_asks_for_nothing(_saved):
+    stage(_saved.folder, "experiments", "--newest")
+    page = (_saved.folder / "data/experiments.html").read_text(encoding="utf-8")
+    for row in TABLE[1:]:
+        for cell in row:
+            text = cell.replace("<", "&lt;").replace(">", "&gt;")
+            assert f"<td>{text}</td>" in page
+    assert page.count("<circle") == 4
+    assert "a&lt;base&gt;: 50 photos per second, Dice 0.9600</title>" in page
+    assert "<base>" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    names = re.findall(r"<tr><td>(.*?)</td>", page)
+    assert names[0] == "small *"
+    assert set(names[2:]) == {"older", "a&lt;base&gt;"}
+
+
+def test_what_is_not_in_the_cache_is_a_dash(copy):
+    shutil.rmtree(copy.folder / ".dvc/cache/files")
+    rows = cells(stage(copy.folder, "experiments"))
+    assert ["small *", "0.9775", "0.9750", "0.9750", "–", "–", "size=64"] in rows
+    assert "<svg" not in (copy.folder / "data/experiments.html").read_text(encoding="utf-8")
+
+
+def test_an_edited_workspace_has_no_results_of_its_own(copy):
+    path = copy.folder / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("size: 64", "size: 96"), encoding="utf-8")
+    lines = stage(copy.folder, "experiments").splitlines()
+    assert "workspace: its parameters have not been run; `dvc repro` does" in lines
+    assert not any("*" in line for line in lines)
+
+
+def test_a_workspace_like_no_other_has_a_row(copy):
+    copy.record([0.99, 0.98, 0.97, 0.96], 70.0, train_epochs=5, train_size=96)
+    rows = cells(stage(copy.folder, "experiments"))
+    assert rows[1] == ["workspace", "0.9850", "0.9800", "0.9650", "70.0", "90 s", "epochs=5, size=96"]
+
+
+def test_a_fresh_clone_is_told_what_to_do(_saved, tmp_path):
+    project = Project(tmp_path / "project", _saved.competition)
+    message = stage(project.folder, "experiments", status=1)
+    assert "no commit and no experiment has results yet; `make submission` or `dvc repro` makes some" in message
+    assert not (project.folder / "data/experiments.html").exists()
+    shutil.rmtree(project.folder / ".git")
+    assert "git" in stage(project.folder, "experiments", status=1)
+
+
+def test_an_unknown_name_is_told_the_near_ones(_saved, monkeypatch):
+    monkeypatch.chdir(_saved.folder)
+    with pytest.raises(
+        UserError, match=r"smal is neither an experiment nor a branch or a commit; did you mean small\?"
+    ):
+        known.one("smal")
+    with pytest.raises(UserError, match="`make experiments` lists them"):
+        known.one("xyz")
+    assert known.one("small").commit == known.one(known.one("small").commit[:7]).commit
+    assert known.one("workspace").has_results_of(known.one("small"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({"a": 1, "b": [0]}, {"a": 1, "b": [0, 1]}, {"b": [0, 1]}),
+        ({"a": 1}, {"b": None}, {"b": None, "a": None}),
+        ({"a": False}, {"a": False}, {}),
+    ],
+)
+def test_different_parameters(one, other, expected):
+    assert known.different(one, other) == expected
+
+
+def test_values_are_brief():
+    values = [True, None, 0.004, 1e-9, [0, 1], "/long/path/to/weights.pth"]
+    assert [table.brief(value) for value in values] == ["true", "none", "0.004", "1e-09", "[0,1]", "weights.pth"]
+
+
+def test_an_experiment_without_test_cars_is_ranked_by_validation():
+    made = [
+        Experiment(name, name, metrics={role: {"dice": dice, "dice_worst": 0.5}})
+        for name, role, dice in (("a", "validation", 0.9), ("b", "test", 0.8), ("c", "test", 0.95))
+    ]
+    rows = table.rows(made)
+    assert [row.name for row in rows] == ["c", "a", "b"]
+    assert rows[1].cells == ["a", "–", "–", "0.9000", "–", "–", ""]
