@@ -11,8 +11,10 @@ from carvana.console import Bar
 from carvana.errors import UserError
 from stages.stage import command_line, run
 
+_SHOWN = 10  # photos that gained, and photos that lost
 
-def main(names: tuple[str, str], count: int, out: Path) -> None:
+
+def main(names: tuple[str, str], out: Path) -> None:
     from carvana.experiments import comparison, difference, known, redrawn
     from carvana.files import whole_file
     from carvana.prediction.settings import Settings
@@ -22,14 +24,14 @@ def main(names: tuple[str, str], count: int, out: Path) -> None:
         raise UserError(f"{one.name} and {other.name} are the same; name two of those that `make experiments` lists")
     photos = difference.both(one, other)
     shown = [
-        (photo.role, photo.image) for part in difference.most(photos, count) for photo in part.itertuples(index=False)
+        (photo.role, photo.image) for part in difference.most(photos, _SHOWN) for photo in part.itertuples(index=False)
     ]
     how = Settings.of(params.load(paths.PARAMS))
     with Bar(total=2 * len(shown), desc="compare", unit=" photos") as bar:
         masks = redrawn.masks(one, shown, how, bar.update), redrawn.masks(other, shown, how, bar.update)
     drawn = redrawn.draw(other, masks, (one.name, other.name))
     with whole_file(out) as temporary:
-        temporary.write_text(comparison.render(one, other, photos, count, drawn), encoding="utf-8")
+        temporary.write_text(comparison.render(one, other, photos, _SHOWN, drawn), encoding="utf-8")
     for role in difference.by_role(photos):
         print(
             f"{role['role']}: Dice {role['dice_one']:.4f} → {role['dice_other']:.4f} on {role['photos']} photos; "
@@ -42,7 +44,6 @@ if __name__ == "__main__":
     parser = command_line("compare", __doc__)
     parser.add_argument("one", nargs="?", default="HEAD", help="HEAD by default")
     parser.add_argument("other", nargs="?", default="workspace", help="the workspace by default")
-    parser.add_argument("--photos", type=int, default=10, help="how many to show that gained, and that lost; 10")
     parser.add_argument("--out", type=Path, default=paths.COMPARISON, help=f"the page, {paths.COMPARISON} by default")
     arguments = parser.parse_args()
-    run(lambda: main((arguments.one, arguments.other), arguments.photos, arguments.out), "compare")
+    run(lambda: main((arguments.one, arguments.other), arguments.out), "compare")

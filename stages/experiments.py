@@ -31,13 +31,12 @@ def main(out: Path, *, newest_first: bool) -> None:
             )
         )
     print(table.as_text(found))
-    if any(row.here for row in found):
-        print("* as it is in the workspace")
     for note in notes:
         print(note)
     with whole_file(out) as temporary:
         temporary.write_text(table.render(found, notes), encoding="utf-8")
-    print(f"{out} has the same with a chart")
+    here = "* is in the workspace; " if any(row.here for row in found) else ""
+    print(f"{here}{out} has the same with a chart")
 
 
 if __name__ == "__main__":

@@ -52,11 +52,11 @@ def test_the_same_photos_are_shown_under_both(_saved):
 
 def test_other_splits_and_thresholds_are_those_of_each(_saved):
     """An experiment of another branch, with another number of epochs and flipped photos."""
-    said = stage(_saved.folder, "compare", "a<base>", "older", "--photos", "1")
+    said = stage(_saved.folder, "compare", "a<base>", "older")
     assert "test: Dice 0.9600 → 0.9600 on 2 photos; 1 gained, 1 lost" in said
     page = (_saved.folder / "data/comparison.html").read_text(encoding="utf-8")
     assert "<td>predict.flip</td><td>false</td><td>true</td>" in page
-    assert page.count("<img") == 2 * 4
+    assert page.count("<img") == 4 * 4
     assert "<base>" not in page
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_compared_is_said(copy, monkeypatch):
     out = Path("data/nothing.html")
 
     def compare(one, other):
-        command.main((one, other), 10, out)
+        command.main((one, other), out)
 
     with pytest.raises(UserError, match="workspace and small are the same"):
         compare("workspace", "small")

@@ -41,9 +41,8 @@ def test_the_table_has_all_experiments_the_best_first(_saved):
     assert sorted(found[1:5]) == sorted(TABLE[1:])
     assert [row[1] for row in found[1:5]] == ["0.9800", "0.9775", "0.9600", "0.9600"]
     assert [row[0] for row in found[5:]] == [
-        "* as it is in the workspace",
         "waiting: in the queue; `dvc queue start` runs them",
-        "data/experiments.html has the same with a chart",
+        "* is in the workspace; data/experiments.html has the same with a chart",
     ]
 
 

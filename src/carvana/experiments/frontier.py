@@ -44,7 +44,8 @@ def frontier(points: list[Point]) -> list[Point]:
 def draw(points: list[Point]) -> str:
     """Returns the chart as an <svg>: points with labels, and a line through the frontier. There is at least one point.
 
-    It takes the colour of the text around it. Speeds are on a logarithmic scale.
+    It takes the colour of the text around it. Speeds are on a logarithmic scale. In a crowd, only the frontier's points
+    are sure of a label; every point has its label and its values as a tooltip.
     """
     x = svg.logarithmic([point.photos_per_second for point in points])
     y = svg.linear([point.dice for point in points])
@@ -60,7 +61,7 @@ def draw(points: list[Point]) -> str:
         colour = svg.ORANGE if point in best else svg.BLUE
         words = escape(f"{point.label}: {point.photos_per_second:,.4g} photos per second, Dice {point.dice:.4f}")
         parts.append(f'<circle cx="{left}" cy="{top}" r="4.5" fill="{colour}"><title>{words}</title></circle>')
-    return svg.whole("Dice against photos per second", parts + _labels(places))
+    return svg.whole("Dice against photos per second", parts + _labels(places, best))
 
 
 def document(points: list[Point]) -> str:
@@ -70,26 +71,17 @@ def document(points: list[Point]) -> str:
     return f"{head}>\n{style}\n{rest}"
 
 
-def _labels(places: dict[Point, tuple[float, float]]) -> list[str]:
-    """Returns the labels, each beside its point, where it covers the least of points and of earlier labels."""
+def _labels(places: dict[Point, tuple[float, float]], best: list[Point]) -> list[str]:
+    """Returns the labels, each beside its point, where it covers the least of points and of earlier labels.
+
+    Those of `best` come first; any other is left out if it would cover something.
+    """
     taken = [_Box(left - 5, top - 5, left + 5, top + 5) for left, top in places.values()]
     inside = _Box(svg.LEFT, 0, svg.WIDTH, svg.HEIGHT - svg.BOTTOM)
     parts = []
-    for point, (left, top) in places.items():
-        wide = _CHARACTER * len(point.label)
-        boxes = [
-            _Box(start, middle - _LINE / 2, start + wide, middle + _LINE / 2)
-            for start, middle in (
-                (left + 8, top),
-                (left - 8 - wide, top),
-                (left - wide / 2, top - 13),
-                (left - wide / 2, top + 13),
-                (left + 6, top - 13),
-                (left - 6 - wide, top + 13),
-                (left + 6, top + 13),
-                (left - 6 - wide, top - 13),
-            )
-        ]
+    for point in [*best, *(each for each in places if each not in best)]:
+        left, top = places[point]
+        boxes = _beside(left, top, _CHARACTER * len(point.label))
 
         def covered(box: _Box) -> float:
             # What lies outside is not seen at all.
@@ -97,6 +89,23 @@ def _labels(places: dict[Point, tuple[float, float]]) -> list[str]:
             return 4 * outside + sum(box.overlap(other) for other in taken)
 
         box = min(boxes, key=covered)
+        if point not in best and covered(box) > 0:
+            continue
         taken.append(box)
         parts.append(svg.text(round(box.left, 1), round(box.bottom - 3, 1), point.label))
     return parts
+
+
+def _beside(x: float, y: float, wide: float) -> list[_Box]:
+    """Returns the places for a label so wide beside a point, the preferred ones first."""
+    corners = [
+        (x + 8, y),
+        (x - 8 - wide, y),
+        (x - wide / 2, y - 13),
+        (x - wide / 2, y + 13),
+        (x + 6, y - 13),
+        (x - 6 - wide, y + 13),
+        (x + 6, y + 13),
+        (x - 6 - wide, y - 13),
+    ]
+    return [_Box(left, middle - _LINE / 2, left + wide, middle + _LINE / 2) for left, middle in corners]
