@@ -38,7 +38,7 @@ def test_the_same_photos_are_shown_under_both(_saved):
         "data/comparison.html shows them",
     ]
     page = (_saved.folder / "data/comparison.html").read_text(encoding="utf-8")
-    assert "<title>main and small</title>" in page
+    assert "<title>Comparison of main and small</title>" in page
     assert re.findall(r"<h3>(.*?_01.jpg: .*?)</h3>", page) == [
         f"{CARS[3]}_01.jpg: 0.9600 → 0.9700 (+0.0100), validation, Kia &amp; Sons",
         f"{CARS[1]}_01.jpg: 0.9700 → 0.9750 (+0.0050), test, Kia &amp; Sons",

@@ -42,11 +42,13 @@ class Row:
 def rows(experiments: list[Experiment], *, newest_first: bool = False) -> list[Row]:
     """Returns a row for each experiment that has results, the highest Dice on test cars first.
 
-    The workspace has none of its own if it is as one of the others.
+    The workspace has none of its own if it is as one of the others, and a commit without a name neither.
     """
     done = [each for each in experiments if each.state == DONE and each.metrics]
     workspace = next((each for each in done if each.name == WORKSPACE), None)
     others = [each for each in done if each is not workspace]
+    named = [each for each in others if not each.commit.startswith(each.name)]
+    others = [each for each in others if each in named or not any(map(each.has_results_of, named))]
     same = next((each for each in reversed(others) if workspace and each.has_results_of(workspace)), None)
     if workspace and not same:
         others.insert(0, workspace)
