@@ -87,7 +87,8 @@ def test_the_page_says_what_has_changed_since_the_last_commit():
 @pytest.mark.parametrize("clicks", [1, 2])
 def test_a_header_sorts_by_numbers(tmp_path, clicks):
     page = tmp_path / "table.html"
-    rows = "".join(f"<tr><td>{text}" for text in ("9", "1,000", "0.5", "20"))
+    rows = "".join(f"<tr><td>{text}" for text in ("9", "+1,000", "0.5", "–", "0.09", "−2", "20"))
+    rows += '<tr><td data-key="90">2 min'
     click = "document.querySelector('th button').click();"
     page.write_text(
         f"<table class=sortable><thead><tr><th>pixels</thead><tbody>{rows}</table>"
@@ -96,6 +97,6 @@ def test_a_header_sorts_by_numbers(tmp_path, clicks):
     )
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    rising = ["0.5", "9", "20", "1,000"]
-    assert re.findall("<td>(.*?)</td>", shown) == (rising if clicks == 1 else rising[::-1])
+    rising = ["−2", "0.09", "0.5", "9", "20", "2 min", "+1,000", "–"]
+    assert re.findall("<td.*?>(.*?)</td>", shown) == (rising if clicks == 1 else rising[::-1])
     assert f'aria-sort="{"ascending" if clicks == 1 else "descending"}"' in shown

@@ -6,15 +6,16 @@ from carvana.console import duration
 from carvana.experiments import difference
 from carvana.experiments.difference import signed
 from carvana.experiments.known import Experiment, different
-from carvana.experiments.redrawn import Image, Photo
+from carvana.experiments.redrawn import Photo
 from carvana.experiments.table import brief
 from carvana.results import page
+from carvana.results.pictures import Picture
 
 _UNKNOWN = "–"
 
 
 def render(
-    one: Experiment, other: Experiment, photos: pd.DataFrame, count: int, drawn: dict[Photo, list[Image]]
+    one: Experiment, other: Experiment, photos: pd.DataFrame, count: int, drawn: dict[Photo, dict[str, Picture]]
 ) -> str:
     """Returns the page as HTML. `photos` is the table of `difference.both`, of which `count` each way are shown."""
     gained, lost = difference.most(photos, count)
@@ -51,11 +52,11 @@ def _summary(role: dict[str, float | int | str]) -> list[str]:
     return [str(role["role"]), f"{role['photos']:,}", *dice, signed(float(role["gain"])), *worst, *counts]
 
 
-def _shown(photos: pd.DataFrame, drawn: dict[Photo, list[Image]]) -> list[dict[str, object]]:
+def _shown(photos: pd.DataFrame, drawn: dict[Photo, dict[str, Picture]]) -> list[dict[str, object]]:
     return [row | {"images": drawn[str(row["role"]), str(row["image"])]} for row in _rows(photos, drawn)]
 
 
-def _rows(photos: pd.DataFrame, drawn: dict[Photo, list[Image]]) -> list[dict[str, object]]:
+def _rows(photos: pd.DataFrame, drawn: dict[Photo, dict[str, Picture]]) -> list[dict[str, object]]:
     return [
         {
             "image": photo.image,

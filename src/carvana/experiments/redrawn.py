@@ -1,7 +1,7 @@
 """The same photos under two experiments: both models predict them again, and their mistakes are drawn side by side."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,22 +18,12 @@ from carvana.networks import checkpoint
 from carvana.prediction.inference import Damaged, Ensemble, predict
 from carvana.prediction.settings import Settings
 from carvana.results import pictures, wrong_pixels
-from carvana.results.pictures import Pixels
+from carvana.results.pictures import Picture, Pixels
 
 Photo = tuple[str, str]
 """A photo's role, `test` or `validation`, and its name."""
 
 _TILE = (384, 256)  # width and height: `pictures.worst_spot` finds the place of such a tile
-
-
-@dataclass(frozen=True)
-class Image:
-    """A picture on a page, WebP, and what it shows."""
-
-    webp: bytes
-    text: str
-    width: int = _TILE[0]
-    height: int = _TILE[1]
 
 
 def masks(experiment: Experiment, photos: list[Photo], how: Settings, done: Callable[[], object]) -> dict[Photo, Runs]:
@@ -63,8 +53,8 @@ def masks(experiment: Experiment, photos: list[Photo], how: Settings, done: Call
 
 def draw(
     experiment: Experiment, masks: tuple[dict[Photo, Runs], dict[Photo, Runs]], names: tuple[str, str]
-) -> dict[Photo, list[Image]]:
-    """Returns the pictures of every photo; `masks` and `names` are those of both sides.
+) -> dict[Photo, dict[str, Picture]]:
+    """Returns the pictures of every photo, by what they show; `masks` and `names` are those of both sides.
 
     Photos and true masks are the experiment's.
     """
@@ -79,7 +69,7 @@ def draw(
             true = decode_mask(true_masks.read(mask_of(photo[1])), photo[1])
             shown = side_by_side(pixels, runs, other[photo], to_runs(true))
             texts = [*names, f"{names[0]}, where they differ most", f"{names[1]}, the same place"]
-            drawn[photo] = [Image(_webp(tile), text) for tile, text in zip(shown, texts, strict=True)]
+            drawn[photo] = dict(zip(texts, map(Picture.of, shown), strict=True))
     return drawn
 
 
@@ -98,8 +88,3 @@ def side_by_side(photo: Pixels, one: Runs, other: Runs, true: Runs) -> list[Pixe
     for tile in whole:
         cv2.rectangle(tile, corner, far, (255, 255, 255), 2)
     return whole + [pictures.show_mistakes(photo[box], guess[box], mask[box]) for guess in (first, second)]
-
-
-def _webp(tile: Pixels) -> bytes:
-    data: bytes = cv2.imencode(".webp", tile[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 65])[1].tobytes()
-    return data

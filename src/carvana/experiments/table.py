@@ -127,7 +127,14 @@ def render(table: list[Row], notes: list[str]) -> str:
         processors=processors,
         header=[*HEADER, "started from", "date"],
         rows=[
-            [*row.cells, row.base or _MISSING, f"{row.created:%Y-%m-%d %H:%M}" if row.created else _MISSING]
+            {
+                "cells": [
+                    *row.cells,
+                    row.base or _MISSING,
+                    f"{row.created:%Y-%m-%d %H:%M}" if row.created else _MISSING,
+                ],
+                "seconds": row.training_seconds,
+            }
             for row in table
         ],
         notes=notes,
