@@ -40,9 +40,9 @@ def test_the_same_photos_are_shown_under_both(_saved):
     page = (_saved.folder / "data/comparison.html").read_text(encoding="utf-8")
     assert "<title>Comparison of main and small</title>" in page
     assert re.findall(r"<h3>(.*?_01.jpg: .*?)</h3>", page) == [
-        f"{CARS[3]}_01.jpg: 0.9600 → 0.9700 (+0.0100), validation, Kia &amp; Sons",
-        f"{CARS[1]}_01.jpg: 0.9700 → 0.9750 (+0.0050), test, Kia &amp; Sons",
-        f"{CARS[0]}_01.jpg: 0.9900 → 0.9800 (−0.0100), test, Kia &amp; Sons",
+        f"{CARS[3]}_01.jpg: 0.9600 → 0.9700 (+0.0100), validation car, Kia &amp; Sons",
+        f"{CARS[1]}_01.jpg: 0.9700 → 0.9750 (+0.0050), test car, Kia &amp; Sons",
+        f"{CARS[0]}_01.jpg: 0.9900 → 0.9800 (−0.0100), test car, Kia &amp; Sons",
     ]
     images = re.findall(r'<img [^>]*width="384" height="256"[^>]*src="data:image/webp;base64,', page)
     assert len(images) == page.count("<img") == 3 * 4

@@ -29,13 +29,14 @@ class Augmentation:
     def draw(cls, count: int, size: tuple[int, int], limits: Augment, generator: torch.Generator) -> Self:
         """Draws changes for `count` photos of `size` (height, width), each uniformly within its limits.
 
-        `generator` is on the CPU, and every change is drawn even if its limit is 0. So a seed leads to the same flips
-        on every device, whichever other changes are on.
+        `generator` is on the CPU, and every change is drawn even if its limit is 0, except for close-ups. So a seed
+        leads to the same flips on every device, whichever other changes are on.
         """
-        flip, close, nearness, *uniform = torch.rand(11, count, generator=generator)
+        flip, *uniform = torch.rand(9, count, generator=generator)
         angle, right, down, scale, brightness, contrast, saturation, hue = (2 * value - 1 for value in uniform)
         motion = colour = None
         if limits.rotation or limits.shift or limits.scale or limits.close_up:
+            close, nearness = torch.rand(2, count, generator=generator) if limits.close_up else torch.ones(2, count)
             near, enlarged = close < limits.close_up, 1 + nearness * (_CLOSEST - 1)
             # A close-up's view stays within the photo.
             furthest = torch.where(near, 1 - 1 / enlarged, 2 * limits.shift)
