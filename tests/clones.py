@@ -67,7 +67,7 @@ class Clone:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
     def outputs(self) -> dict[str, bytes]:
-        """Everything that the stages have made, except how long it took."""
+        """Everything that the stages have made, except when they did and how long it took."""
         files = [path for name in ("data", "models", "metrics") for path in (self.folder / name).rglob("*")]
         files = [path for path in files if path.is_file() and not _is_of_one_run(path.relative_to(self.folder))]
         return {str(path): path.read_bytes() for path in files}
@@ -83,9 +83,10 @@ class Clone:
 
 
 def _is_of_one_run(path: Path) -> bool:
-    """Whether a killed stage had begun it, so that the next run replaces it, or it is of one run alone: its speed."""
+    """Whether a killed stage had begun it, so that the next run replaces it, or it has a run's date or speed."""
     return (
         path.match("metrics/training-*.csv")
+        or path == Path("metrics/report.html")
         or path.is_relative_to("metrics/speed")
         or any(part.startswith(".") and part.endswith(".tmp") for part in path.parts)
     )

@@ -31,7 +31,7 @@ def test_one_part_never_changes_whatever_its_shape(seed, steps, cells):
     alpha = np.zeros((80, 120), np.uint8)
     rng = np.random.default_rng(seed)
     # A walk that left the picture could come back as another part.
-    path = np.clip([40, 60] + np.cumsum(rng.integers(-2, 3, (steps, 2)), axis=0), 0, [79, 119])
+    path = np.clip(np.array([40, 60]) + np.cumsum(rng.integers(-2, 3, (steps, 2)), axis=0), 0, [79, 119])
     cv2.polylines(alpha, [path.reshape(-1, 1, 2)[..., ::-1].astype(np.int32)], isClosed=False, color=1)
     alpha[alpha > 0] = rng.integers(1, 256, np.count_nonzero(alpha))
     assert np.array_equal(kept(alpha, cells), alpha)

@@ -81,7 +81,7 @@ class Experiment:
 
 
 def different(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of `other` that `one` has not or has with another value; None for those it lacks."""
+    """Returns the parameters of `other` that differ from those of `one`; None for those that only `one` has."""
     names = [*other, *(name for name in one if name not in other)]
     return {name: other.get(name) for name in names if name not in one or one[name] != other.get(name)}
 
