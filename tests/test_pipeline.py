@@ -89,7 +89,7 @@ def test_more_folds_reuse_those_that_are_there_and_are_scored_out_of_fold(clone)
     assert after["model"]["epochs"] == 4
     assert after["test"] != before["test"], "both models are averaged"
     curves = (clone.folder / "metrics/curves.csv").read_text(encoding="ascii")
-    assert ",1,validation at full size," in curves
+    assert re.search("^2,1,.*,validation at full size,", curves, re.MULTILINE)
     clone.git("checkout", "-q", "HEAD", "--", ".")
     clone.dvc("checkout")
 
@@ -215,11 +215,13 @@ def test_an_experiment_in_a_copy_runs_the_copys_code(clone, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(clone.folder / "src"))
     module = clone.folder / "src/carvana/results/scoring.py"
     text = module.read_text(encoding="utf-8")
-    module.write_text(text.replace('"images": len(scores)', '"images": __file__'), encoding="utf-8")
+    module.write_text(
+        text.replace('"images": len(scores)', '"images": len(scores), "code": __file__'), encoding="utf-8"
+    )
     clone.dvc("exp", "run", "--temp", "--name", "copied", "-S", "train.epochs=1")
     module.write_text(text, encoding="utf-8")
     assert str(clone.folder / ".dvc/tmp/exps") in clone.dvc("exp", "show", "--json")
-    assert clone.read("metrics/evaluate.json")["test"]["images"] == 16, "the workspace stays as it was"
+    assert "code" not in clone.read("metrics/evaluate.json")["test"], "the workspace stays as it was"
 
 
 def test_experiments_and_plots_are_shown(clone):
