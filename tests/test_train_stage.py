@@ -75,7 +75,7 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
         since = max(path.stat().st_mtime for path in killed.glob(".work/train-0/*/epoch.pt"))
         assert not (killed / "models").exists(), "killed too late to show anything"
         curves = (killed / "metrics/training-0.csv").read_text(encoding="ascii").splitlines()
-        assert curves[0] == "epoch,fold,curve,loss,dice"
+        assert curves[0] == "epoch,fold,learning_rate,curve,loss,dice"
         assert len(curves) > 1
     (state,) = killed.glob(".work/train-0/*/epoch.pt")
     before = resume.load(state)["seconds"]
