@@ -22,7 +22,7 @@ def main(names: tuple[str, str], out: Path) -> None:
     one, other = (known.one(name) for name in names)
     if one.has_results_of(other):
         raise UserError(f"{one.name} and {other.name} are the same; name two of those that `make experiments` lists")
-    photos = difference.both(one, other)
+    photos, alone = difference.both(one, other)
     shown = [
         (photo.role, photo.image) for part in difference.most(photos, _SHOWN) for photo in part.itertuples(index=False)
     ]
@@ -31,7 +31,7 @@ def main(names: tuple[str, str], out: Path) -> None:
         masks = redrawn.masks(one, shown, how, bar.update), redrawn.masks(other, shown, how, bar.update)
     drawn = redrawn.draw(other, masks, (one.name, other.name))
     with whole_file(out) as temporary:
-        temporary.write_text(comparison.render(one, other, photos, _SHOWN, drawn), encoding="utf-8")
+        temporary.write_text(comparison.render(one, other, photos, alone, _SHOWN, drawn), encoding="utf-8")
     for role in difference.by_role(photos):
         print(
             f"{role['role']}: Dice {role['dice_one']:.4f} → {role['dice_other']:.4f} on {role['photos']} photos; "

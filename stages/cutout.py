@@ -57,12 +57,13 @@ def main(
         jobs = outputs.plan(found.photos, out, f".{kind}", masks)
         read = [*sources, Path(background), *(photo.path for photo in found.photos if photo.path)]
         outputs.refuse_to_overwrite(jobs, read)
-        engine, size = model_files.load(models, how)
+        build, size = model_files.load(models, how)
         options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks, "margin": margin}
         since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
         todo = [job for job in jobs if not outputs.is_done(job, since)]
         outcomes, seconds = [], 0.0
         if todo:
+            engine = build()
             work = worker(engine, size, behind, BYTES_A_PIXEL[kind], margin)
             began = time.perf_counter()
             outcomes = in_threads(work, todo, len(jobs), engine.threads)

@@ -275,3 +275,17 @@ def wait_for_an_epoch(folder, process, after=0.0):
         assert process.poll() is None, (process.stderr or process.stdout).read()
         assert time.monotonic() < limit
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def _saved(_competition, tmp_path_factory):
+    """A project with experiments that nobody has run, of all tests: they must not change it."""
+    from saved_experiments import make_experiments  # noqa: PLC0415 - DVC takes a second, and few tests need it
+
+    return make_experiments(tmp_path_factory.mktemp("saved") / "project", _competition[0])
+
+
+@pytest.fixture
+def copy(_saved, tmp_path):
+    """The same for a test that changes something."""
+    return type(_saved).copy(_saved, tmp_path / "project")

@@ -10,7 +10,6 @@ import pytest
 from conftest import CARS, picture, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_experiments import Project, make_experiments
 
 from carvana.errors import UserError
 from carvana.experiments import difference, redrawn
@@ -18,16 +17,6 @@ from carvana.masks import rle
 from stages import compare as command
 
 ADDED, MISSED = (255, 205, 0), (10, 35, 170)
-
-
-@pytest.fixture(scope="module")
-def _saved(_competition, tmp_path_factory):
-    return make_experiments(tmp_path_factory.mktemp("saved") / "project", _competition[0])
-
-
-@pytest.fixture
-def copy(_saved, tmp_path):
-    return Project.copy(_saved, tmp_path / "project")
 
 
 def test_the_same_photos_are_shown_under_both(_saved):

@@ -5,21 +5,11 @@ import shutil
 
 import pytest
 from conftest import stage
-from saved_experiments import Project, make_experiments
+from saved_experiments import Project
 
 from carvana.errors import UserError
 from carvana.experiments import known, table
 from carvana.experiments.known import Experiment
-
-
-@pytest.fixture(scope="module")
-def _saved(_competition, tmp_path_factory):
-    return make_experiments(tmp_path_factory.mktemp("saved") / "project", _competition[0])
-
-
-@pytest.fixture
-def copy(_saved, tmp_path):
-    return Project.copy(_saved, tmp_path / "project")
 
 
 def cells(output):

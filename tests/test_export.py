@@ -99,9 +99,9 @@ def test_a_file_for_one_photo_at_a_time_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
 def test_an_exported_file_is_an_engine(exported, kind):
     how = Settings.of(read_params(runtime_engine="torch", runtime_device="cpu", runtime_workers=2))
-    engine, size = model_files.load([exported[kind]], how)
+    build, size = model_files.load([exported[kind]], how)
     assert size == SIZE
-    assert np.allclose(engine.compute(photos(3)), run(exported[kind], photos(3)), atol=1e-4)
+    assert np.allclose(build().compute(photos(3)), run(exported[kind], photos(3)), atol=1e-4)
 
 
 def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):

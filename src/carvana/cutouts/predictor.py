@@ -36,5 +36,5 @@ def load(files: Sequence[Path], flip: bool, on: str) -> Predictor:
         raise UserError("name a model's file, for example models/fold-0.safetensors")
     # Torch, because it is ready at once; OpenVINO would first convert the network.
     how = Settings(0.5, flip, device.pick(on), engine="torch", workers=1, batch_size=1, compile=False)
-    engine, size = model_files.load(files, how)
-    return Predictor(engine.compute, size)
+    build, size = model_files.load(files, how)
+    return Predictor(build().compute, size)

@@ -15,12 +15,16 @@ _UNKNOWN = "–"
 
 
 def render(
-    one: Experiment, other: Experiment, photos: pd.DataFrame, count: int, drawn: dict[Photo, dict[str, Picture]]
+    one: Experiment,
+    other: Experiment,
+    photos: pd.DataFrame,
+    alone: tuple[int, int],
+    count: int,
+    drawn: dict[Photo, dict[str, Picture]],
 ) -> str:
-    """Returns the page as HTML. `photos` is the table of `difference.both`, of which `count` each way are shown."""
+    """Returns the page as HTML. `photos` and `alone` are those of `difference.both`; `count` each way are shown."""
     gained, lost = difference.most(photos, count)
     changed = different(one.params, other.params)
-    alone = difference.only_in_one(one, other)
     return page.render(
         "comparison.html",
         names=(one.name, other.name),

@@ -26,11 +26,11 @@ def scores(experiment: Experiment) -> pd.DataFrame:
     return table.fillna({"make": ""})[_COLUMNS]
 
 
-def both(one: Experiment, other: Experiment) -> pd.DataFrame:
-    """Returns the photos that both have scored in the same role, those that gained most first.
+def both(one: Experiment, other: Experiment) -> tuple[pd.DataFrame, tuple[int, int]]:
+    """Returns the photos that both have scored in the same role, and how many only the first and the second have.
 
-    `dice_one`, `dice_other` and their difference `gain` stand beside `image`, `make`, `view` and `role`. Raises
-    UserError if there is no such photo.
+    Those that gained most come first. `dice_one`, `dice_other` and their difference `gain` stand beside `image`,
+    `make`, `view` and `role`. Raises UserError if there is no such photo.
     """
     left, right = scores(one), scores(other)[["image", "role", "dice"]]
     found = left.merge(right, on=["image", "role"], suffixes=("_one", "_other"))
@@ -40,13 +40,8 @@ def both(one: Experiment, other: Experiment) -> pd.DataFrame:
             "(the parameters in data, demo and split), so that their Dice cannot be compared"
         )
     found["gain"] = found["dice_other"] - found["dice_one"]
-    return found.sort_values(["gain", "image"], ascending=[False, True], ignore_index=True)
-
-
-def only_in_one(one: Experiment, other: Experiment) -> tuple[int, int]:
-    """Returns how many photos only the first has scored, and how many only the second; by role."""
-    left, right = (set(scores(each)[["image", "role"]].itertuples(index=False, name=None)) for each in (one, other))
-    return len(left - right), len(right - left)
+    alone = len(left) - len(found), len(right) - len(found)
+    return found.sort_values(["gain", "image"], ascending=[False, True], ignore_index=True), alone
 
 
 def by_role(photos: pd.DataFrame) -> list[dict[str, float | int | str]]:

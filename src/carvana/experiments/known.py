@@ -13,10 +13,10 @@ from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.serialize import ExpState
 from dvc.repo.experiments.utils import exp_refs
 from dvc.scm import NoSCM, SCMError, resolve_rev
-from dvc.utils.flatten import flatten
 
 from carvana import lockfile, paths
 from carvana.errors import UserError, first_line, near
+from carvana.params import leaves
 from carvana.speed import Speed
 
 WORKSPACE = "workspace"
@@ -168,7 +168,7 @@ def _experiment(repo: Repo, state: ExpState, base: Experiment | None = None, pro
         base,
         progress,
         data.timestamp if commit else None,
-        flatten(_content(data.params, paths.PARAMS)),
+        leaves(_content(data.params, paths.PARAMS)),
         _content(data.metrics, paths.EVALUATION),
         {
             path: Path(repo.cache.local.oid_to_path(out.hash))

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import cv2
-import numpy as np
 import simplejpeg
 
 from carvana import paths
@@ -22,8 +20,6 @@ from carvana.results.pictures import Picture, Pixels
 
 Photo = tuple[str, str]
 """A photo's role, `test` or `validation`, and its name."""
-
-_TILE = (384, 256)  # width and height: `pictures.worst_spot` finds the place of such a tile
 
 
 def masks(experiment: Experiment, photos: list[Photo], how: Settings, done: Callable[[], object]) -> dict[Photo, Runs]:
@@ -81,10 +77,6 @@ def side_by_side(photo: Pixels, one: Runs, other: Runs, true: Runs) -> list[Pixe
     """
     first, second, mask = (to_mask(runs, HEIGHT, WIDTH) for runs in (one, other, true))
     spot = pictures.worst_spot(wrong_pixels.find(one, other, second).places)
-    box = (slice(spot[1], spot[1] + _TILE[1]), slice(spot[0], spot[0] + _TILE[0]))
-    small = cv2.resize(photo, _TILE, interpolation=cv2.INTER_AREA)
-    corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
-    whole = [pictures.show_mistakes(small, guess, mask) for guess in (first, second)]
-    for tile in whole:
-        cv2.rectangle(tile, corner, far, (255, 255, 255), 2)
+    box, small = pictures.at(spot), pictures.shrunk(photo)
+    whole = [pictures.framed(pictures.show_mistakes(small, guess, mask), spot) for guess in (first, second)]
     return whole + [pictures.show_mistakes(photo[box], guess[box], mask[box]) for guess in (first, second)]

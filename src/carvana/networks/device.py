@@ -83,27 +83,28 @@ def precision_name(device: torch.device, name: str = "auto") -> str:
 def precision(device: torch.device, name: str = "auto") -> Iterator[None]:
     """Autocasts the block to `float16` or `bfloat16`; for `float32` it does nothing.
 
-    On a CPU, depthwise convolutions that have gradients stay float32: oneDNN's gradients of them in bfloat16 take up to
-    seven times as long.
+    On a CPU, depthwise convolutions of a training stay float32: oneDNN's gradients of them in bfloat16 take up to seven
+    times as long.
     """
     name = precision_name(device, name)
     if name == "float32":
         yield
         return
-    kept = _GroupsInFloat32() if device.type == "cpu" else contextlib.nullcontext()
+    trains = device.type == "cpu" and torch.is_grad_enabled()
+    kept = _GroupsInFloat32() if trains else contextlib.nullcontext()
     with torch.autocast(device.type, getattr(torch, name)), kept:
         yield
 
 
 class _GroupsInFloat32(TorchFunctionMode):
-    """Computes grouped convolutions that have gradients in float32 within autocast, and returns the input's dtype."""
+    """Computes grouped convolutions in float32 within autocast, and returns the input's dtype."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         groups = args[6] if len(args) > 6 else kwargs.get("groups", 1)
-        if function is not torch.conv2d or groups == 1 or not torch.is_grad_enabled():
+        if function is not torch.conv2d or groups == 1:
             return function(*args, **kwargs)
         features, *others = args
         with torch.autocast("cpu", enabled=False):

@@ -1,6 +1,6 @@
 """From a model's files to the engine that computes it: trained models, or one that `export` wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ _EXPORTED = (".onnx", ".xml")
 _PROGRAMS = (".pt", ".pth")
 
 
-def load(files: Sequence[Path], how: Settings) -> tuple[Engine, tuple[int, int]]:
-    """Returns the engine of a model's files, and the size (height, width) of the photos that it takes.
+def load(files: Sequence[Path], how: Settings) -> tuple[Callable[[], Engine], tuple[int, int]]:
+    """Returns what builds the engine of a model's files, and the size (height, width) of the photos that it takes.
+
+    The files are read at once; to build the engine may take seconds.
 
     Files are trained models (.safetensors), whose logits are averaged, or one exported to ONNX (.onnx) or OpenVINO
     (.xml), which OpenVINO computes on the CPU. Raises UserError if a file cannot be used. TorchScript is refused,
@@ -23,13 +25,13 @@ def load(files: Sequence[Path], how: Settings) -> tuple[Engine, tuple[int, int]]
     """
     if len(files) == 1 and files[0].suffix in _EXPORTED:
         model, size = _read(files[0])
-        return engines.by_openvino(model, size, max(how.workers, 1)), size
+        return lambda: engines.by_openvino(model, size, max(how.workers, 1)), size
     if programs := [str(file) for file in files if file.suffix in _PROGRAMS]:
         raise UserError(
             f"{some(programs)} may hold any program, which torch would run; export the model to onnx or openvino"
         )
     ensemble = Ensemble.load(files)
-    return engines.build(ensemble.flipping(how.flip), ensemble.size, how), ensemble.size
+    return lambda: engines.build(ensemble.flipping(how.flip), ensemble.size, how), ensemble.size
 
 
 def _read(path: Path) -> tuple[Any, tuple[int, int]]:

@@ -57,14 +57,10 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs) -> Tiles:
     """
     guess, mask = (rle.to_mask(runs, HEIGHT, WIDTH) for runs in (predicted, true))
     spot = worst_spot(wrong_pixels.find(predicted, true, mask).places)
-    box = (slice(spot[1], spot[1] + _TILE[1]), slice(spot[0], spot[0] + _TILE[0]))
-    small = _resize(photo, _TILE)
-    overlay = show_mistakes(small, guess, mask)
-    corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
-    cv2.rectangle(overlay, corner, far, (255, 255, 255), 2)
+    box, small = at(spot), shrunk(photo)
     return {
         "photo": small,
-        "missed (dark blue) and added (yellow)": overlay,
+        "missed (dark blue) and added (yellow)": framed(show_mistakes(small, guess, mask), spot),
         "true mask": _as_picture(mask),
         "predicted mask": _as_picture(guess),
         "most mistakes, at full resolution": np.ascontiguousarray(photo[box]),
@@ -81,6 +77,22 @@ def worst_spot(places: NDArray[np.int32]) -> tuple[int, int]:
     _, _, _, centre = cv2.minMaxLoc(counts)
     left, top = (place * wrong_pixels.CELL - side // 2 for place, side in zip(centre, _TILE, strict=True))
     return min(max(left, 0), WIDTH - _TILE[0]), min(max(top, 0), HEIGHT - _TILE[1])
+
+
+def at(spot: tuple[int, int]) -> tuple[slice, slice]:
+    """Returns rows and columns of the tile at full resolution whose upper left corner (x, y) is `spot`."""
+    return slice(spot[1], spot[1] + _TILE[1]), slice(spot[0], spot[0] + _TILE[0])
+
+
+def shrunk(photo: Pixels) -> Pixels:
+    """Returns a whole photo RGB uint8 [1280, 1918, 3] as a tile."""
+    return _resize(photo, _TILE)
+
+
+def framed(tile: Pixels, spot: tuple[int, int]) -> Pixels:
+    """Returns the tile of a whole photo, with a frame that is drawn in it around the place of `at(spot)`."""
+    corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
+    return cv2.rectangle(tile, corner, far, (255, 255, 255), 2).astype(np.uint8, copy=False)
 
 
 def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
