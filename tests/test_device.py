@@ -1,12 +1,10 @@
 """What a GPU is asked to do, on a machine without one."""
 
-import contextlib
 import re
 
 import pytest
 import torch
 from conftest import read_params
-from torch import nn
 
 from carvana.errors import UserError
 from carvana.networks import device
@@ -22,28 +20,9 @@ def test_auto_is_the_fastest_precision_of_the_gpu(monkeypatch, capability, preci
     gpu = torch.device("cuda")
     assert device.precision_name(gpu) == precision
     assert device.precision_name(gpu, "float32") == "float32"
-    asked = []
-    monkeypatch.setattr(torch, "autocast", lambda *what: asked.append(what) or contextlib.nullcontext())
-    with device.precision(gpu):
-        assert asked == ([] if precision == "float32" else [("cuda", getattr(torch, precision))])
-
-
-@pytest.mark.parametrize("groups", [1, 8])
-def test_only_a_trainings_grouped_convolutions_stay_float32(groups):
-    torch.manual_seed(0)
-    layer = nn.Conv2d(8, 8, 3, groups=groups)
-    features = torch.randn(2, 8, 9, 9)
-    with device.precision(torch.device("cpu"), "bfloat16"):
-        half = features.bfloat16()
-        computed = layer(half)
-    with torch.no_grad(), device.precision(torch.device("cpu"), "bfloat16"):
-        predicted = layer(half)
-    assert computed.dtype == predicted.dtype == torch.bfloat16
-    assert torch.equal(computed, predicted) == (groups == 1)
-    exact = layer(half.float())
-    gradients = [torch.autograd.grad(each.sum(), layer.weight)[0] for each in (computed, exact)]
-    assert torch.equal(*gradients) == (groups == 8)
-    assert torch.equal(computed, exact.bfloat16()) == (groups == 8)
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: (kind, dtype))
+    if precision != "float32":
+        assert device.precision(gpu) == ("cuda", getattr(torch, precision))
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])

@@ -4,12 +4,10 @@ import contextlib
 import ctypes
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from carvana.errors import UserError, first_line, near
 
@@ -79,36 +77,12 @@ def precision_name(device: torch.device, name: str = "auto") -> str:
     return "float16" if has_float16(device) else "float32"
 
 
-@contextlib.contextmanager
-def precision(device: torch.device, name: str = "auto") -> Iterator[None]:
-    """Autocasts the block to `float16` or `bfloat16`; for `float32` it does nothing.
-
-    On a CPU, depthwise convolutions of a training stay float32: oneDNN's gradients of them in bfloat16 take up to seven
-    times as long.
-    """
+def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractContextManager[None]:
+    """Returns a context that autocasts to `float16` or `bfloat16`; for `float32` it does nothing."""
     name = precision_name(device, name)
     if name == "float32":
-        yield
-        return
-    trains = device.type == "cpu" and torch.is_grad_enabled()
-    kept = _GroupsInFloat32() if trains else contextlib.nullcontext()
-    with torch.autocast(device.type, getattr(torch, name)), kept:
-        yield
-
-
-class _GroupsInFloat32(TorchFunctionMode):
-    """Computes grouped convolutions in float32 within autocast, and returns the input's dtype."""
-
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        groups = args[6] if len(args) > 6 else kwargs.get("groups", 1)
-        if function is not torch.conv2d or groups == 1:
-            return function(*args, **kwargs)
-        features, *others = args
-        with torch.autocast("cpu", enabled=False):
-            return function(features.float(), *others, **kwargs).to(features.dtype)
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, getattr(torch, name))
 
 
 def prepare(device: torch.device) -> None:
