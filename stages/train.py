@@ -1,4 +1,4 @@
-"""Trains the model of one fold into models/: `python -m stages.train 0`. `--summary` only prints its layers."""
+"""Trains the model of one fold into data/trained/: `python -m stages.train 0`. `--summary` only prints its layers."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def main(fold: int) -> None:
         )
         if folder:
             history.write(paths.history(fold), epochs)
-            checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.height_and_width)
+            checkpoint.save(paths.trained(fold), model, settings.train.network, settings.train.height_and_width)
             write_speed(fold, seconds, len(epochs) * len(examples.train), settings.train, on)
-            unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
+            unfinished.finish(folder, [paths.history(fold), paths.trained(fold)])
             paths.curves_so_far(fold).unlink(missing_ok=True)
 
 

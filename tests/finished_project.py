@@ -20,15 +20,17 @@ SUBMISSION = ["data/submission.csv", "data/submission.csv.gz"]
 # Dependencies, outputs and parameters of the stages that a submission comes from.
 STAGES = {
     "download": ([], [SAMPLE], ["data.source"]),
-    "train@0": ([], ["models/fold-0.safetensors", "models/fold-0.csv"], ["train.size", "train.seed"]),
-    "train@1": ([], ["models/fold-1.safetensors", "models/fold-1.csv"], ["train.size", "train.seed"]),
+    "train@0": ([], ["data/trained/fold-0.safetensors", "models/fold-0.csv"], ["train.size", "train.seed"]),
+    "refine@0": (["data/trained/fold-0.safetensors"], ["models/fold-0.safetensors"], ["refine.epochs"]),
+    "train@1": ([], ["data/trained/fold-1.safetensors", "models/fold-1.csv"], ["train.size", "train.seed"]),
+    "refine@1": (["data/trained/fold-1.safetensors"], ["models/fold-1.safetensors"], ["refine.epochs"]),
     "evaluate": (["models"], ["metrics/evaluate.json"], ["train.folds", "predict.flip"]),
     "predict": (["models"], ["data/predictions"], ["train.folds"]),
     "encode": (["data/predictions", SAMPLE], SUBMISSION, []),
 }
 
 
-ALL = [name for name in STAGES if name != "train@1"]
+ALL = [name for name in STAGES if not name.endswith("@1")]
 
 
 def git(folder, *arguments):
@@ -63,9 +65,9 @@ def record(folder, *names):
 
 
 def write_models(folder, content, fold=0):
-    (folder / "models").mkdir(exist_ok=True)
-    for suffix in ("safetensors", "csv"):
-        (folder / f"models/fold-{fold}.{suffix}").write_text(content, encoding="ascii")
+    for path in (f"data/trained/fold-{fold}.safetensors", f"models/fold-{fold}.safetensors", f"models/fold-{fold}.csv"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content, encoding="ascii")
 
 
 def write_evaluation(folder, dice):

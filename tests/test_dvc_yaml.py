@@ -103,6 +103,10 @@ def test_every_parameter_but_the_speed_knobs_is_some_stages():
     assert used == known
 
 
+def of_fold(*each):
+    return [str(path(7)).replace("7", "${item.fold}") for path in each]
+
+
 def test_outputs_are_the_paths_that_the_stages_write():
     outputs = {stage: listed(STAGES[stage].get("outs", [])) for stage in STAGES}
     raw = (paths.TRAIN, paths.TRAIN_MASKS, paths.TEST, paths.METADATA, paths.SAMPLE_SUBMISSION, paths.TEST_MASKS)
@@ -111,9 +115,8 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "download": raw,
         "resize": [paths.CACHE],
         "split": [paths.SPLIT],
-        "train": [
-            str(path(7)).replace("7", "${item.fold}") for path in (paths.model, paths.history, paths.training_speed)
-        ],
+        "train": of_fold(paths.trained, paths.history, paths.training_speed),
+        "refine": of_fold(paths.model, paths.second_history),
         "evaluate": [
             paths.EVALUATION,
             paths.SCORES,

@@ -40,7 +40,7 @@ def project(tmp_path):
 def _trained(_competition, tmp_path_factory):
     folder = make_project(tmp_path_factory.mktemp("trained") / "project")
     set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
-    for command in ("download", "resize", "split", "train 0", "evaluate", "predict", "encode", "score"):
+    for command in ("download", "resize", "split", "train 0", "refine 0", "evaluate", "predict", "encode", "score"):
         stage(folder, *command.split())
     return folder
 
@@ -200,7 +200,7 @@ def test_bad_files_are_named(project, kaggle):
         ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not available on this machine"),
         ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
-        ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
+        ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro refine`"),
     ],
 )
 def test_bad_parameters_are_named_and_earlier_results_stay(trained, kaggle, changes, at, complaint):

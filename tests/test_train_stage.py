@@ -51,7 +51,7 @@ def start(folder, **environment):
 def outcome(folder):
     """The history's numbers, and the weights."""
     epochs = history.read(folder / "models/fold-0.csv")
-    weights = load(folder / "models/fold-0.safetensors").model.state_dict()
+    weights = load(folder / "data/trained/fold-0.safetensors").model.state_dict()
     return (
         np.array([[epoch.train_loss, epoch.validation_loss, epoch.validation_dice] for epoch in epochs]),
         np.concatenate([value.numpy().ravel() for value in weights.values()]),

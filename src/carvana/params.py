@@ -16,6 +16,7 @@ from carvana.errors import UserError, near, reading
 from carvana.processes import cores
 
 _LARGEST_SIDE = 4096  # pixels; the photos have 1918
+_LARGEST_WINDOW = 1280  # the photos' height
 _MOST_MESSAGES = 20  # of a file
 
 # Values in messages, shortened.
@@ -168,6 +169,45 @@ class Train(Network):
         return self
 
 
+class Refine(_Frozen):
+    """The second look and its training; see `carvana.networks.second_look` and `carvana.refinement.loop.fit`."""
+
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)]
+    patch: Literal[1, 2, 4]
+    depth: Annotated[int, Field(ge=2, le=6)]
+    width: Width
+    window: Annotated[int, Field(ge=32, le=_LARGEST_WINDOW)]
+    windows: Annotated[int, Field(ge=1, le=1000)]
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+    @property
+    def network(self) -> Network:
+        """The parameters of the second network."""
+        return Network(
+            arch="unet",
+            encoder="none",
+            decoder_channels="auto",
+            patch=self.patch,
+            depth=self.depth,
+            width=self.width,
+            batch_norm=True,
+            head="plain",
+            upsampling="bilinear",
+            dropout=0.0,
+        )
+
+    @model_validator(mode="after")
+    def _window_can_be_halved(self) -> Self:
+        multiple = self.patch * 2 ** (self.depth - 1)
+        if self.window % multiple:
+            raise ValueError(
+                f"window {self.window} is not a multiple of {multiple}, which patch: {self.patch} and depth: "
+                f"{self.depth} require"
+            )
+        return self
+
+
 class Predict(_Frozen):
     """How logits become masks, and what happens if a photo cannot be read."""
 
@@ -202,6 +242,7 @@ class Params(_Frozen):
     split: Split
     train: Train
     augment: Augment
+    refine: Refine
     predict: Predict
     report: Report
     runtime: Runtime

@@ -150,9 +150,9 @@ def _is_run(workspace: Experiment) -> bool:
     """Returns whether dvc.lock records the workspace's parameters; stages of other folds stay in it forever."""
     if not paths.LOCK.exists():
         return True
-    trainings = {f"train@{fold}" for fold in workspace.params.get("train.folds") or ()}
+    folds = {str(fold) for fold in workspace.params.get("train.folds") or ()}
     recorded = lockfile.read(paths.LOCK).items()
-    used = [stage for name, stage in recorded if not name.startswith("train@") or name in trainings]
+    used = [stage for name, stage in recorded if "@" not in name or name.partition("@")[2] in folds]
     return all(workspace.params.get(name) == value for stage in used for name, value in stage.params.items())
 
 

@@ -15,12 +15,13 @@ Stages = dict[str, Recorded]
 
 _REPRO = "`dvc repro` runs what is out of date"
 _MISSING = object()
+_MODEL_STAGES = ("train", "refine")  # one for each of train.folds
 
 
 def current(recorded: Stages, defined: set[str]) -> Stages:
     """Returns the recorded stages that are in use; DVC never removes the others from dvc.lock.
 
-    Stages in use are those that dvc.yaml defines and, for training, one for each of train.folds.
+    Stages in use are those that dvc.yaml defines and, for training and the second look, one for each of train.folds.
     Raises UserError if one that every submission needs is missing.
     """
     needed = ["evaluate", "predict", "encode"]
@@ -28,8 +29,8 @@ def current(recorded: Stages, defined: set[str]) -> Stages:
     folds = recorded["predict"].params.get("train.folds")
     if not isinstance(folds, list):
         raise UserError(f"{paths.LOCK} does not record train.folds for predict; {_REPRO}")
-    _require(recorded, trainings := [f"train@{fold}" for fold in folds])
-    names = (defined & recorded.keys()) | set(needed) | set(trainings)
+    _require(recorded, of_folds := [f"{stage}@{fold}" for stage in _MODEL_STAGES for fold in folds])
+    names = (defined & recorded.keys()) | set(needed) | set(of_folds)
     return {name: recorded[name] for name in sorted(names)}
 
 
@@ -99,7 +100,7 @@ def require_file(stages: Stages, stage: str, path: Path, file: Path | None = Non
 def require_models(stages: Stages) -> None:
     """Raises UserError if models or predictions on the disk differ from dvc.lock; they may be missing."""
     for name, stage in stages.items():
-        if name == "predict" or name.startswith("train@"):
+        if name == "predict" or name.partition("@")[0] in _MODEL_STAGES:
             for path in map(Path, stage.outs):
                 if path.exists():
                     require_file(stages, name, path)

@@ -15,36 +15,44 @@ from torch import Tensor
 from carvana.errors import UserError, reading
 from carvana.files import whole_file
 from carvana.networks import models
+from carvana.networks.second_look import SIZE, SecondLook
 from carvana.params import Network, Size
 
 FORMAT = "carvana-2"
 _CHECKSUM = "sha256"
-_AGAIN = "`dvc repro -f train` makes it again"
+_FIRST = "first."  # begins the names of the first network's weights in a second look
+_AGAIN = "`dvc repro -f refine` makes it again"
 
 
 class _Description(BaseModel):
-    """What the header says of the network."""
+    """What the header says of the network, and of a second look's if the model has one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     network: Network
     size: Size
+    second_look: Network | None = None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and the photo size (height, width) that it was trained at."""
+    """A model, and the size (height, width) of the photos that it takes."""
 
     model: models.Model
     size: tuple[int, int]
 
 
-def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
+def save(
+    path: Path, model: models.Model, network: Network, size: tuple[int, int], second_look: Network | None = None
+) -> None:
     """Writes the model's weights, with the network's parameters, `size` (height, width) and a checksum in the header.
 
-    The checksum, `sha256`, is of all the others.
+    For a model with a second look, `network` and `size` are those of the first network. The checksum, `sha256`, is of
+    all the others.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    description = {"network": network.model_dump(), "size": size}
+    description: dict[str, object] = {"network": network.model_dump(), "size": size}
+    if second_look:
+        description["second_look"] = second_look.model_dump()
     # A single key: safetensors writes several in random order, and files of equal models would differ.
     header = {FORMAT: json.dumps(description | {_CHECKSUM: _checksum(description, weights)})}
     with whole_file(path) as temporary:
@@ -53,11 +61,11 @@ def save(path: Path, model: models.Model, network: Network, size: tuple[int, int
 
 def load(path: Path) -> Trained:
     """Returns a file's model in evaluation mode. Raises UserError if it is not a complete model of this pipeline."""
-    with reading(path, "is not a complete model", _AGAIN, "`dvc repro train` makes it"):
+    with reading(path, "is not a complete model", _AGAIN, "`dvc repro refine` makes it"):
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if FORMAT not in header:
-                raise UserError(f"{path} is not a model of this pipeline; `dvc repro train` makes one")
+                raise UserError(f"{path} is not a model of this pipeline; `dvc repro refine` makes one")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
         content = json.loads(header[FORMAT])
         checksum = content.pop(_CHECKSUM, None)
@@ -66,8 +74,7 @@ def load(path: Path) -> Trained:
         if checksum != _checksum(content, weights):
             raise ValueError("its content does not match its checksum")
         description = _Description.model_validate(content)
-        model = _with_weights(description.network, weights)
-    return Trained(model.eval(), description.size)
+        return _with_weights(description, weights)
 
 
 def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
@@ -78,11 +85,22 @@ def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) 
     return digest.hexdigest()
 
 
-def _with_weights(network: Network, weights: Mapping[str, Tensor]) -> models.Model:
+def _with_weights(description: _Description, weights: dict[str, Tensor]) -> Trained:
+    network, size = description.network, description.size
+    if description.second_look is None:
+        return Trained(_built(network, weights), size)
+    inside = {name: tensor for name, tensor in weights.items() if name.startswith(_FIRST)}
+    first = _built(network, {name.removeprefix(_FIRST): tensor for name, tensor in inside.items()})
+    model = models.channels_last(SecondLook(first, size, description.second_look))
+    model.load_state_dict(weights)
+    return Trained(model.eval(), SIZE)
+
+
+def _built(network: Network, weights: Mapping[str, Tensor]) -> models.Model:
     # Before a large network takes memory for a small file.
     shapes = {name: tensor.shape for name, tensor in weights.items()}
     if network.encoder == models.NONE and models.shapes(network) != shapes:
         raise ValueError("its weights are not those of its network")
     model = models.build(network)
     model.load_state_dict(weights)
-    return model
+    return model.eval()

@@ -1,6 +1,7 @@
 """Networks by name, from photos to one logit for each pixel."""
 
 import contextlib
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,8 @@ from carvana.params import Network
 NONE = "none"  # stands for "no encoder" and for "no weights"
 
 # ImageNet's means and standard deviations by channel: the convention, and close to what pretrained encoders expect.
-_MEAN = (0.485, 0.456, 0.406)
-_DEVIATION = (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Model(nn.Module):
@@ -29,8 +30,8 @@ class Model(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
         self.network = network
         self._has_groups = depthwise.has_groups(network)
 
@@ -44,6 +45,9 @@ class Model(nn.Module):
             return self.network(features).squeeze(1).float()
 
 
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
 def build(network: Network, encoder_weights: str = NONE) -> Model:
     """Returns the network, newly initialised from torch's seed, in channels_last memory format.
 
@@ -53,7 +57,7 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
     if network.encoder != NONE:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports that the slides' U-Net does not need
 
-        return _channels_last(Model(zoo.build(network, encoder_weights)))
+        return channels_last(Model(zoo.build(network, encoder_weights)))
     if network.arch != "unet":
         raise UserError(
             f"params.yaml: train.arch: {network.arch} needs a train.encoder, for example resnet34"
@@ -61,7 +65,7 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
         )
     if encoder_weights != NONE:
         raise UserError("params.yaml: train.encoder_weights: there are none without a train.encoder")
-    return _channels_last(Model(UNet(network)))
+    return channels_last(Model(UNet(network)))
 
 
 def shapes(network: Network) -> dict[str, torch.Size]:
@@ -70,7 +74,8 @@ def shapes(network: Network) -> dict[str, torch.Size]:
         return {name: each.shape for name, each in Model(UNet(network)).state_dict().items()}
 
 
-def _channels_last(model: Model) -> Model:
+def channels_last(model: AnyModel) -> AnyModel:
+    """Returns the model in the memory format in which torch's convolutions are fastest."""
     # Torch's types do not have this form of `to`.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -20,6 +20,7 @@ from carvana.prediction.settings import Settings
 from carvana.results import thresholds, wrong_pixels
 
 VALIDATION = "validation"
+FULL = (HEIGHT, WIDTH)  # the size of a model with a second look
 
 _PHOTOS_AHEAD = 4  # a thread
 _own = threading.local()
@@ -73,7 +74,7 @@ def score_photos(
     Photos are read from the zip, as prediction reads them, and their masks' runs from the cache. Raises UserError if
     the cache was made for another size, or if a photo cannot be read.
     """
-    if truth.size != ensemble.size:
+    if ensemble.size not in (truth.size, FULL):
         raise UserError(f"{truth.folder} is for {truth.size}, the models for {ensemble.size}; `dvc repro` makes both")
     rows = np.array([row for row, name in enumerate(truth.names) if car_of(name) in cars], dtype=np.int64)
     row_of_name = {truth.names[row]: row for row in rows}
@@ -96,11 +97,14 @@ def score_one(
 ) -> Scored:
     """Returns the scores of one prediction, made with that threshold, against the runs of its mask at 1918×1280.
 
-    `coverage` uint8 [height, width] in 0–255 is the mask at network size.
+    `coverage` uint8 [height, width] in 0–255 is the mask at the size of the network, or of the first one if there is a
+    second look, whose network size is the full size.
     """
     mask = _to_mask(true)
     full = metrics.overlap_of_runs(prediction.runs, true)
-    small = metrics.overlap_of_masks(prediction.logits > 0, coverage >= 128)
+    small = full
+    if prediction.logits.shape == coverage.shape:
+        small = metrics.overlap_of_masks(prediction.logits > 0, coverage >= 128)
     found = wrong_pixels.find(prediction.runs, true, mask)
     by_threshold = []
     if role == VALIDATION:

@@ -33,7 +33,7 @@ def best(history: list[Epoch]) -> Epoch:
 
 def write(path: Path, history: list[Epoch]) -> None:
     """Writes the history as CSV, with a row for each epoch."""
-    table = pd.DataFrame(history)
+    table = pd.DataFrame(history, columns=[field.name for field in fields(Epoch)])
     table["learning_rate"] = table["learning_rate"].map("{:.4g}".format)
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6f")

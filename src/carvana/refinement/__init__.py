@@ -1,0 +1,1 @@
+"""Training of the second look, on windows of the photos at full size."""

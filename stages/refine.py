@@ -1,0 +1,95 @@
+"""Trains the second look behind the model of one fold, into models/: `python -m stages.refine 0`.
+
+With refine.epochs: 0 there is none, and models/ gets the model as it was trained.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from carvana import files, params, paths, unfinished
+from carvana.competition import car_of
+from carvana.errors import UserError
+from carvana.files import whole_file
+from stages import definition
+from stages.stage import command_line, run
+
+if TYPE_CHECKING:
+    import torch
+
+    from carvana.params import Params
+    from carvana.refinement.examples import Examples
+
+
+def main(fold: int) -> None:
+    settings = params.load(paths.PARAMS)
+    if settings.refine.epochs == 0:
+        copy(fold)
+        return
+    from carvana.networks import checkpoint, device
+    from carvana.refinement import loop
+    from carvana.training import history
+
+    first = checkpoint.load(paths.trained(fold))
+    examples = read_examples(fold)
+    on = device.pick(settings.runtime.device)
+    name = fingerprint(fold, examples, settings, on)
+    unfinished.discard_if_recorded(paths.unrefined(fold) / name, paths.LOCK, f"refine@{fold}")
+    folder = unfinished.subfolder(paths.unrefined(fold), name)
+    model, epochs, _ = loop.fit(first, examples, settings, on, folder / "epoch.pt")
+    history.write(paths.second_history(fold), epochs)
+    checkpoint.save(paths.model(fold), model, settings.train.network, first.size, settings.refine.network)
+    unfinished.finish(folder, [paths.second_history(fold), paths.model(fold)])
+
+
+def copy(fold: int) -> None:
+    """Copies the first network's model, and writes a history without epochs."""
+    from carvana.training import history
+
+    trained = paths.trained(fold)
+    if not trained.exists():
+        raise UserError(f"{trained} is missing; `dvc repro refine` makes it")
+    with whole_file(paths.model(fold)) as temporary:
+        shutil.copyfile(trained, temporary)
+    history.write(paths.second_history(fold), [])
+
+
+def fingerprint(fold: int, examples: Examples, settings: Params, on: torch.device) -> str:
+    """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
+    from carvana.data.archive import Archive
+    from carvana.networks import device
+
+    with Archive(examples.photos) as archive:
+        photos = archive.digest()
+    inputs = {
+        "first": files.digest(paths.trained(fold)),
+        "photos": photos,
+        "rows": str((examples.train, examples.validation)),
+        "refine": settings.refine.model_dump_json(),
+        "train": str((settings.train.seed, settings.train.boundary_weight)),
+        "augment": settings.augment.model_dump_json(),
+        "versions": unfinished.versions("torch"),
+        "device": f"{on.type}, {device.precision_name(on, settings.train.precision)}",
+    }
+    return unfinished.fingerprint(inputs, definition.read("refine").files)
+
+
+def read_examples(fold: int) -> Examples:
+    from carvana.data import cache, split
+    from carvana.refinement.examples import Examples
+
+    known = cache.read(paths.CACHE)
+    roles = split.read(paths.SPLIT, known.names)
+    validation = [name for name in known.names if roles[car_of(name)] == str(fold)]
+    train = [name for name in known.names if roles[car_of(name)] not in (str(fold), split.TEST)]
+    if not validation or not train:
+        raise UserError(f"fold {fold} has {len(validation)} photos to validate and {len(train)} to train on")
+    return Examples.of(paths.TRAIN, known, train, validation)
+
+
+if __name__ == "__main__":
+    parser = command_line("refine", __doc__)
+    parser.add_argument("fold", type=int, nargs="?", default=0, help="whose cars validate the model; 0 by default")
+    arguments = parser.parse_args()
+    run(lambda: main(arguments.fold), f"refine-{arguments.fold}")
