@@ -118,6 +118,24 @@ def test_evaluation_is_the_score_of_the_same_images_submitted(trained):
     }
 
 
+def test_a_second_look_is_a_model_like_any_other(trained):
+    """It begins as the first network, and its files lead through the same stages to a submission."""
+    first = (trained / "data/trained/fold-0.safetensors").read_bytes()
+    assert (trained / "models/fold-0.safetensors").read_bytes() == first, "refine.epochs: 0 copies it"
+    set_params(trained, refine_epochs=1, refine_depth=2, refine_width=4, refine_window=64)
+    assert "Training a second look of" in stage(trained, "refine", "0")
+    model = (trained / "models/fold-0.safetensors").read_bytes()
+    assert len(model) > len(first)
+    assert "it resumes after epoch 1" in stage(trained, "refine", "0"), "it was not recorded by DVC"
+    assert (trained / "models/fold-0.safetensors").read_bytes() == model
+    before = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
+    for name in ("evaluate", "predict", "encode", "score"):
+        stage(trained, name)
+    after = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
+    assert after["test"]["dice"] == after["test"]["dice_network_size"], "its size is the full size"
+    assert after["model"]["parameters"] > before["model"]["parameters"]
+
+
 def test_every_car_needs_a_role_that_is_one(trained):
     """A test car whose role is misspelt would be trained on, one without a role would not be scored."""
     path = trained / "data/split.csv"
@@ -200,6 +218,8 @@ def test_bad_files_are_named(project, kaggle):
         ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not available on this machine"),
         ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
+        ({"refine_window": 100}, "refine", "window 100 is not a multiple of 16, which patch: 4 and depth: 3 require"),
+        ({"refine_window": 2048}, "refine", "refine.window: Input should be less than or equal to 1280"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro refine`"),
     ],
 )
