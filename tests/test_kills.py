@@ -15,7 +15,7 @@ from conftest import stage
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["params", "download", "resize", "split", "train@0", "evaluate", "predict", "encode", "score"]
+STAGES = ["params", "download", "resize", "split", "label", "train@0", "evaluate", "predict", "encode", "score"]
 
 
 @pytest.fixture(scope="module")
