@@ -4,15 +4,27 @@ Only this stage depends on the whole file, and so it also checks the keys that n
 """
 
 from carvana import params, paths
+from carvana.errors import UserError
 from stages.stage import command_line, run
 
 
 def main() -> None:
-    device = params.load(paths.PARAMS).runtime.device
+    settings = params.load(paths.PARAMS)
+    require_labels(settings.train)
+    device = settings.runtime.device
     if device not in ("auto", "cpu"):
         from carvana.networks.device import pick  # seconds of imports
 
         pick(device)
+
+
+def require_labels(train: params.Train) -> None:
+    """Raises UserError if pseudo-labels are wanted that are not there. DVC would say so without saying what to do."""
+    if train.teacher and not train.teacher.is_dir():
+        raise UserError(
+            f"train.pseudo_labels is {train.pseudo_labels}, but {train.teacher} is missing; copy an experiment's "
+            f"predictions there, by `dvc get . {paths.PREDICTIONS} --rev EXPERIMENT -o {train.teacher}`"
+        )
 
 
 if __name__ == "__main__":

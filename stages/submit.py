@@ -79,6 +79,8 @@ def trace(packed: Path) -> tuple[Origin, dict[str, Any]]:
     lineage.require_file(stages, "evaluate", paths.EVALUATION)
     provenance.require_committed(origin.commit, paths.EVALUATION)
     lineage.require_models(stages)
+    for path, md5 in lineage.brought(stages).items():
+        provenance.require_kept(path, md5)
     return origin, params
 
 

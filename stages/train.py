@@ -35,6 +35,7 @@ def main(fold: int) -> None:
         return
     with distributed.joined(on) as on:
         first = distributed.rank() == 0
+        photos = examples.photos_of_an_epoch(settings.train.pseudo_share)
         folder = unfinished.subfolder(folder_of_fold, name) if first else None
         saved = folder / "epoch.pt" if folder else None
         model, epochs, seconds = loop.fit(
@@ -49,7 +50,7 @@ def main(fold: int) -> None:
         if folder:
             history.write(paths.history(fold), epochs)
             checkpoint.save(paths.trained(fold), model, settings.train.network, settings.train.height_and_width)
-            write_speed(fold, seconds, len(epochs) * len(examples.train), settings.train, on)
+            write_speed(fold, seconds, len(epochs) * photos, settings.train, on)
             unfinished.finish(folder, [paths.history(fold), paths.trained(fold)])
             paths.curves_so_far(fold).unlink(missing_ok=True)
 
@@ -63,7 +64,7 @@ def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -
     inputs = {
         "cache": examples.cache.digest(),
         "rows": str((examples.train.tolist(), examples.validation.tolist())),
-        "train": train.model_dump_json(exclude={"folds"}),
+        "train": train.model_dump_json(exclude={"folds", "pseudo_labels", "pseudo_photos"}),
         "augment": settings.augment.model_dump_json(),
         "weights": files.digest(weights) if weights.is_file() else train.encoder_weights,
         "versions": unfinished.versions("torch", "timm", "segmentation-models-pytorch"),
@@ -107,16 +108,31 @@ def read_examples(fold: int, size: tuple[int, int]) -> Examples:
     from carvana.data import cache, split
     from carvana.training.loop import Examples
 
-    examples = cache.read(paths.CACHE)
-    if examples.size != size:
-        raise UserError(f"{paths.CACHE} was made for another train.size; `dvc repro resize` makes it again")
-    roles = split.read(paths.SPLIT, examples.names)
-    role_of_row = np.array([roles[car_of(name)] for name in examples.names])
+    real, pseudo = cache.read(paths.CACHE), cache.read_labelled(paths.PSEUDO)
+    for made, stage in ((real, "resize"), (pseudo, "label")):
+        if made.size != size:
+            raise UserError(f"{made.folder} was made for another train.size; `dvc repro {stage}` makes it again")
+    roles = split.read(paths.SPLIT, real.names)
+    require_unseen(pseudo.names, roles, fold)
+    role_of_row = np.array([roles[car_of(name)] for name in real.names])
     validation = np.flatnonzero(role_of_row == str(fold))
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))
     if not len(validation) or not len(train):
         raise UserError(f"fold {fold} has {len(validation)} photos to validate and {len(train)} to train on")
-    return Examples.of(examples, train, validation)
+    return Examples.of(real, train, validation, pseudo)
+
+
+def require_unseen(names: list[str], roles: dict[str, str], fold: int) -> None:
+    """Raises UserError if one of the pseudo-labelled photos shows a car on which the model is validated or tested."""
+    from carvana.data import split
+
+    kept = {split.TEST: "a test car", str(fold): "a validation car"}
+    for name in names:
+        if (role := roles.get(car_of(name))) in kept:
+            raise UserError(
+                f"{paths.PSEUDO} has {name}, a photo of {kept[role]} of fold {fold}, which must stay unseen; "
+                f"take pseudo-labels of other photos, or set train.pseudo_labels: none"
+            )
 
 
 def summarise() -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from carvana import lockfile, params, unfinished
 from carvana.competition import SUBMISSION_HEADER, mask_of
 from carvana.cutouts import outputs, photo_files, photo_pixels
-from carvana.data import cache, photos, split
+from carvana.data import cache, labels, photos, split
 from carvana.data.archive import Archive
 from carvana.errors import UserError
 from carvana.kaggle import provenance, submission
@@ -80,6 +80,16 @@ def text_file(name: str, text: str) -> Callable[[Path], Path]:
 def write_shard(folder: Path) -> Path:
     shards.write(folder / "000.parquet", NAMES, [rle.to_runs(mask) for mask in small_masks()])
     return folder / "000.parquet"
+
+
+def write_labels(folder: Path) -> Path:
+    put_zip(folder / "test.zip", dict.fromkeys(NAMES, b""))
+    return write_shard(folder)
+
+
+def read_labels(path: Path) -> Any:
+    found = labels.read(path.parent, path.parent / "test.zip")
+    return found.names, found.empty, [runs.tolist() for runs in found.each_runs()]
 
 
 def small_masks() -> list[np.ndarray]:
@@ -289,6 +299,7 @@ READERS = {
     "shard": Reader(
         write_shard, lambda path: [(name, runs.tolist()) for name, runs in shards.read(path)], checksum=True
     ),
+    "labels": Reader(write_labels, read_labels, checksum=True),
     "shard, names": Reader(write_shard, shards.read_names, checksum=True),
     "model": Reader(write_model, read_model, checksum=True),
     "encoder, safetensors": Reader(write_encoder("encoder.safetensors"), read_encoder),

@@ -66,6 +66,40 @@ def test_bad_pictures_are_named_and_the_earlier_cache_stays(kaggle, tmp_path, sp
     assert [path.name for path in tmp_path.glob("*cache*")] == ["cache"], "nothing half-written is left"
 
 
+def test_photos_with_given_masks_make_the_same_rows_without_truth(kaggle, tmp_path):
+    write(kaggle, tmp_path / "cache")
+    made = cache.read(tmp_path / "cache")
+    rows = np.array([7, 2, 3])
+    names, runs = [made.names[row] for row in rows], made.read_truth(rows)
+    cache.write_labelled(kaggle / "train.zip", names, runs, tmp_path / "pseudo", SIZE, 1)
+    labelled = cache.read_labelled(tmp_path / "pseudo")
+    assert labelled.names == names
+    assert np.array_equal(labelled.read_photos(np.arange(3)), made.read_photos(rows))
+    assert np.array_equal(labelled.read_masks(np.arange(3)), made.read_masks(rows))
+    digests = (tmp_path / "cache/index.csv").read_text(encoding="ascii").splitlines()
+    assert set((tmp_path / "pseudo/index.csv").read_text(encoding="ascii").splitlines()) <= set(digests)
+    with pytest.raises(UserError, match=r"truth\.parquet is not an intact file"):
+        cache.read(tmp_path / "pseudo")
+    with pytest.raises(UserError, match=r"nothing is not a complete cache .*`dvc repro label`"):
+        cache.read_labelled(tmp_path / "nothing")
+
+
+def test_many_given_masks_are_written_by_several_processes_in_their_order(kaggle, tmp_path):
+    write(kaggle, tmp_path / "cache")
+    made = cache.read(tmp_path / "cache")
+    rows = np.random.default_rng(0).integers(0, len(made.names), 50)
+    names = [made.names[row] for row in rows]
+    cache.write_labelled(kaggle / "train.zip", names, made.read_truth(rows), tmp_path / "pseudo", SIZE, 2)
+    assert np.array_equal(cache.read_labelled(tmp_path / "pseudo").read_masks(np.arange(50)), made.read_masks(rows))
+
+
+def test_a_cache_of_no_photos_needs_no_zip(tmp_path):
+    cache.write_labelled(tmp_path / "nothing.zip", [], [], tmp_path / "pseudo", SIZE, 2)
+    empty = cache.read_labelled(tmp_path / "pseudo")
+    assert (empty.names, empty.size) == ([], SIZE)
+    assert empty.read_photos(np.arange(0)).shape == (0, *SIZE, 3)
+
+
 def test_the_digest_is_of_every_byte(kaggle, tmp_path):
     write(kaggle, tmp_path / "one")
     repack(

@@ -39,6 +39,7 @@ def test_the_image_has_every_file_of_the_repository():
         paths.CACHE / "photos.npy",
         paths.PREDICTIONS / "0.parquet",
         paths.SUBMISSION,
+        paths.TEACHERS / "big/000.parquet",
         paths.model(0),
         paths.REPORT,
         paths.WORK / "train-0/epoch.pt",

@@ -115,6 +115,7 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "download": raw,
         "resize": [paths.CACHE],
         "split": [paths.SPLIT],
+        "label": [paths.PSEUDO],
         "train": of_fold(paths.trained, paths.history, paths.training_speed),
         "refine": of_fold(paths.model, paths.second_history),
         "evaluate": [
@@ -130,6 +131,19 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "score": [paths.LEADERBOARD],
     }
     assert outputs == {stage: set(map(str, each)) for stage, each in expected.items()}
+
+
+def test_labels_are_read_where_the_parameters_say():
+    assert f"{paths.TEACHERS}/${{train.pseudo_labels}}" in STAGES["label"]["deps"]
+    assert "${train.pseudo_photos}" in STAGES["label"]["deps"]
+    assert PARAMS["train"]["pseudo_photos"] == str(paths.TEST)
+    # DVC needs the folder of the default; git must not take in a teacher's predictions, and DVC's file of them it must.
+    assert [path.name for path in (ROOT / paths.TEACHERS / PARAMS["train"]["pseudo_labels"]).iterdir()] == ["README.md"]
+    names = [f"{paths.TEACHERS}/{name}" for name in ("big/000.parquet", "big.dvc", "none/README.md")]
+    shown = subprocess.run(
+        ["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+    assert shown.split() == names[:1]
 
 
 def test_only_small_metrics_stay_out_of_the_cache():

@@ -15,7 +15,9 @@ from conftest import stage
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["params", "download", "resize", "split", "train@0", "refine@0", "evaluate", "predict", "encode", "score"]
+STAGES = [
+    "params", "download", "resize", "split", "label", "train@0", "refine@0", "evaluate", "predict", "encode", "score",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

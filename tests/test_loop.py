@@ -10,6 +10,7 @@ from conftest import ROOT, both_precisions, read_params
 
 from carvana import unfinished
 from carvana.data import cache
+from carvana.data.joined import Joined
 from carvana.errors import UserError
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
@@ -28,6 +29,19 @@ def examples(_competition, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache") / "cache"
     cache.write(_competition[0] / "train.zip", _competition[0] / "train_masks.zip", folder, (64, 64), 1)
     return loop.Examples.of(cache.read(folder), np.arange(8), np.arange(8, 10))
+
+
+@pytest.fixture(scope="module")
+def labelled(_competition, examples, tmp_path_factory):
+    """Makes the same examples, with pseudo-labels for the given photos of test.zip."""
+
+    def make(*names):
+        folder = tmp_path_factory.mktemp("pseudo") / "pseudo"
+        runs = examples.cache.read_truth(np.arange(len(names)))
+        cache.write_labelled(_competition[0] / "test.zip", list(names), runs, folder, (64, 64), 1)
+        return loop.Examples.of(examples.cache, examples.train, examples.validation, cache.read_labelled(folder))
+
+    return make
 
 
 def settings(**changes):
@@ -96,6 +110,25 @@ def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
         metrics.overlap_of_runs(runs_of_logits(one, 0.5), runs).dice for one, runs in zip(logits, truth, strict=True)
     ]
     assert scores[2] == pytest.approx(np.mean(dice))
+
+
+def test_no_pseudo_labels_change_nothing(examples, labelled):
+    (plain, history), (model, same) = (fit(each, None, limits(**CHANGED)) for each in (examples, labelled()))
+    assert equal(plain.state_dict(), model.state_dict())
+    assert history == same
+
+
+def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(examples, labelled, monkeypatch):
+    both = labelled("fffe00001111_01.jpg", "fffe00001111_02.jpg")
+    seen, read = [], Joined.read_photos
+    monkeypatch.setattr(Joined, "read_photos", lambda made, rows: seen.append(rows) or read(made, rows))
+    fit(both, None, epochs=2, pseudo_share=0.5)
+    per_epoch = 4 + 1  # steps of 4 of 16 photos, and one piece to validate
+    assert [(rows >= 10).sum() for rows in seen] == [2, 2, 2, 2, 0] * 2
+    for start in (0, per_epoch):
+        order = np.concatenate(seen[start : start + per_epoch - 1])
+        assert sorted(order[order < 10]) == list(range(8))
+        assert sorted(seen[start + per_epoch - 1]) == [8, 9]
 
 
 def test_the_average_of_the_weights_is_what_is_kept(examples, tmp_path):
@@ -193,7 +226,8 @@ def test_too_little_memory_says_what_to_lower(examples, tmp_path):
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3])
-def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(examples, tmp_path, stopped_after, monkeypatch):
+def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, tmp_path, stopped_after, monkeypatch):
+    examples = labelled("fffe00001111_01.jpg", "fffe00001111_02.jpg")
     changes = STATEFUL | {"epochs": 5}
     whole, history = fit(examples, tmp_path / "whole", limits(**CHANGED), **changes)
     save = resume.save

@@ -10,6 +10,7 @@ from clones import TINY, Clone
 from conftest import stage, wait_for_an_epoch
 from kaggle_server import Server
 
+from carvana.kaggle import provenance
 from carvana.training import resume
 
 
@@ -113,9 +114,30 @@ def test_a_killed_dvc_is_gone_on_from_and_ends_with_the_same_model(clone):
     clone.dvc("checkout")
 
 
+@pytest.mark.slow
+def test_a_teacher_teaches_a_student_that_can_be_submitted(clone, monkeypatch):
+    clone.dvc("exp", "run", "--name", "teacher", "-S", "train.epochs=3")
+    clone.dvc("get", ".", "data/predictions", "--rev", "teacher", "-o", "teachers/big")
+    output = clone.dvc("exp", "run", "--name", "student", "-S", "train.pseudo_labels=big")
+    assert "Running stage 'label'" in output
+    assert " pseudo-labelled ones in each epoch (of 16), and " in output
+    assert len((clone.folder / "data/pseudo/index.csv").read_text(encoding="ascii").splitlines()) == 1 + 16
+    # The teacher is an experiment that DVC has.
+    monkeypatch.chdir(clone.folder)
+    provenance.require_kept("teachers/big", clone.yaml("dvc.lock")["stages"]["label"]["deps"][0]["md5"])
+    output = clone.dvc("exp", "run", "-S", "train.epochs=1")
+    assert "Stage 'label' didn't change" in output
+    clone.dvc("add", "teachers/big")
+    clone.git("add", "teachers/big.dvc")
+    clone.dvc("exp", "run", "--temp", "--name", "copied-student", "-S", "train.epochs=4")
+    clone.git("reset", "-q", "--hard")
+    clone.dvc("checkout", "--force")
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
+        ({"train_pseudo_labels": "big"}, "train.pseudo_labels is big, but teachers/big is missing"),
         ({"train_size": 100}, "train.size: 100 is not a multiple of 32"),
         ({"train_siez": 64}, "train.siez is not a parameter; did you mean train.size?"),
         ({"runtime_engine": "foo"}, "runtime.engine"),

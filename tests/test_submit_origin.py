@@ -25,6 +25,7 @@ from finished_project import (
 from kaggle_server import Server
 from ruamel.yaml import YAML
 
+from carvana import lockfile
 from carvana.errors import UserError
 from carvana.kaggle import provenance
 
@@ -201,3 +202,39 @@ def test_a_broken_lock_is_named(project, text):
     assert "dvc.lock is not what DVC writes" in refused(project)
     (project / LOCK).unlink()
     assert "dvc.lock is missing; `dvc repro` makes it" in refused(project)
+
+
+@pytest.fixture
+def student(project):
+    """The project, trained on the predictions that it had when it was committed as a teacher."""
+    teacher = project / "teachers/big"
+    shutil.copytree(project / "data/predictions", teacher)
+    (project / "data/predictions/0.parquet").write_bytes(b"the student's runs")
+    set_params(project, train_seed=42, train_pseudo_labels="big")
+    lock, md5 = YAML(typ="safe").load(project / LOCK), lockfile.md5_of(teacher)
+    params = {"train.pseudo_labels": "big", "train.pseudo_photos": "data/raw/test.zip"}
+    deps = [{"path": "teachers/big", "md5": md5}, {"path": SAMPLE, "md5": lockfile.md5_of(project / SAMPLE)}]
+    lock["stages"]["label"] = {"deps": deps, "params": {"params.yaml": params}, "outs": []}
+    YAML(typ="safe").dump(lock, project / LOCK)
+    record(project, "predict", "encode")
+    commit(project)
+    return project
+
+
+def test_pseudo_labels_of_a_committed_teacher_are_accepted(student):
+    with Server() as server:
+        stage(student, "submit", "--yes")
+    assert len(server.uploads) == 1
+
+
+def test_pseudo_labels_that_nobody_has_kept_are_refused_until_they_are(student):
+    lock, md5 = (student / LOCK).read_text("ascii"), "0" * 32 + ".dir"
+    (student / LOCK).write_text(lock.replace(lockfile.md5_of(student / "teachers/big"), md5), encoding="ascii")
+    commit(student)
+    assert "teachers/big, on which the models were trained, is the output of no commit" in (message := refused(student))
+    assert "`dvc add teachers/big`, and commit teachers/big.dvc" in message
+    (student / "teachers/big.dvc").write_text(f"outs:\n- {{md5: {md5}, path: big}}\n", encoding="ascii")
+    commit(student)
+    with Server() as server:
+        stage(student, "submit", "--yes")
+    assert len(server.uploads) == 1

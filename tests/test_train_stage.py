@@ -31,7 +31,7 @@ PLAIN = {"train_batch_norm": False, "train_batch_size": 5, "train_learning_rate"
 def _ready(_competition, tmp_path_factory):
     folder = make_project(tmp_path_factory.mktemp("ready") / "project")
     set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
-    for name in ("download", "resize", "split"):
+    for name in ("download", "resize", "split", "label"):
         stage(folder, name)
     return folder
 

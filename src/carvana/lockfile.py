@@ -24,9 +24,14 @@ def read(path: Path) -> dict[str, Recorded]:
     """Returns what a dvc.lock records, by stage. Raises UserError if the file is missing or not a dvc.lock."""
     advice = "resolve the conflict marks of a merge, or, without such marks, run `python -m stages.unlock`"
     with reading(path, "is not what DVC writes", advice, "`dvc repro` makes it"):
-        # Only what identifies a result: other keys, such as the size of a file, differ between versions of DVC.
-        stages = yaml12.parse(path.read_text(encoding="utf-8"))["stages"]
-        return {_text(name): _recorded(stage) for name, stage in stages.items()}
+        return parse(path.read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> dict[str, Recorded]:
+    """Returns what the text of a dvc.lock records, by stage. Raises any exception if it is not one; see `reading`."""
+    # Only what identifies a result: other keys, such as the size of a file, differ between versions of DVC.
+    stages = yaml12.parse(text)["stages"]
+    return {_text(name): _recorded(stage) for name, stage in stages.items()}
 
 
 def md5_of(path: Path) -> str:

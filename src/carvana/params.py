@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from carvana import yaml12
+from carvana import paths, yaml12
 from carvana.errors import UserError, near, reading
 from carvana.processes import cores
 
@@ -51,6 +51,12 @@ def _possible_path(text: str) -> str:
     if "\0" in text or any(len(part) > 255 for part in os.fsencode(text).split(b"/")):
         raise ValueError("is not a possible path")
     return text
+
+
+def _folder_of_labels(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        raise ValueError(f"is not the name of a folder in {paths.TEACHERS}/, big for {paths.TEACHERS}/big")
+    return name
 
 
 Size = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_multiples_of_32)]
@@ -132,6 +138,9 @@ class Train(Network):
         AfterValidator(_multiples_of_32),
     ]
     encoder_weights: PathText
+    pseudo_labels: Annotated[str, AfterValidator(_folder_of_labels)]
+    pseudo_photos: PathText
+    pseudo_share: Share
     masks: Literal["soft", "hard"]
     loss: Literal["bce", "dice", "bce_dice", "bce_log_dice", "boundary_bce"]
     dice_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -156,6 +165,11 @@ class Train(Network):
     def height_and_width(self) -> tuple[int, int]:
         """`size` as (height, width) in pixels."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def teacher(self) -> Path | None:
+        """The folder of pseudo-labels; None if there are none."""
+        return None if self.pseudo_labels == "none" else paths.TEACHERS / self.pseudo_labels
 
     @property
     def network(self) -> Network:

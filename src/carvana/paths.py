@@ -5,6 +5,9 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 PIPELINE = Path("dvc.yaml")
 
+# A folder of pseudo-labels for each name that train.pseudo_labels may have; the one of `none` has nothing but a README.
+TEACHERS = Path("teachers")
+
 RAW = Path("data/raw")
 TRAIN = RAW / "train.zip"
 TRAIN_MASKS = RAW / "train_masks.zip"
@@ -14,6 +17,7 @@ SAMPLE_SUBMISSION = RAW / "sample_submission.csv.zip"
 TEST_MASKS = RAW / "test_masks.csv.zip"
 
 CACHE = Path("data/cache")
+PSEUDO = Path("data/pseudo")
 SPLIT = Path("data/split.csv")
 LOOK = Path("data/look.html")
 EXPERIMENTS = Path("data/experiments.html")

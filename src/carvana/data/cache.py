@@ -5,6 +5,7 @@
     truth.parquet   the runs of every row's mask at 1918×1280, to score training at full size
     index.csv       the photo's name of every row, and a digest of its content in the other files
 
+A cache of pseudo-labelled photos has the same files, except truth.parquet: its masks are not true.
 Both arrays are memory-mapped to read a batch, so that training needs no more memory than its batches.
 """
 
@@ -12,15 +13,16 @@ import csv
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carvana.competition import mask_of
+from carvana.competition import HEIGHT, WIDTH, mask_of
 from carvana.console import Bar
 from carvana.data import photos
 from carvana.data.archive import Archive
@@ -31,6 +33,7 @@ from carvana.processes import die_with_parent, end_if_orphaned, none_killed
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _COLUMNS = ["image", "digest"]
+_INCOMPLETE, _DISAGREE = "is not a complete cache", "its files disagree"
 _CHUNK = 16  # photos a task: a car's worth
 _QUEUED = 4  # tasks a process that may wait, so that memory does not grow with the number of photos
 
@@ -67,11 +70,21 @@ class Cache:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """What a worker returns for a row whose photo and mask it has written."""
+class _Task:
+    """Photos for a worker, the number of the first one's row, and their masks' runs; None: the masks are in a zip."""
 
-    runs: rle.Runs
-    digest: str
+    start: int
+    names: list[str]
+    runs: list[rle.Runs] | None
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a worker returns of the rows that it has written: digests, and the runs of masks that it read from a zip."""
+
+    start: int
+    digests: list[str]
+    runs: list[rle.Runs]
 
 
 def _map(folder: Path, kind: str) -> np.memmap:
@@ -82,13 +95,24 @@ def _map(folder: Path, kind: str) -> np.memmap:
 
 def read(folder: Path) -> Cache:
     """Opens a cache that `write` wrote. Raises UserError if it is missing, incomplete or of another form."""
-    with reading(folder, "is not a complete cache", "`dvc repro resize` makes it again"):
-        names = _names(folder / _INDEX)
-        count, height, width = _shape(folder, "masks", 3)
-        photos_shape = _shape(folder, "photos", 4)
-        true_names = shards.read_names(folder / _TRUTH)
-        if photos_shape != (count, height, width, 3) or count != len(names) or true_names != names:
-            raise ValueError("its files disagree")
+    with reading(folder, _INCOMPLETE, "`dvc repro resize` makes it again"):
+        cache = _open_arrays(folder)
+        if shards.read_names(folder / _TRUTH) != cache.names:
+            raise ValueError(_DISAGREE)
+        return cache
+
+
+def read_labelled(folder: Path) -> Cache:
+    """Opens a cache that `write_labelled` wrote, which has no truth. Raises UserError as `read` does."""
+    with reading(folder, _INCOMPLETE, "`dvc repro label` makes it again"):
+        return _open_arrays(folder)
+
+
+def _open_arrays(folder: Path) -> Cache:
+    names = _names(folder / _INDEX)
+    count, height, width = _shape(folder, "masks", 3)
+    if _shape(folder, "photos", 4) != (count, height, width, 3) or count != len(names):
+        raise ValueError(_DISAGREE)
     return Cache(folder, names, (height, width))
 
 
@@ -115,24 +139,57 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
     with Archive(train) as archive:
         names = archive.photos
     with whole_folder(folder) as temporary:
-        targets = {"photos": (len(names), *size, 3), "masks": (len(names), *size)}
-        offsets = {kind: _allocate(temporary / f"{kind}.npy", shape) for kind, shape in targets.items()}
-        chunks = [(start, names[start : start + _CHUNK]) for start in range(0, len(names), _CHUNK)]
-        context = multiprocessing.get_context("spawn")
-        setup = (train, train_masks, temporary, size, offsets)
-        pool = ProcessPoolExecutor(min(workers, len(chunks)) or 1, context, initializer=_open, initargs=setup)
-        try:
-            with none_killed("resizes photos"), Bar(total=len(names), desc="resize", unit=" photos") as bar:
-                done: dict[int, list[_Row]] = {}
-                for start, rows in _bounded(pool, chunks, workers):
-                    done[start] = rows
-                    bar.update(len(rows))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        ordered = [row for start, _ in chunks for row in done[start]]
-        shards.write(temporary / _TRUTH, names, [row.runs for row in ordered])
-        index = [f"{name},{row.digest}" for name, row in zip(names, ordered, strict=True)]
-        (temporary / _INDEX).write_text("\n".join([",".join(_COLUMNS), *index, ""]), encoding="ascii")
+        runs = _fill(temporary, train, train_masks, names, None, size, workers, "resize")
+        shards.write(temporary / _TRUTH, names, runs)
+
+
+def write_labelled(
+    photos: Path, names: list[str], runs: Iterable[rle.Runs], folder: Path, size: tuple[int, int], workers: int
+) -> None:
+    """Writes a cache of some photos of a zip with masks given as runs at 1918×1280, in the order of `names`.
+
+    Neither the zip nor a process is opened if there are no names.
+    """
+    with whole_folder(folder) as temporary:
+        _fill(temporary, photos, None, names, iter(runs), size, workers, "label")
+
+
+def _fill(
+    folder: Path,
+    photos: Path,
+    masks: Path | None,
+    names: list[str],
+    given: Iterator[rle.Runs] | None,
+    size: tuple[int, int],
+    workers: int,
+    what: str,
+) -> list[rle.Runs]:
+    """Writes arrays and index of some photos, with masks from a zip or given; returns the runs of those from a zip."""
+    targets = {"photos": (len(names), *size, 3), "masks": (len(names), *size)}
+    offsets = {kind: _allocate(folder / f"{kind}.npy", shape) for kind, shape in targets.items()}
+    context = multiprocessing.get_context("spawn")
+    setup = (photos, masks, folder, size, offsets)
+    most = max(1, min(workers, -(-len(names) // _CHUNK)))
+    pool = ProcessPoolExecutor(most, context, initializer=_open, initargs=setup)
+    try:
+        with none_killed("resizes photos"), Bar(total=len(names), desc=what, unit=" photos") as bar:
+            done: list[_Written] = []
+            for written in _bounded(pool, _tasks(names, given), workers):
+                done.append(written)
+                bar.update(len(written.digests))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    done.sort(key=lambda written: written.start)
+    digests = [digest for written in done for digest in written.digests]
+    index = [f"{name},{digest}" for name, digest in zip(names, digests, strict=True)]
+    (folder / _INDEX).write_text("\n".join([",".join(_COLUMNS), *index, ""]), encoding="ascii")
+    return [runs for written in done for runs in written.runs]
+
+
+def _tasks(names: list[str], given: Iterator[rle.Runs] | None) -> Iterator[_Task]:
+    for start in range(0, len(names), _CHUNK):
+        part = names[start : start + _CHUNK]
+        yield _Task(start, part, None if given is None else list(islice(given, len(part))))
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> int:
@@ -149,13 +206,11 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> int:
         return offset
 
 
-def _bounded(
-    pool: ProcessPoolExecutor, chunks: list[tuple[int, list[str]]], workers: int
-) -> Iterator[tuple[int, list[_Row]]]:
-    """Runs the chunks, a few ahead, and yields each chunk's first row number and its rows when it is done."""
-    pending: set[Future[tuple[int, list[_Row]]]] = set()
-    for start, names in chunks:
-        pending.add(pool.submit(_resize, start, names))
+def _bounded(pool: ProcessPoolExecutor, tasks: Iterable[_Task], workers: int) -> Iterator[_Written]:
+    """Runs the tasks, a few ahead, and yields what is written as it is done."""
+    pending: set[Future[_Written]] = set()
+    for task in tasks:
+        pending.add(pool.submit(_resize, task))
         if len(pending) >= _QUEUED * max(workers, 1):
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
@@ -169,7 +224,7 @@ class _Worker:
     """What a worker process has open."""
 
     photos: Archive
-    masks: Archive
+    masks: Archive | None
     photos_file: int
     masks_file: int
     size: tuple[int, int]
@@ -179,26 +234,38 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _open(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], offsets: dict[str, int]) -> None:
+def _open(photos: Path, masks: Path | None, folder: Path, size: tuple[int, int], offsets: dict[str, int]) -> None:
     global _worker  # noqa: PLW0603 - how a pool's initializer hands over what its tasks need
     die_with_parent()
     end_if_orphaned()
     photos_file, masks_file = (os.open(folder / f"{kind}.npy", os.O_WRONLY) for kind in ("photos", "masks"))
-    _worker = _Worker(Archive(train), Archive(train_masks), photos_file, masks_file, size, offsets)
+    _worker = _Worker(Archive(photos), Archive(masks) if masks else None, photos_file, masks_file, size, offsets)
 
 
-def _resize(start: int, names: list[str]) -> tuple[int, list[_Row]]:
+def _resize(task: _Task) -> _Written:
     assert _worker is not None
     height, width = _worker.size
-    rows = []
-    for row, name in enumerate(names, start):
+    written = _Written(task.start, [], [])
+    for place, name in enumerate(task.names):
         photo = photos.decode_photo(_worker.photos.read(name), name, _worker.size)
-        mask = photos.decode_mask(_worker.masks.read(mask_of(name)), mask_of(name))
+        if task.runs is None:
+            mask = _read_mask(name)
+            runs = rle.to_runs(mask)
+            written.runs.append(runs)
+        else:
+            runs = task.runs[place]
+            mask = rle.to_mask(runs, HEIGHT, WIDTH)
         soft = photos.soften(mask, _worker.size)
+        row = task.start + place
         # On a full disk a memory map would die of SIGBUS; pwrite raises OSError.
         os.pwrite(_worker.photos_file, photo.data, _worker.offsets["photos"] + row * height * width * 3)
         os.pwrite(_worker.masks_file, soft.data, _worker.offsets["masks"] + row * height * width)
-        runs = rle.to_runs(mask)
         digest = hashlib.blake2b(b"".join(each.tobytes() for each in (photo, soft, runs)), digest_size=16)
-        rows.append(_Row(runs, digest.hexdigest()))
-    return start, rows
+        written.digests.append(digest.hexdigest())
+    return written
+
+
+def _read_mask(name: str) -> NDArray[np.uint8]:
+    assert _worker is not None
+    assert _worker.masks is not None
+    return photos.decode_mask(_worker.masks.read(mask_of(name)), mask_of(name))

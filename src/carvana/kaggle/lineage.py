@@ -35,11 +35,12 @@ def current(recorded: Stages, defined: set[str]) -> Stages:
 
 
 def require_connected(stages: Stages, recorded: Stages) -> None:
-    """Raises UserError unless every stage has read what the earlier stages have written.
+    """Raises UserError unless every stage has read what the earlier stages have written, `brought` aside.
 
     `recorded` is all of dvc.lock.
     """
-    outs = {path: md5 for stage in stages.values() for path, md5 in stage.outs.items()}
+    outs = _outputs(stages)
+    exempt = brought(stages)
     for name, stage in stages.items():
         for path, md5 in stage.deps.items():
             # A dependency is an output, a folder of outputs (models), or a file in the repository.
@@ -47,6 +48,8 @@ def require_connected(stages: Stages, recorded: Stages) -> None:
                 same = outs[path] == md5
             elif inside := _inside(path, outs):
                 same = _is_folder_of(path, md5, inside, recorded)
+            elif path in exempt:
+                continue
             elif Path(path).parts[0] in ("data", "models", "metrics"):
                 raise UserError(f"{paths.LOCK}: {name} depends on {path}, which no stage has written; {_REPRO}")
             else:
@@ -56,6 +59,18 @@ def require_connected(stages: Stages, recorded: Stages) -> None:
                 raise UserError(
                     f"{paths.LOCK}: {name} was run with other contents of {path} than {some(producers)} wrote; {_REPRO}"
                 )
+
+
+def brought(stages: Stages) -> dict[str, str]:
+    """Returns the MD5s of pseudo-labels and their photos that no stage has written, by path: of another experiment."""
+    label = stages.get("label")
+    wanted = {} if label is None else label.params
+    if wanted.get("train.pseudo_labels", "none") == "none":
+        return {}
+    inputs = (f"{paths.TEACHERS}/{wanted['train.pseudo_labels']}", str(wanted.get("train.pseudo_photos")))
+    return {
+        path: stages["label"].deps[path] for path in inputs if path in stages["label"].deps.keys() - _outputs(stages)
+    }
 
 
 def require_params(stages: Stages, params: dict[str, Any], commit: str) -> None:
@@ -104,6 +119,10 @@ def require_models(stages: Stages) -> None:
             for path in map(Path, stage.outs):
                 if path.exists():
                     require_file(stages, name, path)
+
+
+def _outputs(stages: Stages) -> dict[str, str]:
+    return {path: md5 for stage in stages.values() for path, md5 in stage.outs.items()}
 
 
 def _require(recorded: Stages, names: list[str]) -> None:

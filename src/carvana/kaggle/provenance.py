@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from carvana import yaml12
+from carvana import lockfile, paths, yaml12
 from carvana.errors import UserError, reading
 
 
@@ -49,6 +49,30 @@ def require_committed(commit: str, path: Path) -> None:
             f"{path} is not the one in commit {commit[:12]}, which has this dvc.lock; commit both together "
             "(`git add -A && git commit`)"
         )
+
+
+def require_kept(path: str, md5: str) -> None:
+    """Raises UserError unless a commit or an experiment says where a file or folder with this MD5 comes from.
+
+    It does so if a stage of its dvc.lock has written it, or if it has a file of `dvc add` with this MD5.
+    """
+    if _git("log", "--all", f"-S{md5}", "--max-count=1", "--format=%H", "--", "*.dvc"):
+        return
+    commits = _git("log", "--all", f"-S{md5}", "--format=%H", "--", paths.LOCK.as_posix()).split()
+    if not any(md5 in _written(commit) for commit in commits):
+        raise UserError(
+            f"{path}, on which the models were trained, is the output of no commit and no experiment, so the "
+            f"submission could not be traced to what made it: `dvc add {path}`, and commit {path}.dvc"
+        )
+
+
+def _written(commit: str) -> set[str]:
+    """Returns the MD5s of all outputs that a commit's dvc.lock records; none if it has no dvc.lock."""
+    if _blob(commit, paths.LOCK) is None:
+        return set()
+    with reading(f"{paths.LOCK} of commit {commit[:12]}", "is not what DVC writes", "commit it again"):
+        stages = lockfile.parse(_git("show", f"{commit}:./{paths.LOCK.as_posix()}"))
+    return {md5 for stage in stages.values() for md5 in stage.outs.values()}
 
 
 def read_yaml(commit: str, path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ SHARDS = 100
 _DIGEST, _DIGEST_OF_NAMES = b"sha256", b"sha256 of image"
 _MOST_BYTES = 2**29  # the cache of Kaggle's 5,088 training photos has 26 million
 _NAMES = "image"
+_AGAIN = "`dvc repro -f` of its stage makes it again"
 _SCHEMA = pa.schema([(_NAMES, pa.string()), ("starts", pa.list_(pa.int32())), ("lengths", pa.list_(pa.int32()))])
 
 
@@ -72,9 +73,12 @@ def read_names(path: Path) -> list[str]:
     return _verified_table(path, [_NAMES], _DIGEST_OF_NAMES)[_NAMES].to_pylist()
 
 
-def read(path: Path) -> Iterator[tuple[str, Runs]]:
-    """Yields photos and runs of a shard, in the order in which they were written. Raises UserError if it is damaged."""
-    table = _verified_table(path)
+def read(path: Path, advice: str = _AGAIN) -> Iterator[tuple[str, Runs]]:
+    """Yields photos and runs of a shard, in the order in which they were written.
+
+    Raises UserError, which ends in `advice`, if it is damaged.
+    """
+    table = _verified_table(path, advice=advice)
     starts, lengths = (table[name].combine_chunks() for name in ("starts", "lengths"))
     runs = np.stack([starts.flatten(), lengths.flatten()], axis=1)
     offsets = np.cumsum([0, *starts.value_lengths().to_numpy()])
@@ -82,8 +86,10 @@ def read(path: Path) -> Iterator[tuple[str, Runs]]:
         yield photo, runs[first:end]
 
 
-def _verified_table(path: Path, columns: list[str] = _SCHEMA.names, checksum: bytes = _DIGEST) -> pa.Table:
-    with reading(path, "is not an intact file of runs", "`dvc repro -f` of its stage makes it again"):
+def _verified_table(
+    path: Path, columns: list[str] = _SCHEMA.names, checksum: bytes = _DIGEST, advice: str = _AGAIN
+) -> pa.Table:
+    with reading(path, "is not an intact file of runs", advice):
         with pq.ParquetFile(path) as file:
             _require_fitting(file.metadata)
             if not file.schema_arrow.equals(_SCHEMA):

@@ -3,22 +3,20 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from carvana import workers
 from carvana.data.cache import Cache
+from carvana.data.joined import Joined, Rows
 
-Rows = NDArray[np.integer]
 Batch = tuple[Tensor, Tensor]
 Read = Callable[[Iterable[Rows]], Iterator[Batch]]
 
 
 @contextlib.contextmanager
-def batches(cache: Cache, on: torch.device, processes: int) -> Iterator[Read]:
+def batches(cache: Cache | Joined, on: torch.device, processes: int) -> Iterator[Read]:
     """Yields a function that reads pieces, each of some rows, in order.
 
     The function yields photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device. `processes`
@@ -68,7 +66,7 @@ def workers_for(on: torch.device, wanted: int, size: int, processes: int) -> int
 class _Pieces(Dataset[Batch]):
     """A cache as a data set of torch's: an index is the rows of a piece, an item its photos and masks."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache | Joined) -> None:
         self._cache = cache
 
     def __getitem__(self, rows: Rows) -> Batch:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from carvana.console import say
 from carvana.data.cache import Cache
+from carvana.data.joined import Joined
 from carvana.errors import UserError, first_line
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
@@ -27,6 +28,7 @@ from carvana.training import losses, optimization, resume
 from carvana.training.augment import Augmentation, device_for
 from carvana.training.batches import Batch, Read, Rows, batches, workers_for
 from carvana.training.history import Epoch, best
+from carvana.training.order import draw, photos_of
 from carvana.training.pace import Pace
 from carvana.training.state import Progress, begin, begin_epoch
 
@@ -35,17 +37,29 @@ _LOOK_EVERY = 16  # steps between checks of the loss, which wait for the GPU
 
 @dataclass(frozen=True)
 class Examples:
-    """A cache's rows to train on and rows to validate on, with the true runs at 1918×1280 of the latter."""
+    """A cache's rows to train on, `pseudo` those whose masks were predicted, and rows to validate on.
 
-    cache: Cache
+    `truth` are the true runs at 1918×1280 of the rows to validate on.
+    """
+
+    cache: Cache | Joined
     train: Rows
+    pseudo: Rows
     validation: Rows
     truth: list[Runs]
 
     @classmethod
-    def of(cls, cache: Cache, train: Rows, validation: Rows) -> "Examples":
-        """Returns examples with the true runs from the cache."""
-        return cls(cache, train, validation, cache.read_truth(validation))
+    def of(cls, cache: Cache, train: Rows, validation: Rows, pseudo: Cache | None = None) -> "Examples":
+        """Returns examples with the true runs from a cache, and with all photos of another one to train on as well."""
+        truth = cache.read_truth(validation)
+        if pseudo is None:
+            return cls(cache, train, np.arange(0), validation, truth)
+        rows = len(cache.names) + np.arange(len(pseudo.names))
+        return cls(Joined(cache, pseudo), train, rows, validation, truth)
+
+    def photos_of_an_epoch(self, share: float) -> int:
+        """Returns how many photos an epoch trains on if `share` of them are pseudo-labelled."""
+        return photos_of(len(self.train), len(self.pseudo), share)
 
 
 def fit(
@@ -70,13 +84,14 @@ def fit(
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
     with device.enough_memory(advice), device.working_compiler(runtime.compile):
         progress = _begin_or_resume(settings, on, saved)
-        _require_enough_photos(progress.fewest, len(examples.train), settings)
+        photos = examples.photos_of_an_epoch(settings.pseudo_share)
+        _require_enough_photos(progress.fewest, photos, settings)
         if distributed.rank() == 0:
             say(_plan(progress, examples, settings, on))
         forward = distributed.wrap(progress.model, examples.cache.size)
         if runtime.compile:
             forward = cast("nn.Module", torch.compile(forward))
-        photos, validated, done = len(examples.train), len(examples.validation), len(progress.history)
+        validated, done = len(examples.validation), len(progress.history)
         pace = Pace(photos, validated, settings.epochs, done, quiet=distributed.rank() != 0)
         with reader_of(examples.cache, settings, runtime, on) as read:
             while not _ended(progress.history, settings):
@@ -110,7 +125,7 @@ def train_epoch(
     """
     number = len(progress.history) + 1
     random = begin_epoch(number, settings, distributed.rank())
-    order = examples.train[torch.randperm(len(examples.train), generator=random).numpy()]
+    order = draw(examples.train, examples.pseudo, settings.pseudo_share, random)
     steps = [order[batch] for batch in _batches(len(order), settings.batch_size, progress.fewest)]
     pieces = [pieces_of(len(rows), settings.accumulate, progress.fewest) for rows in steps]
     loaded = read(rows[piece.rows] for rows, each in zip(steps, pieces, strict=True) for piece in each)
@@ -279,13 +294,16 @@ def _begin_or_resume(settings: Train, on: torch.device, saved: Path | None) -> P
 def _plan(progress: Progress, examples: Examples, settings: Train, on: torch.device) -> str:
     """Returns what a training is about to do, in words."""
     network = models.describe(settings.network, models.count_parameters(progress.model), examples.cache.size)
-    photos = min(settings.batch_size, len(examples.train))
-    steps = len(_batches(len(examples.train), photos, progress.fewest))
+    total = examples.photos_of_an_epoch(settings.pseudo_share)
+    photos = min(settings.batch_size, total)
+    steps = len(_batches(total, photos, progress.fewest))
+    pseudo = f", {total - len(examples.train)} pseudo-labelled ones in each epoch (of {len(examples.pseudo)})"
     threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
     processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
     resumed = f"; it resumes after epoch {len(progress.history)}" if progress.history else ""
     return (
-        f"Training {network}: {len(examples.train)} photos, and {len(examples.validation)} to validate\n"
+        f"Training {network}: {len(examples.train)} photos"
+        f"{pseudo if len(examples.pseudo) else ''}, and {len(examples.validation)} to validate\n"
         f"{settings.epochs} epochs of {steps} steps, {photos} photos a step{resumed}\n"
         f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{threads}{processes}"
     )
@@ -321,7 +339,7 @@ def _held(settings: Train) -> int:
 
 
 def reader_of(
-    cache: Cache, settings: Train, runtime: Runtime, on: torch.device
+    cache: Cache | Joined, settings: Train, runtime: Runtime, on: torch.device
 ) -> contextlib.AbstractContextManager[Read]:
     """Returns a context that reads the cache to the device on which pieces are augmented; see `batches`."""
     height, width = cache.size

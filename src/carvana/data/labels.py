@@ -1,0 +1,74 @@
+"""Pseudo-labels: predictions of a finished experiment, which become masks to train the next one on."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from carvana.competition import HEIGHT, WIDTH
+from carvana.data.archive import Archive
+from carvana.errors import UserError, reading, some
+from carvana.masks import rle, shards
+
+_AGAIN = "`dvc get` it again"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Shards, the photos on which they show a car, in the shards' order, and those on which they show none."""
+
+    shards: list[Path]
+    names: list[str]
+    empty: list[str]
+
+    def each_runs(self) -> Iterator[rle.Runs]:
+        """Yields the runs at 1918×1280 of every photo with a car, in the order of `names`."""
+        return (runs for path in self.shards for _, runs in shards.read(path, _AGAIN) if len(runs))
+
+
+NONE = Labels([], [], [])
+
+
+def read(folder: Path, photos: Path) -> Labels:
+    """Returns the labels in a folder of shards (`*.parquet`), all of them checked.
+
+    Raises UserError if there are none, if a shard is damaged, if runs leave the photo or overlap, if a photo has two
+    labels or is not in the zip `photos`, or if no label shows a car.
+    """
+    names: list[str] = []
+    empty: list[str] = []
+    paths = _paths(folder)
+    for path in paths:
+        for name, runs in shards.read(path, _AGAIN):
+            with reading(path, f"has runs of {name} that are no mask", _AGAIN):
+                rle.check(runs, HEIGHT, WIDTH)
+            (names if len(runs) else empty).append(name)
+    _require_each_once(folder, names + empty)
+    with Archive(photos) as archive:
+        unknown = sorted({*names, *empty} - set(archive.photos))
+    if unknown:
+        raise UserError(
+            f"{folder} has labels for photos that are not in {photos}: {some(unknown)}; set train.pseudo_photos to the "
+            f"zip from which they were predicted"
+        )
+    if not names:
+        raise UserError(
+            f"{folder} shows no car on any of its {len(empty)} photos; take another experiment's predictions"
+        )
+    return Labels(paths, names, empty)
+
+
+def _paths(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise UserError(
+            f"{folder} has no shards of run lists (*.parquet); copy an experiment's predictions there, by "
+            f"`dvc get . data/predictions --rev EXPERIMENT -o {folder}`"
+        )
+    return paths
+
+
+def _require_each_once(folder: Path, names: list[str]) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise UserError(f"{folder} has two labels for {some(twice)}; keep the shards of one experiment")

@@ -1,0 +1,25 @@
+"""Writes pseudo-labelled photos at `train.size` to data/pseudo: `python -m stages.label`; none by default."""
+
+from pathlib import Path
+
+from carvana import params, paths
+from carvana.console import say
+from carvana.data import cache, labels
+from carvana.errors import some
+from stages.stage import command_line, run
+
+
+def main() -> None:
+    settings = params.load(paths.PARAMS)
+    photos = Path(settings.train.pseudo_photos)
+    folder = settings.train.teacher
+    found = labels.read(folder, photos) if folder else labels.NONE
+    if found.empty:
+        say(f"{len(found.empty)} photos on which {folder} shows no car are left out: {some(found.empty)}")
+    size = settings.train.height_and_width
+    cache.write_labelled(photos, found.names, found.each_runs(), paths.PSEUDO, size, settings.runtime.workers)
+
+
+if __name__ == "__main__":
+    command_line("label", __doc__).parse_args()
+    run(main, "label")
