@@ -115,9 +115,9 @@ def take_step(
     photos, masks = changes.apply(photos, masks)
     with torch.no_grad(), device.precision(on, settings.train.precision):
         padded = model.pad(photos)
-        spoiled = windows.spoil(model.first_logits(padded), random)
-        logits = model.enlarge(spoiled)
-    places = windows.corners(spoiled, SIZE, how.window, how.windows, random)
+        first = model.first_logits(padded)
+        logits = model.enlarge(first)
+    places = windows.corners(first, SIZE, how.window, how.windows, random)
     parts = [windows.cut(each, places, how.window) for each in (padded, logits, masks)]
     target = coverage_of(parts[2], "soft")
     progress.optimizer.zero_grad()
