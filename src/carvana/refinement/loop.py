@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from carvana.console import say
-from carvana.errors import UserError, first_line
+from carvana.errors import UserError
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
 from carvana.networks import device, models
@@ -45,7 +45,8 @@ def fit(
     device.prepare(on)
     changed = schedule_of(settings)
     with device.enough_memory("lower refine.batch_size or refine.windows"):
-        progress = _begin_or_resume(first, settings, changed, on, saved)
+        kept = resume.load(saved) if saved else None
+        progress = state.resumed(lambda: begin(first, settings, changed, on), kept, saved)
         model = progress.model
         assert isinstance(model, SecondLook)
         say(_plan(model, examples, settings, on, len(progress.history)))
@@ -145,22 +146,6 @@ def validate(model: SecondLook, examples: Examples, settings: Params) -> tuple[f
         runs = runs_of_logits(logits[0].cpu().numpy(), 0.5)
         dice += metrics.overlap_of_runs(runs, examples.truth[name]).dice
     return loss / len(examples.validation), dice / len(examples.validation)
-
-
-def _begin_or_resume(
-    first: Trained, settings: Params, changed: Train, on: torch.device, saved: Path | None
-) -> Progress:
-    """Returns a new training, or the one in `saved` if that file exists and is of these settings."""
-    progress = begin(first, settings, changed, on)
-    kept = resume.load(saved) if saved else None
-    if not kept:
-        return progress
-    try:
-        progress.load_state_dict(kept)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        print(f"{saved} is of another training ({first_line(error)}); training starts over")
-        return begin(first, settings, changed, on)
-    return progress
 
 
 def begin(first: Trained, settings: Params, changed: Train, on: torch.device) -> Progress:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from carvana.console import say
 from carvana.data.cache import Cache
 from carvana.data.joined import Joined
-from carvana.errors import UserError, first_line
+from carvana.errors import UserError
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
 from carvana.masks.rle import Runs
@@ -30,7 +30,7 @@ from carvana.training.batches import Batch, Read, Rows, batches, workers_for
 from carvana.training.history import Epoch, best
 from carvana.training.order import draw, photos_of
 from carvana.training.pace import Pace
-from carvana.training.state import Progress, begin, begin_epoch
+from carvana.training.state import Progress, begin, begin_epoch, resumed
 
 _LOOK_EVERY = 16  # steps between checks of the loss, which wait for the GPU
 
@@ -83,7 +83,8 @@ def fit(
     device.prepare(on)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
     with device.enough_memory(advice), device.working_compiler(runtime.compile):
-        progress = _begin_or_resume(settings, on, saved)
+        kept = distributed.from_first(lambda: resume.load(saved) if saved else None)
+        progress = resumed(lambda: begin(settings, on), kept, saved)
         photos = examples.photos_of_an_epoch(settings.pseudo_share)
         _require_enough_photos(progress.fewest, photos, settings)
         if distributed.rank() == 0:
@@ -275,20 +276,6 @@ def _require_finite(loss: float, at: str, names: list[str]) -> None:
             f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and check these "
             f"photos and masks"
         )
-
-
-def _begin_or_resume(settings: Train, on: torch.device, saved: Path | None) -> Progress:
-    """Returns a new training, or the one in `saved` if that file exists and is of these settings."""
-    progress = begin(settings, on)
-    state = distributed.from_first(lambda: resume.load(saved) if saved else None)
-    if not state:
-        return progress
-    try:
-        progress.load_state_dict(state)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        print(f"{saved} is of another training ({first_line(error)}); training starts over")
-        return begin(settings, on)
-    return progress
 
 
 def _plan(progress: Progress, examples: Examples, settings: Train, on: torch.device) -> str:

@@ -1,13 +1,16 @@
 """The state of a training: all that its next epoch depends on, including its random seeds."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from carvana.errors import first_line
 from carvana.networks import device, distributed, models
 from carvana.params import Train
 from carvana.training import optimization
@@ -81,6 +84,22 @@ def begin(settings: Train, on: torch.device) -> Progress:
     half = device.precision_name(on, settings.precision) == "float16"
     scaler = torch.amp.GradScaler(on.type, enabled=half)
     return Progress(model, average, optimization.build_optimizer(model, settings), scaler, fewest)
+
+
+def resumed(make: Callable[[], Progress], kept: dict[str, Any] | None, saved: Path | None) -> Progress:
+    """Returns a new training in the state `kept`, which was read from `saved`; as new if there is none.
+
+    A state of another training is left alone, with a message.
+    """
+    progress = make()
+    if not kept:
+        return progress
+    try:
+        progress.load_state_dict(kept)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        print(f"{saved} is of another training ({first_line(error)}); training starts over")
+        return make()
+    return progress
 
 
 def begin_epoch(number: int, settings: Train, rank: int) -> torch.Generator:
