@@ -39,7 +39,7 @@ def main(fold: int) -> None:
     folder = unfinished.subfolder(paths.unrefined(fold), name)
     model, epochs, _ = loop.fit(first, examples, settings, on, folder / "epoch.pt")
     history.write(paths.second_history(fold), epochs)
-    checkpoint.save(paths.model(fold), model, settings.train.network, first.size, settings.refine.network)
+    checkpoint.save(paths.model(fold), model, first.network, first.size, settings.refine.network)
     unfinished.finish(folder, [paths.second_history(fold), paths.model(fold)])
 
 
@@ -57,6 +57,7 @@ def copy(fold: int) -> None:
 
 def fingerprint(fold: int, examples: Examples, settings: Params, on: torch.device) -> str:
     """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
+    from carvana.data import cache
     from carvana.data.archive import Archive
     from carvana.networks import device
 
@@ -65,11 +66,12 @@ def fingerprint(fold: int, examples: Examples, settings: Params, on: torch.devic
     inputs = {
         "first": files.digest(paths.trained(fold)),
         "photos": photos,
+        "cache": cache.read(paths.CACHE).digest(),
         "rows": str((examples.train, examples.validation)),
         "refine": settings.refine.model_dump_json(),
         "train": str((settings.train.seed, settings.train.boundary_weight)),
         "augment": settings.augment.model_dump_json(),
-        "versions": unfinished.versions("torch"),
+        "versions": unfinished.versions("torch", "timm", "segmentation-models-pytorch"),
         "device": f"{on.type}, {device.precision_name(on, settings.train.precision)}",
     }
     return unfinished.fingerprint(inputs, definition.read("refine").files)

@@ -13,7 +13,8 @@ from conftest import ROOT
 TINY = {
     "demo": {"train_cars": 4, "test_cars": 1},
     "split": {"folds": 2, "test_fraction": 0.25},
-    "train": {"size": 64, "depth": 3, "width": 4, "epochs": 2, "learning_rate": 0.01},
+    "train": {"size": 64, "patch": 1, "depth": 3, "width": 4, "epochs": 2, "learning_rate": 0.01},
+    "augment": {"close_up": 0.0},
 }
 
 

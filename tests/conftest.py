@@ -195,7 +195,7 @@ def read_params(**changes):
 
 def read_network(**changes):
     """The committed network, small, with some keys changed."""
-    small = {"depth": 3, "width": 4}
+    small = {"depth": 3, "width": 4, "patch": 1}
     return read_params(**{f"train_{key}": value for key, value in (small | changes).items()}).train.network
 
 
@@ -210,7 +210,7 @@ def make_project(folder):
 def set_params(folder, **changes):
     """Writes the committed parameters, tiny, with some keys changed."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    tiny = {"train_size": 64, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
+    tiny = {"train_size": 64, "train_patch": 1, "train_depth": 2, "train_width": 2, "train_epochs": 1, "split_folds": 2}
     # `auto` differs by machine; tests/test_pipeline.py has it.
     tiny |= {"train_precision": "float32", "runtime_engine": "torch"}
     for key, value in (tiny | changes).items():

@@ -106,6 +106,17 @@ def test_the_outline_has_the_car_s_colour_alone_and_a_speck_is_removed():
     assert abs(photo[alpha > 0][:, :3].astype(int) - (250, 0, 0)).max() <= 6
 
 
+@pytest.mark.parametrize("height", [160, 320])
+def test_the_outline_has_the_car_s_colour_if_the_network_sees_more_than_the_photo_has(height):
+    """A model with a second look sees 1280×1918 pixels, whatever the photo's size."""
+    rows, columns = np.mgrid[:height, : height * 3 // 2]
+    distance = np.hypot(rows - height / 2, columns - height * 3 / 4)
+    share = np.clip(height / 3 + 0.5 - distance, 0, 1)[..., None]
+    photo = opaque(np.rint(share * (200, 30, 30) + (1 - share) * (230, 230, 230)).astype(np.uint8))
+    alpha = cutout.cut(photo, (1280, 1918), lambda photos: (130 - photos[..., 1].astype(np.float32)) / 10)
+    assert abs(photo[alpha > 0][:, :3].astype(int) - (200, 30, 30)).max() <= 12
+
+
 def test_what_is_transparent_stays_so_and_its_hidden_colour_never_shows():
     photo = np.zeros((64, 96, 4), np.uint8)
     photo[:, :48] = (250, 250, 250, 255)

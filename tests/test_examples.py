@@ -9,7 +9,7 @@ from carvana.results import examples
 from carvana.results.totals import Findings
 
 STILL = dict.fromkeys(
-    ("flip", "rotation", "shift", "scale", "brightness", "contrast", "saturation", "hue"),
+    ("flip", "rotation", "shift", "scale", "close_up", "brightness", "contrast", "saturation", "hue"),
     0.0,
 )
 

@@ -30,7 +30,7 @@ KINDS = ["onnx", "openvino", "torchscript"]
 def ensemble_of(network=SMALL, seed=0):
     """Two networks with random weights, as from two folds, and mirrored photos."""
     torch.manual_seed(seed)
-    return Ensemble([Trained(models.build(network).eval(), SIZE) for _ in range(2)]).flipping(True)
+    return Ensemble([Trained(models.build(network).eval(), SIZE, network) for _ in range(2)]).flipping(True)
 
 
 def photos(count):

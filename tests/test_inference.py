@@ -21,7 +21,7 @@ NETWORK = read_network(depth=2, width=2)
 
 def trained(seed, size=(64, 64)):
     torch.manual_seed(seed)
-    return Trained(models.build(NETWORK).eval(), size)
+    return Trained(models.build(NETWORK).eval(), size, NETWORK)
 
 
 def logits_of(ensemble, photo):

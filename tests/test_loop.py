@@ -18,7 +18,7 @@ from carvana.networks import device, models
 from carvana.training import loop, resume
 
 CPU = torch.device("cpu")
-TINY = {"size": 64, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
+TINY = {"size": 64, "patch": 1, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
 # Everything with a state of its own, or with chance in it.
 STATEFUL = {"dropout": 0.2, "ema": 0.9, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "plateau", "clip": 1.0}
 CHANGED = {"flip": 0.5, "rotation": 20.0, "brightness": 0.2}
@@ -49,7 +49,8 @@ def settings(**changes):
 
 
 def limits(**changes):
-    return read_params(**{f"augment_{key}": value for key, value in changes.items()}).augment
+    """Without close-ups, which take longer to learn."""
+    return read_params(**{f"augment_{key}": value for key, value in ({"close_up": 0.0} | changes).items()}).augment
 
 
 def fit(examples, saved, augment=None, **changes):
@@ -159,14 +160,20 @@ def test_no_piece_is_a_single_photo_if_batch_norm_needs_two(examples, monkeypatc
         return forward(model, photos)
 
     monkeypatch.setattr(models.Model, "forward", note)
-    changes = {"arch": "deeplabv3", "encoder": "resnet18", "epochs": 1}
+    changes = {"arch": "deeplabv3", "encoder": "resnet18", "patch": 1, "epochs": 1}
     fit(examples, None, batch_size=batch_size, accumulate=accumulate, **changes)
     assert seen == {7: [8], 6: [2, 2, 2, 2, 2, 2]}[batch_size]
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
 def test_pieces_of_a_single_photo_are_refused_if_batch_norm_needs_two(examples, batch_size, accumulate):
-    changes = {"arch": "deeplabv3", "encoder": "resnet18", "batch_size": batch_size, "accumulate": accumulate}
+    changes = {
+        "arch": "deeplabv3",
+        "encoder": "resnet18",
+        "patch": 1,
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+    }
     with pytest.raises(UserError, match=r"train\.arch: deeplabv3 .* train\.batch_size.*train\.accumulate"):
         fit(examples, None, **changes)
     fit(examples, None, **changes | {"arch": "unet", "encoder": "none"})
@@ -290,18 +297,6 @@ def test_the_latest_three_trainings_are_kept(tmp_path):
         folder = unfinished.subfolder(tmp_path, str(number))
         os.utime(folder, (number, number))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["2", "3", "4"]
-
-
-def test_dice_per_photo():
-    logits = torch.tensor([[[1.0, -1.0]], [[1.0, 1.0]], [[-1.0, -1.0]]])
-    coverage = torch.tensor([[[0.6, 0.4]], [[1.0, 0.0]], [[0.0, 0.0]]])
-    assert loop.dice_per_photo(logits, coverage).tolist() == pytest.approx([1, 2 / 3, 1])
-
-
-def test_targets_are_soft_or_hard():
-    masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
-    assert loop.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
-    assert loop.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]
 
 
 def test_a_state_of_another_training_is_not_used(examples, tmp_path, capsys):

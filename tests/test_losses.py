@@ -88,3 +88,15 @@ def test_the_boundary_counts_more_and_the_weight_says_how_much():
     assert ratios[1] > 1.2 * ratios[0]
     plain = losses.binary_cross_entropy(logits_of(at_edge), truth).item()
     assert losses.boundary_cross_entropy(logits_of(at_edge), truth, 0.0).item() == pytest.approx(plain, rel=1e-5)
+
+
+def test_dice_per_photo():
+    logits = torch.tensor([[[1.0, -1.0]], [[1.0, 1.0]], [[-1.0, -1.0]]])
+    coverage = torch.tensor([[[0.6, 0.4]], [[1.0, 0.0]], [[0.0, 0.0]]])
+    assert losses.dice_per_photo(logits, coverage).tolist() == pytest.approx([1, 2 / 3, 1])
+
+
+def test_targets_are_soft_or_hard():
+    masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
+    assert losses.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
+    assert losses.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]

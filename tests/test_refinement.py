@@ -76,14 +76,15 @@ def examples(kaggle, known):
 @pytest.fixture
 def first():
     torch.manual_seed(0)
-    return Trained(models.build(read_network(depth=2)).eval(), (64, 64))
+    network = read_network(depth=2)
+    return Trained(models.build(network).eval(), (64, 64), network)
 
 
 def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def test_it_learns_and_leaves_the_first_network_alone(first, examples):
+def test_it_learns_and_leaves_the_first_network_alone(first, examples, capsys):
     before = weights(first.model)
     settings = read_params(**SMALL, refine_epochs=6, refine_learning_rate=0.02, train_precision="float32")
     model, history, seconds = loop.fit(first, examples, settings, CPU, None)
@@ -92,7 +93,10 @@ def test_it_learns_and_leaves_the_first_network_alone(first, examples):
     assert len(history) == 6
     assert seconds > 0
     alone = loop.validate(loop.begin(first, settings, loop.schedule_of(settings), CPU).model, examples, settings)
-    assert max(epoch.validation_dice for epoch in history) > alone[1], "better than the first network alone"
+    lines = capsys.readouterr().out.splitlines()
+    assert f"The first network alone: Dice {alone[1]:.5f} at full size" in lines
+    reached = max(epoch.validation_dice for epoch in history)
+    assert reached > alone[1], "better than the first network alone"
 
 
 def test_a_stopped_training_ends_with_the_same_weights(first, examples, tmp_path):

@@ -54,6 +54,19 @@ def test_a_new_one_returns_the_first_networks_logits(look, photos):
 
 
 @torch.inference_mode()
+def test_the_first_logits_keep_their_place_whatever_the_second_network():
+    """A car's left edge at column 1880 is not shifted by a second network of a smaller multiple."""
+    bright = torch.zeros(1, HEIGHT, WIDTH, 3, dtype=torch.uint8)
+    bright[:, :, 1880:] = 255
+    first = models.build(read_network(depth=2, width=4)).eval()
+    first.forward = lambda photos: photos[..., 0] - 127.5
+    for patch, depth in ((1, 2), (4, 6)):
+        look = SecondLook(first, FIRST, read_network(patch=patch, depth=depth, width=1)).eval()
+        logits = look(bright)[0, HEIGHT // 2]
+        assert abs(int((logits > 0).int().argmax()) - 1880) <= 1
+
+
+@torch.inference_mode()
 def test_a_window_is_corrected_as_the_whole_photo_is(look, photos):
     """It is trained on windows, but predicts whole photos."""
     changed(look)
@@ -79,6 +92,14 @@ def test_a_file_brings_it_back(look, network, photos, tmp_path):
 def test_a_file_without_its_weights_is_refused(look, network, tmp_path):
     checkpoint.save(tmp_path / "fold-0.safetensors", look.first, read_network(depth=2, width=4), FIRST, network)
     with pytest.raises(UserError, match="is not a complete model"):
+        checkpoint.load(tmp_path / "fold-0.safetensors")
+
+
+def test_a_file_that_claims_a_larger_one_is_refused_before_it_takes_memory(look, tmp_path, monkeypatch):
+    larger = read_network(patch=4, depth=5, width=128)
+    checkpoint.save(tmp_path / "fold-0.safetensors", look, read_network(depth=2, width=4), FIRST, larger)
+    monkeypatch.setattr(checkpoint, "SecondLook", None)
+    with pytest.raises(UserError, match="its weights are not those of its network"):
         checkpoint.load(tmp_path / "fold-0.safetensors")
 
 

@@ -14,7 +14,8 @@ from carvana.prediction import effort, inference, sharded
 @pytest.fixture
 def ensemble():
     torch.manual_seed(0)
-    return inference.Ensemble([Trained(models.build(read_network(depth=2, width=2)).eval(), (64, 64))])
+    network = read_network(depth=2, width=2)
+    return inference.Ensemble([Trained(models.build(network).eval(), (64, 64), network)])
 
 
 def run(ensemble, kaggle, tmp_path, skip=False):

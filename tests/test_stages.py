@@ -220,7 +220,7 @@ def test_bad_files_are_named(project, kaggle):
         ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not available on this machine"),
         ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
-        ({"refine_window": 100}, "refine", "window 100 is not a multiple of 16, which patch: 4 and depth: 3 require"),
+        ({"refine_window": 100}, "refine", "window 100 is not 2, 3, … times 16, as patch: 4 and depth: 3 require"),
         ({"refine_window": 2048}, "refine", "refine.window: Input should be less than or equal to 1280"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro refine`"),
     ],

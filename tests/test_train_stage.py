@@ -117,7 +117,7 @@ def test_a_killed_process_is_started_again_and_training_goes_on(projects):
 
 @pytest.mark.slow
 def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(projects):
-    network = {"train_arch": "pspnet", "train_encoder": "resnet18", "train_batch_size": 2}
+    network = {"train_arch": "pspnet", "train_patch": 1, "train_encoder": "resnet18", "train_batch_size": 2}
     folder = projects("project", runtime_processes=2, **network)
     stage(folder, "train", "0")
     assert len(outcome(folder)[0]) == 1

@@ -74,7 +74,6 @@ def test_other_decoders_have_one_width(tmp_path):
         ),
         ({"decoder_channels": [8] * 5, "arch": "pan"}, r"train\.decoder_channels: pan takes 1, not 5"),
         ({"decoder_channels": [8], "arch": "linknet"}, r"train\.decoder_channels: linknet has no such widths; .* auto"),
-        ({"arch": "fpn", "patch": 2}, r"train\.patch: 2 is for unet only, not for fpn"),
     ],
 )
 def test_widths_that_do_not_fit_are_named(changes, complaint):

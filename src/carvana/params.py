@@ -115,6 +115,12 @@ class Network(_Frozen):
     upsampling: Literal["nearest", "bilinear", "transposed"]
     dropout: Share
 
+    @model_validator(mode="after")
+    def _squares_need_unet(self) -> Self:
+        if self.patch > 1 and self.arch != "unet":
+            raise ValueError(f"patch: {self.patch} is for unet only; set patch: 1 for arch: {self.arch}")
+        return self
+
 
 class Augment(_Frozen):
     """Limits for random changes to photos in training; see `carvana.training.augment.Augmentation`."""
@@ -214,10 +220,11 @@ class Refine(_Frozen):
     @model_validator(mode="after")
     def _window_can_be_halved(self) -> Self:
         multiple = self.patch * 2 ** (self.depth - 1)
-        if self.window % multiple:
+        # At its deepest level a window is at least 2×2: batch norm refuses a single value.
+        if self.window % multiple or self.window == multiple:
             raise ValueError(
-                f"window {self.window} is not a multiple of {multiple}, which patch: {self.patch} and depth: "
-                f"{self.depth} require"
+                f"window {self.window} is not 2, 3, … times {multiple}, as patch: {self.patch} and depth: {self.depth} "
+                f"require"
             )
         return self
 
@@ -301,7 +308,9 @@ def _message(path: Path, fault: Any) -> str:
     # pydantic has a Literal's values only as text: 'adam', 'adamw' or 'sgd'.
     names = re.findall("'(.*?)'", fault["ctx"]["expected"]) if fault["type"] == "literal_error" else []
     advice = near(str(fault["input"])[:80], names)
-    return where + what + (f" (got {_brief.repr(fault['input'])}){advice}" if key else "")
+    # What concerns several keys of a section names their values itself.
+    got = "" if not key or isinstance(fault["input"], dict) else f" (got {_brief.repr(fault['input'])})"
+    return where + what + got + advice
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

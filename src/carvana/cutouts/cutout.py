@@ -19,6 +19,8 @@ from carvana.prediction.engines import Compute
 _SURE = 0.2  # probability below which alpha is 0; above 1 − this, alpha is 255
 _SPECK = 0.001  # share of a photo below which a find is no car: about 1/30 of its height times 1/30 of its width
 
+_MOST_CELLS = 512  # a side of the network's view: finer cells take 400 MB, and edges.py spreads colours over few cells
+
 _WEBP_SIDE = 16383  # pixels, the largest that the format allows
 
 
@@ -32,9 +34,8 @@ def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     studio that it was trained on is nearly white.
     """
     opaque = on_white(photo)
-    small = _reduced(opaque, size)
-    alpha = _alpha(opaque, small, size, compute)
-    edges.clean(opaque, alpha, small)
+    alpha, cells = _alpha_and_cells(opaque, size, compute)
+    edges.clean(opaque, alpha, cells)
     if not np.may_share_memory(opaque, photo):
         # What is half transparent has its colour already.
         np.copyto(photo[..., :3], opaque, where=photo[..., 3:] == 255)
@@ -53,7 +54,7 @@ def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     near the outline would become holes, and a faint background would remain, which is invisible but breaks trimming and
     pixel counts. Specks beside the car are removed.
     """
-    return _alpha(photo, _reduced(photo, size), size, compute)
+    return _alpha_and_cells(photo, size, compute)[0]
 
 
 def has_car(alpha: Pixels) -> bool:
@@ -120,7 +121,17 @@ def _reduced(photo: Pixels, size: tuple[int, int]) -> Pixels:
     return resize_by_area(photo, inner)
 
 
-def _alpha(photo: Pixels, small: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
+def _cells(photo: Pixels, small: Pixels) -> Pixels:
+    """Returns the cells of edges.py: what the network sees, averaged further if that is too fine."""
+    share = min(1.0, _MOST_CELLS / max(small.shape[:2]))
+    rows, columns = (
+        max(min(round(side * share), own), 1) for side, own in zip(small.shape[:2], photo.shape[:2], strict=True)
+    )
+    return small if (rows, columns) == small.shape[:2] else resize_by_area(photo, (rows, columns))
+
+
+def _alpha_and_cells(photo: Pixels, size: tuple[int, int], compute: Compute) -> tuple[Pixels, Pixels]:
+    small = _reduced(photo, size)
     height, width = small.shape[:2]
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     borders = (top, size[0] - height - top, left, size[1] - width - left)
@@ -128,9 +139,10 @@ def _alpha(photo: Pixels, small: Pixels, size: tuple[int, int], compute: Compute
     # The padding is cut off first, so that its logits do not affect the photo's border.
     own = np.ascontiguousarray(logits[top : top + height, left : left + width])
     alpha = _enlarged_alpha(own, *photo.shape[:2])
-    edges.sharpen(photo, alpha, small)
-    specks.remove_specks(alpha, small.shape[:2])
-    return alpha
+    cells = _cells(photo, small)
+    edges.sharpen(photo, alpha, cells)
+    specks.remove_specks(alpha, cells.shape[:2])
+    return alpha, cells
 
 
 def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:

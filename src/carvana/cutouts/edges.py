@@ -1,7 +1,7 @@
 """The outline of a cut-out: alpha as sharp as the photo, and the car's own colours up to it.
 
-Both are quick because a photo's colours are averaged over *cells*, the pixels of the network, and at full size only the
-pixels along the outline are computed.
+Both are quick because a photo's colours are averaged over *cells*, at most as fine as the network's pixels, and at full
+size only the pixels along the outline are computed.
 
 Alpha: Fast Guided Filter (He and Sun, 2015, arXiv:1505.00996). Colours: the blurring of Approximate Fast Foreground
 Colour Estimation (Forte and Pitié, ICIP 2021).

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,11 @@ class _Description(BaseModel):
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and the size (height, width) of the photos that it takes."""
+    """A model, the size (height, width) of the photos that it takes, and its network; with a second look, the first."""
 
     model: models.Model
     size: tuple[int, int]
+    network: Network
 
 
 def save(
@@ -88,19 +89,24 @@ def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) 
 def _with_weights(description: _Description, weights: dict[str, Tensor]) -> Trained:
     network, size = description.network, description.size
     if description.second_look is None:
-        return Trained(_built(network, weights), size)
+        return Trained(_built(network, weights), size, network)
     inside = {name: tensor for name, tensor in weights.items() if name.startswith(_FIRST)}
+    _require_weights(weights.keys() - inside.keys(), weights, models.shapes(description.second_look, channels=4))
     first = _built(network, {name.removeprefix(_FIRST): tensor for name, tensor in inside.items()})
     model = models.channels_last(SecondLook(first, size, description.second_look))
     model.load_state_dict(weights)
-    return Trained(model.eval(), SIZE)
+    return Trained(model.eval(), SIZE, network)
 
 
 def _built(network: Network, weights: Mapping[str, Tensor]) -> models.Model:
-    # Before a large network takes memory for a small file.
-    shapes = {name: tensor.shape for name, tensor in weights.items()}
-    if network.encoder == models.NONE and models.shapes(network) != shapes:
-        raise ValueError("its weights are not those of its network")
+    if network.encoder == models.NONE:
+        _require_weights(weights.keys(), weights, models.shapes(network))
     model = models.build(network)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def _require_weights(names: Iterable[str], weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    """Raises ValueError if these weights are not the expected ones, before a large network takes memory for them."""
+    if {name: weights[name].shape for name in names} != expected:
+        raise ValueError("its weights are not those of its network")

@@ -68,10 +68,10 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
     return channels_last(Model(UNet(network)))
 
 
-def shapes(network: Network) -> dict[str, torch.Size]:
+def shapes(network: Network, channels: int = 3) -> dict[str, torch.Size]:
     """Returns the shapes of the weights and buffers of the slides' own network, by name, without taking memory."""
     with torch.device("meta"):
-        return {name: each.shape for name, each in Model(UNet(network)).state_dict().items()}
+        return {name: each.shape for name, each in Model(UNet(network, channels)).state_dict().items()}
 
 
 def channels_last(model: AnyModel) -> AnyModel:

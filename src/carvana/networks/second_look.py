@@ -11,6 +11,9 @@ from carvana.params import Network
 
 SIZE = (HEIGHT, WIDTH)
 
+# As both networks see a photo: multiples of 128, the most that a U-Net of params.yaml requires.
+_PADDED = (1280, 1920)
+
 # Logits beyond ±8 (p = 0.9997) say nothing more. A quarter of them has about the range of the normalised colours.
 _SURE, _SCALE = 8.0, 4.0
 
@@ -32,7 +35,6 @@ class SecondLook(Model):
             nn.init.zeros_(parameter)
         super().__init__(unet)
         self.first, self.size = first, size
-        self._multiple = multiple_of(network)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Returns logits float32 [n, 1280, 1918] for photos [n, 1280, 1918, 3]."""
@@ -41,11 +43,11 @@ class SecondLook(Model):
         return logits[:, :HEIGHT, :WIDTH]
 
     def pad(self, photos: Tensor) -> Tensor:
-        """Returns photos float32 [n, 3, height, width], with their last pixels repeated as far as the U-Net needs it.
+        """Returns photos float32 [n, 3, 1280, 1920], with their last pixels repeated.
 
         The first network sees these pixels, too: every pixel then has the same place in both networks.
         """
-        below, right = (-side % self._multiple for side in SIZE)
+        below, right = (padded - side for padded, side in zip(_PADDED, SIZE, strict=True))
         return functional.pad(photos.permute(0, 3, 1, 2).float(), (0, right, 0, below), mode="replicate")
 
     def first_logits(self, padded: Tensor) -> Tensor:
@@ -59,8 +61,7 @@ class SecondLook(Model):
 
     def enlarge(self, logits: Tensor) -> Tensor:
         """Returns the first network's logits [n, *size] at the padded photos' size."""
-        size = [side + -side % self._multiple for side in SIZE]
-        return functional.interpolate(logits.unsqueeze(1), size=size, mode="bilinear", align_corners=False).squeeze(1)
+        return functional.interpolate(logits.unsqueeze(1), _PADDED, mode="bilinear", align_corners=False).squeeze(1)
 
     def correct(self, photos: Tensor, logits: Tensor) -> Tensor:
         """Returns corrected logits float32 [n, height, width], of padded photos or of windows of them.
@@ -70,8 +71,3 @@ class SecondLook(Model):
         sure = logits.clamp(-_SURE, _SURE).unsqueeze(1)
         features = torch.cat([(photos - self.mean) / self.deviation, sure / _SCALE], dim=1)
         return (sure + self.network(features).float()).squeeze(1)
-
-
-def multiple_of(network: Network) -> int:
-    """Returns the number of which the sides of what the U-Net takes must be multiples."""
-    return int(network.patch * 2 ** (network.depth - 1))

@@ -84,8 +84,6 @@ def build(network: Network, weights: str) -> nn.Module:
 def _decoder(network: Network) -> dict[str, Any]:
     """Returns smp's argument for the widths of the decoder, for all levels of it; nothing for smp's own widths."""
     widths, key = network.decoder_channels, f"params.yaml: train.decoder_channels: {network.arch}"
-    if network.patch > 1 and network.arch != "unet":
-        raise UserError(f"params.yaml: train.patch: {network.patch} is for unet only, not for {network.arch}")
     if widths == "auto":
         return {}
     argument = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[network.arch]).parameters.get("decoder_channels")

@@ -103,7 +103,7 @@ def _workers_that_fit(wanted: int, batch_bytes: int) -> int:
         return wanted
     print(
         f"shared memory is too small for {wanted} workers ({needed / 2**20:.0f} MiB), so that photos are decoded "
-        "by one process; lower runtime.batch_size, or start the container with --shm-size=1g",
+        "by one process; lower runtime.workers or the batch size, or start the container with --shm-size=1g",
         file=sys.stderr,
     )
     return 0

@@ -1,5 +1,6 @@
 """The training of a second look; the first network stays as it is."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -20,8 +21,7 @@ from carvana.refinement import windows
 from carvana.refinement.examples import Examples
 from carvana.training import losses, optimization, resume, state
 from carvana.training.augment import Augmentation
-from carvana.training.history import Epoch
-from carvana.training.loop import coverage_of, dice_per_photo
+from carvana.training.history import Epoch, best
 from carvana.training.pace import Pace
 from carvana.training.state import Progress
 
@@ -50,6 +50,10 @@ def fit(
         model = progress.model
         assert isinstance(model, SecondLook)
         say(_plan(model, examples, settings, on, len(progress.history)))
+        alone = None
+        if not progress.history:
+            _, alone = validate(model, examples, settings)
+            say(f"The first network alone: Dice {alone:.5f} at full size")
         pace = Pace(len(examples.train), len(examples.validation), changed.epochs, len(progress.history), quiet=False)
         while len(progress.history) < changed.epochs:
             began = perf_counter()
@@ -62,6 +66,10 @@ def fit(
                 resume.save(saved, progress.state_dict())
             after_epoch(progress.history)
             pace.add_epoch(progress.history)
+    if alone is not None:
+        reached = best(progress.history).validation_dice_full_size
+        advice = "" if reached > alone else ", no better than without it: change refine.*, or set refine.epochs: 0"
+        say(f"With the second look: Dice {reached:.5f}{advice}")
     model.load_state_dict(progress.best)
     return model, progress.history, progress.seconds
 
@@ -120,7 +128,7 @@ def take_step(
         logits = model.enlarge(first)
     places = windows.corners(first, SIZE, how.window, how.windows, random)
     parts = [windows.cut(each, places, how.window) for each in (padded, logits, masks)]
-    target = coverage_of(parts[2], "soft")
+    target = losses.coverage_of(parts[2], "soft")
     progress.optimizer.zero_grad()
     with device.precision(on, settings.train.precision):
         corrected = model.correct(parts[0], parts[1])
@@ -128,7 +136,7 @@ def take_step(
     progress.scaler.scale(loss).backward()
     progress.scaler.step(progress.optimizer)
     progress.scaler.update()
-    return torch.stack([loss.detach(), dice_per_photo(corrected.detach(), target).mean()])
+    return torch.stack([loss.detach(), losses.dice_per_photo(corrected.detach(), target).mean()])
 
 
 @torch.inference_mode()
@@ -141,8 +149,11 @@ def validate(model: SecondLook, examples: Examples, settings: Params) -> tuple[f
     for name, (photos, masks) in zip(examples.validation, loaded, strict=True):
         with device.precision(on, settings.train.precision):
             logits = model(photos)
-        target = coverage_of(masks, "soft")
-        loss += losses.boundary_cross_entropy(logits, target, settings.train.boundary_weight).item()
+        target = losses.coverage_of(masks, "soft")
+        of_this = losses.boundary_cross_entropy(logits, target, settings.train.boundary_weight).item()
+        if not math.isfinite(of_this):
+            raise UserError(f"the loss is {of_this} in validation, on {name}; lower refine.learning_rate")
+        loss += of_this
         runs = runs_of_logits(logits[0].cpu().numpy(), 0.5)
         dice += metrics.overlap_of_runs(runs, examples.truth[name]).dice
     return loss / len(examples.validation), dice / len(examples.validation)

@@ -189,13 +189,13 @@ def take_step(
     progress.optimizer.zero_grad()
     for piece in pieces:
         photos, masks = (each.to(on) for each in changes.part(piece.rows).apply(*next(loaded)))
-        target = coverage_of(masks, settings.masks)
+        target = losses.coverage_of(masks, settings.masks)
         with contextlib.nullcontext() if piece is pieces[-1] else distributed.without_sum(forward):
             with device.precision(on, settings.precision):
                 logits = forward(photos)
             loss = piece.weight * loss_of(logits, target).sum()
             progress.scaler.scale(loss * world / count).backward()
-        sums += torch.stack([loss.detach(), piece.weight * dice_per_photo(logits.detach(), target).sum()])
+        sums += torch.stack([loss.detach(), piece.weight * losses.dice_per_photo(logits.detach(), target).sum()])
     if settings.clip:
         progress.scaler.unscale_(progress.optimizer)
         nn.utils.clip_grad_norm_(progress.model.parameters(), settings.clip)
@@ -222,27 +222,14 @@ def validate(
             photos, masks = (each.to(on) for each in pair)
             with device.precision(on, settings.precision):
                 logits = model(photos)
-            target = coverage_of(masks, settings.masks)
+            target = losses.coverage_of(masks, settings.masks)
             loss = loss_of(logits, target).sum()
             names = [examples.cache.names[row] for row in examples.validation[places]]
             _require_finite(loss.item(), "the validation after an epoch", names)
             full = pool.map(_dice_at_full_size, logits.cpu().numpy(), [examples.truth[place] for place in places])
-            sums += torch.stack([loss, dice_per_photo(logits, target).sum(), torch.tensor(sum(full), device=on)])
+            sums += torch.stack([loss, losses.dice_per_photo(logits, target).sum(), torch.tensor(sum(full), device=on)])
     loss, dice, full_dice = (distributed.total(sums) / len(examples.validation)).tolist()
     return loss, dice, full_dice
-
-
-def coverage_of(masks: Tensor, kind: str) -> Tensor:
-    """Returns targets float32 in 0–1 for masks uint8 in 0–255: coverage as it is (`soft`), or 0 and 1 (`hard`)."""
-    return (masks >= 128).float() if kind == "hard" else masks.float() / 255
-
-
-def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
-    """Returns Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 if both are empty."""
-    predicted, true = logits > 0, coverage >= 0.5
-    total = predicted.sum(dim=(1, 2)) + true.sum(dim=(1, 2))
-    both = (predicted & true).sum(dim=(1, 2))
-    return torch.where(total > 0, 2 * both / total.clamp(min=1), torch.ones_like(total, dtype=torch.float32))
 
 
 class _Watch:

@@ -1,4 +1,7 @@
-"""Losses on logits and soft targets, by name. Each returns one value per photo, differentiable in the logits."""
+"""Targets of masks, losses on logits by name, and the Dice that is shown beside them.
+
+Each loss returns one value per photo, differentiable in the logits.
+"""
 
 from collections.abc import Callable
 
@@ -11,6 +14,11 @@ from carvana.params import Train
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits and coverage (in 0–1), both float32 [n, height, width] → [n]
 
 _BAND = 5  # side in pixels of the window in which a mask must change for a pixel to lie on its boundary
+
+
+def coverage_of(masks: Tensor, kind: str) -> Tensor:
+    """Returns targets float32 in 0–1 for masks uint8 in 0–255: coverage as it is (`soft`), or 0 and 1 (`hard`)."""
+    return (masks >= 128).float() if kind == "hard" else masks.float() / 255
 
 
 def by_name(settings: Train) -> Loss:
@@ -61,6 +69,14 @@ def boundary_cross_entropy(logits: Tensor, coverage: Tensor, weight: float) -> T
     weights = 1 + weight * change.squeeze(1)
     entropy = functional.binary_cross_entropy_with_logits(logits, coverage, reduction="none")
     return (weights * entropy).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))
+
+
+def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
+    """Returns Dice [n] of logits > 0 against coverage >= 1/2, both [n, height, width]; 1 if both are empty."""
+    predicted, true = logits > 0, coverage >= 0.5
+    total = predicted.sum(dim=(1, 2)) + true.sum(dim=(1, 2))
+    both = (predicted & true).sum(dim=(1, 2))
+    return torch.where(total > 0, 2 * both / total.clamp(min=1), torch.ones_like(total, dtype=torch.float32))
 
 
 def _soft_dice(logits: Tensor, coverage: Tensor) -> Tensor:
