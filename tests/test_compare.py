@@ -35,7 +35,7 @@ def test_the_same_photos_are_shown_under_both(_saved):
     ]
     images = re.findall(r'<img [^>]*width="384" height="256"[^>]*src="data:image/webp;base64,', page)
     assert len(images) == page.count("<img") == 3 * 4
-    assert "<td>train.size</td><td>128</td><td>64</td>" in page
+    assert "<td>train.size</td><td>256</td><td>64</td>" in page
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page), "it needs nothing from outside"
 
 

@@ -12,7 +12,7 @@ import torch
 from conftest import read_network, read_params
 
 from carvana.errors import UserError
-from carvana.networks import models
+from carvana.networks import models, second_look
 from carvana.networks.checkpoint import Trained
 from carvana.prediction import engines, export, model_files
 from carvana.prediction.inference import Ensemble
@@ -33,8 +33,8 @@ def ensemble_of(network=SMALL, seed=0):
     return Ensemble([Trained(models.build(network).eval(), SIZE, network) for _ in range(2)]).flipping(True)
 
 
-def photos(count):
-    return np.random.default_rng(count).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+def photos(count, size=SIZE):
+    return np.random.default_rng(count).integers(0, 256, (count, *size, 3), dtype=np.uint8)
 
 
 def run(path, batch):
@@ -78,6 +78,20 @@ def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos(exported
 def test_every_kind_of_network_can_be_exported(network, kind, tmp_path):
     ensemble = ensemble_of(network)
     assert_equal_for_any_number(export.write(ensemble, kind, tmp_path), ensemble)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_look_can_be_exported(kind, tmp_path):
+    torch.manual_seed(0)
+    model = second_look.SecondLook(models.build(SMALL), SIZE, read_network(depth=2, width=2, patch=4)).eval()
+    torch.nn.init.normal_(model.network.head.weight)
+    ensemble = Ensemble([Trained(model, second_look.SIZE, SMALL)])
+    batch = photos(2, second_look.SIZE)
+    with torch.inference_mode():
+        expected = ensemble(torch.from_numpy(batch)).numpy()
+    found = run(export.write(ensemble, kind, tmp_path), batch)
+    assert np.abs(found - expected).max() < export.MOST_DIFFERENCE * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("kind", KINDS)

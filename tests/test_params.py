@@ -60,6 +60,7 @@ def test_the_committed_file_is_valid_and_frozen():
         ("train.pseudo_labels", "data/teacher", "train.pseudo_labels: is not the name of a folder in teachers/"),
         ("train.pseudo_labels", "..", "train.pseudo_labels: is not the name of a folder in teachers/"),
         ("train.pseudo_share", 1.0, "train.pseudo_share"),
+        ("train.arch", "fpn", "train: patch: 2 is for unet only; set patch: 1 for arch: fpn"),
         ("data.source", "kagle", "data.source"),
         ("predict.threshold", 1.0, "predict.threshold"),
     ],
