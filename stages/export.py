@@ -53,7 +53,7 @@ def main(kind: str, out: Path) -> None:
 
 
 def describe(ensemble: Ensemble) -> str:
-    """Returns what is exported: `1 model, 486,673 parameters, at 128×128`."""
+    """Returns what is exported: `1 model, 487,348 parameters, at 256×256`."""
     from carvana.networks import models
 
     count = len(ensemble.models)
