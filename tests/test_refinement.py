@@ -96,7 +96,15 @@ def test_it_learns_and_leaves_the_first_network_alone(first, examples, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert f"The first network alone: Dice {alone[1]:.5f} at full size" in lines
     reached = max(epoch.validation_dice for epoch in history)
+    assert f"With the second look: Dice {reached:.5f}" in lines
     assert reached > alone[1], "better than the first network alone"
+
+
+def test_one_that_gains_nothing_is_said(first, examples, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "validate", lambda *_: (0.1, 0.5))
+    settings = read_params(**SMALL, refine_epochs=1, train_precision="float32")
+    loop.fit(first, examples, settings, CPU, None)
+    assert "no better than without it: change refine.*, or set refine.epochs: 0" in capsys.readouterr().out
 
 
 def test_a_stopped_training_ends_with_the_same_weights(first, examples, tmp_path):
