@@ -36,7 +36,7 @@ def main() -> None:
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
-    network = models.describe(settings.train.network, parameters, settings.train.height_and_width)
+    network = models.describe(settings.train.network, parameters, settings.size_to_predict)
     count = Counter(roles[car_of(name)] for name in truth.names)
     validation, test = sum(count[str(fold)] for fold in trained), count[split.TEST]
     say(f"Scoring {validation} photos of validation cars and {test} of test cars: {network}\nby {how.describe()}")

@@ -58,7 +58,7 @@ def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, 
     inputs = {
         "test": archive.digest(),
         "models": str([files.digest(path) for path in trained]),
-        "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
+        "predict": settings.predict.model_dump_json(exclude={"size", "on_bad_image"}),
         "versions": unfinished.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
     }

@@ -1,37 +1,39 @@
 """Trains the second look behind the model of one fold, into models/: `python -m stages.refine 0`.
 
-With refine.epochs: 0 there is none, and models/ gets the model as it was trained.
+With refine.epochs: 0 there is none, and models/ gets the weights as they were trained. In models/, the first network
+sees photos of predict.size.
 """
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from carvana import files, params, paths, unfinished
 from carvana.competition import car_of
 from carvana.errors import UserError
-from carvana.files import whole_file
 from stages import definition
 from stages.stage import command_line, run
 
 if TYPE_CHECKING:
     import torch
 
+    from carvana.networks.checkpoint import Trained
     from carvana.params import Params
     from carvana.refinement.examples import Examples
 
 
 def main(fold: int) -> None:
-    settings = params.load(paths.PARAMS)
-    if settings.refine.epochs == 0:
-        copy(fold)
-        return
     from carvana.networks import checkpoint, device
     from carvana.refinement import loop
     from carvana.training import history
 
-    first = checkpoint.load(paths.trained(fold))
+    settings = params.load(paths.PARAMS)
+    first = read_first(fold, settings)
+    if settings.refine.epochs == 0:
+        checkpoint.save(paths.model(fold), first.model, first.network, first.size)
+        history.write(paths.second_history(fold), [])
+        return
     examples = read_examples(fold)
     on = device.pick(settings.runtime.device)
     name = fingerprint(fold, examples, settings, on)
@@ -43,16 +45,13 @@ def main(fold: int) -> None:
     unfinished.finish(folder, [paths.second_history(fold), paths.model(fold)])
 
 
-def copy(fold: int) -> None:
-    """Copies the first network's model, and writes a history without epochs."""
-    from carvana.training import history
+def read_first(fold: int, settings: Params) -> Trained:
+    """Returns the trained network of a fold, for photos of `predict.size`."""
+    from carvana.networks import checkpoint, models
 
-    trained = paths.trained(fold)
-    if not trained.exists():
-        raise UserError(f"{trained} is missing; `dvc repro refine` makes it")
-    with whole_file(paths.model(fold)) as temporary:
-        shutil.copyfile(trained, temporary)
-    history.write(paths.second_history(fold), [])
+    trained = checkpoint.load(paths.trained(fold))
+    models.require_size(trained.network, settings.size_to_predict, "predict.size")
+    return replace(trained, size=settings.size_to_predict)
 
 
 def fingerprint(fold: int, examples: Examples, settings: Params, on: torch.device) -> str:
@@ -65,6 +64,7 @@ def fingerprint(fold: int, examples: Examples, settings: Params, on: torch.devic
         photos = archive.digest()
     inputs = {
         "first": files.digest(paths.trained(fold)),
+        "size": str(settings.size_to_predict),
         "photos": photos,
         "cache": cache.read(paths.CACHE).digest(),
         "rows": str((examples.train, examples.validation)),

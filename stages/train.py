@@ -24,6 +24,8 @@ def main(fold: int) -> None:
 
     settings = params.load(paths.PARAMS)
     models.require_size(settings.train.network, settings.train.height_and_width)
+    # Else it would fail after the training.
+    models.require_size(settings.train.network, settings.size_to_predict, "predict.size")
     examples = read_examples(fold, settings.train.height_and_width)
     on = device.pick(settings.runtime.device)
     name = fingerprint(examples, settings, on)

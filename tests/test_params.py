@@ -36,6 +36,8 @@ def test_the_committed_file_is_valid_and_frozen():
         ("train.size", 3_200_000_000, "train.size: 3200000000 is too large; the largest side is 4096"),
         ("train.size", [4128, 64], "train.size: 4128 is too large"),
         ("train.size", "big", "train.size"),
+        ("predict.size", "big", "predict.size: is neither train nor a size, such as 320 or [640, 960] (got 'big')"),
+        ("predict.size", [640, 961], "predict.size: 961 is not a multiple of 32; the nearest are 960 and 992"),
         ("train.epochs", 10**9, "train.epochs"),
         ("train.batch_size", 10**9, "train.batch_size"),
         ("train.seed", 10**40, "train.seed"),

@@ -33,6 +33,14 @@ def test_a_score_is_that_of_the_masks():
     assert 0 < score.within_1 < score.within_2 < score.within_5 <= score.wrong
 
 
+def test_dice_at_network_size_is_against_the_mask_at_that_size():
+    mask, prediction, at_size = scored()
+    other = photos.soften(mask, (32, 32))
+    found = scoring.score_one(prediction, rle.to_runs(mask), other, "Kia", "test", 0.5)
+    assert found.score.dice_network_size == at_size.score.dice_network_size
+    assert 0.9 < found.score.dice_network_size < 1
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.3])
 def test_thresholds_are_compared_on_validation_photos_alone(threshold):
     _, _, found = scored(threshold=threshold)

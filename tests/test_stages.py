@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+import torch
 from conftest import (
     ROOT,
     csv_text,
@@ -27,6 +28,7 @@ from conftest import (
 
 from carvana.data.archive import Archive
 from carvana.kaggle import submission
+from carvana.networks import checkpoint
 
 PHOTO = "331659860e11_02"
 
@@ -138,6 +140,20 @@ def test_a_second_look_is_a_model_like_any_other(trained):
     assert after["model"]["parameters"] > before["model"]["parameters"]
 
 
+def test_the_network_may_see_larger_photos_than_in_its_training(trained):
+    """`predict.size` changes the size in the model file alone, and with it everything that the model does."""
+    before = checkpoint.load(trained / "models/fold-0.safetensors")
+    set_params(trained, predict_size=[96, 128])
+    stage(trained, "refine", "0")
+    after = checkpoint.load(trained / "models/fold-0.safetensors")
+    assert (before.size, after.size) == ((64, 64), (96, 128))
+    assert after.network == before.network
+    weights = before.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in after.model.state_dict().items())
+    for name in ("evaluate", "predict"):
+        assert "parameters, at 96×128" in stage(trained, name)
+
+
 def test_every_car_needs_a_role_that_is_one(trained):
     """A test car whose role is misspelt would be trained on, one without a role would not be scored."""
     path = trained / "data/split.csv"
@@ -220,6 +236,11 @@ def test_bad_files_are_named(project, kaggle):
         ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not available on this machine"),
         ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
+        (
+            {"train_depth": 6, "train_patch": 2, "predict_size": 96},
+            "train",
+            "predict.size: 96×96 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
+        ),
         ({"refine_window": 100}, "refine", "window 100 is not 2, 3, … times 16, as patch: 4 and depth: 3 require"),
         ({"refine_window": 2048}, "refine", "refine.window: Input should be less than or equal to 1280"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro refine`"),

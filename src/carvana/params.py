@@ -23,7 +23,7 @@ _MOST_MESSAGES = 20  # of a file
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 80
 
-_Sides = TypeVar("_Sides", int, tuple[int, int])
+_Sides = TypeVar("_Sides", bound=int | tuple[int, int])
 
 
 def _all_cores(workers: Any) -> Any:
@@ -47,6 +47,18 @@ def _multiples_of_32(size: _Sides) -> _Sides:
     return size
 
 
+def _train_or_multiples_of_32(size: str | int | tuple[int, int]) -> str | int | tuple[int, int]:
+    if not isinstance(size, str):
+        return _multiples_of_32(size)
+    if size != "train":
+        raise ValueError("is neither train nor a size, such as 320 or [640, 960]")
+    return size
+
+
+def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
 def _possible_path(text: str) -> str:
     if "\0" in text or any(len(part) > 255 for part in os.fsencode(text).split(b"/")):
         raise ValueError("is not a possible path")
@@ -61,6 +73,7 @@ def _folder_of_labels(name: str) -> str:
 
 Size = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_multiples_of_32)]
 """Height and width in pixels."""
+
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -170,7 +183,7 @@ class Train(Network):
     @property
     def height_and_width(self) -> tuple[int, int]:
         """`size` as (height, width) in pixels."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        return _height_and_width(self.size)
 
     @property
     def teacher(self) -> Path | None:
@@ -230,8 +243,12 @@ class Refine(_Frozen):
 
 
 class Predict(_Frozen):
-    """How logits become masks, and what happens if a photo cannot be read."""
+    """The size of the photos, how logits become masks, and what happens if a photo cannot be read."""
 
+    size: Annotated[
+        str | int | Annotated[tuple[int, int], Field(strict=False)],
+        AfterValidator(_train_or_multiples_of_32),
+    ]
     threshold: Annotated[float, Field(gt=0, lt=1)]
     flip: bool
     on_bad_image: Literal["fail", "skip"]
@@ -275,6 +292,12 @@ class Params(_Frozen):
             raise ValueError(f"train.folds names {beyond[0]}, but split.folds makes 0 to {self.split.folds - 1}")
         return self
 
+    @property
+    def size_to_predict(self) -> tuple[int, int]:
+        """`predict.size` as (height, width) in pixels."""
+        size = self.predict.size
+        return self.train.height_and_width if isinstance(size, str) else _height_and_width(size)
+
 
 def load(path: Path) -> Params:
     """Returns the parameters of a file. Raises a UserError that names every invalid key."""
@@ -298,7 +321,8 @@ def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _message(path: Path, fault: Any) -> str:
     """Returns one line for one of pydantic's errors: the file, the key, and what is wrong."""
     # pydantic adds the branch of a union that it tried to the key.
-    key = ".".join(str(part) for part in fault["loc"] if part not in ("int", "tuple[int, int]", "function-after"))
+    branches = ("str", "int", "tuple[int, int]", "function-after")
+    key = ".".join(str(part) for part in fault["loc"] if part not in branches)
     if fault["type"] == "extra_forbidden":
         return f"{path}: {key} is not a parameter{near(key, _keys(Params))}"
     if fault["type"] == "missing":

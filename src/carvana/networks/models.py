@@ -80,13 +80,16 @@ def channels_last(model: AnyModel) -> AnyModel:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def require_size(network: Network, size: tuple[int, int]) -> None:
-    """Raises UserError if the network cannot take `size` (height, width), mostly because it would halve an odd side."""
+def require_size(network: Network, size: tuple[int, int], key: str = "train.size") -> None:
+    """Raises UserError if the network cannot take `size` (height, width), mostly because it would halve an odd side.
+
+    `key` is the parameter from which the size comes.
+    """
     if network.encoder == NONE:
         multiple = network.patch * 2 ** (network.depth - 1)
         if any(side % multiple for side in size):
             raise UserError(
-                f"params.yaml: train.size: {size[0]}×{size[1]} is not a multiple of {multiple}, which train.patch: "
+                f"params.yaml: {key}: {size[0]}×{size[1]} is not a multiple of {multiple}, which train.patch: "
                 f"{network.patch} and train.depth: {network.depth} require"
             )
     else:
@@ -96,7 +99,7 @@ def require_size(network: Network, size: tuple[int, int]) -> None:
             model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
         except (RuntimeError, AssertionError) as error:
             raise UserError(
-                f"params.yaml: train.size: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
+                f"params.yaml: {key}: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
                 f"({first_line(error)}); some encoders take only one size, others only multiples of 64 or more"
             ) from error
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from carvana.competition import HEIGHT, WIDTH, car_of, view_of
 from carvana.data.archive import Archive
 from carvana.data.cache import Cache
-from carvana.errors import UserError
+from carvana.data.photos import soften
 from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.prediction.inference import Damaged, Ensemble, Outcome, Prediction, in_order, predict
@@ -20,8 +20,6 @@ from carvana.prediction.settings import Settings
 from carvana.results import thresholds, wrong_pixels
 
 VALIDATION = "validation"
-FULL = (HEIGHT, WIDTH)  # the size of a model with a second look
-
 _PHOTOS_AHEAD = 4  # a thread
 _own = threading.local()
 
@@ -53,7 +51,8 @@ class Score:
 class Scored:
     """A photo's score with what a report shows of it.
 
-    `runs` are predicted, `true` are the mask's, `coverage` uint8 [height, width] is the mask at network size in 0–255.
+    `runs` are predicted, `true` are the mask's, `coverage` uint8 [height, width] is the mask in 0–255 at the
+    training's size.
     `by_threshold` are the overlaps for `thresholds.THRESHOLDS`, of validation photos alone: no other should choose a
     threshold.
     """
@@ -71,11 +70,9 @@ def score_photos(
 ) -> Iterator[Scored]:
     """Yields the scores of every photo of those cars: the runs that would be submitted against Kaggle's masks.
 
-    Photos are read from the zip, as prediction reads them, and their masks' runs from the cache. Raises UserError if
-    the cache was made for another size, or if a photo cannot be read.
+    Photos are read from the zip, as prediction reads them, and their masks from the cache. Raises UserError if a photo
+    cannot be read.
     """
-    if ensemble.size not in (truth.size, FULL):
-        raise UserError(f"{truth.folder} is for {truth.size}, the models for {ensemble.size}; `dvc repro` makes both")
     rows = np.array([row for row, name in enumerate(truth.names) if car_of(name) in cars], dtype=np.int64)
     row_of_name = {truth.names[row]: row for row in rows}
     runs_of_name = dict(zip(row_of_name, truth.read_truth(rows), strict=True))
@@ -97,14 +94,13 @@ def score_one(
 ) -> Scored:
     """Returns the scores of one prediction, made with that threshold, against the runs of its mask at 1918×1280.
 
-    `coverage` uint8 [height, width] in 0–255 is the mask at the size of the network, or of the first one if there is a
-    second look, whose network size is the full size.
+    `coverage` uint8 [height, width] in 0–255 is the mask at the size at which the network was trained.
     """
     mask = _to_mask(true)
     full = metrics.overlap_of_runs(prediction.runs, true)
-    small = full
-    if prediction.logits.shape == coverage.shape:
-        small = metrics.overlap_of_masks(prediction.logits > 0, coverage >= 128)
+    size = prediction.logits.shape
+    at_size = coverage if coverage.shape == size else soften(mask, (size[0], size[1]))
+    small = metrics.overlap_of_masks(prediction.logits > 0, at_size >= 128)
     found = wrong_pixels.find(prediction.runs, true, mask)
     by_threshold = []
     if role == VALIDATION:
