@@ -277,6 +277,32 @@ def wait_for_an_epoch(folder, process, after=0.0):
         time.sleep(0.05)
 
 
+@pytest.fixture
+def project(tmp_path):
+    """A folder with the code and nothing else."""
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def _trained(_competition, tmp_path_factory):
+    folder = make_project(tmp_path_factory.mktemp("trained") / "project")
+    set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
+    for command in (
+        "download", "resize", "split", "label", "train 0", "refine 0", "evaluate", "predict", "encode", "score",
+    ):  # fmt: skip
+        stage(folder, *command.split())
+    return folder
+
+
+@pytest.fixture
+def trained(_trained, tmp_path, kaggle):
+    """A project of the test's own with everything up to a submission, whose source is the folder `kaggle`."""
+    folder = tmp_path / "project"
+    shutil.copytree(_trained, folder, symlinks=True)
+    set_params(folder, data_source="local", data_local_dir=str(kaggle))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def _saved(_competition, tmp_path_factory):
     """A project with experiments that nobody has run, of all tests: they must not change it."""

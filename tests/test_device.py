@@ -45,11 +45,3 @@ def test_gradients_are_scaled_if_auto_is_float16(monkeypatch, name):
 def test_a_mistyped_device_is_told_the_near_one(name, advice):
     with pytest.raises(UserError, match=rf"runtime\.device: {name} is not available .*; {re.escape(advice)}$"):
         device.pick(name)
-
-
-def test_cudnn_tries_its_kernels_on_a_gpu_only(monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    device.choose_kernels(torch.device("cpu"))
-    assert not torch.backends.cudnn.benchmark
-    device.choose_kernels(torch.device("cuda"))
-    assert torch.backends.cudnn.benchmark

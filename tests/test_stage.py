@@ -1,12 +1,14 @@
-"""What all stages share."""
+"""What all stages share: help, signals, folders that cannot be written to."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from conftest import ROOT
+import pytest
+from conftest import ROOT, csv_text, set_params, stage, wait_for_an_epoch
 
 # The collector calls the callback, from which an exception cannot leave.
 LOSING = """
@@ -38,3 +40,121 @@ def test_a_signal_whose_exception_is_lost_ends_the_stage_all_the_same():
     assert done.stdout == "lost\n", done.stderr
     assert done.returncode == -signal.SIGALRM
     assert time.monotonic() - started < 20
+
+
+ALONE = ["params", "download", "resize", "split", "encode"]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_help_and_a_mistyped_option_run_nothing(project, kaggle, name):
+    set_params(project, data_source="local", data_local_dir=str(kaggle))
+    assert f"usage: python -m stages.{name}" in stage(project, name, "--help")
+    assert "unrecognized arguments: --foo bar" in stage(project, name, "--foo", "bar", status=2)
+    assert not (project / "data").exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.stem)
+def test_every_stage_parses_its_arguments_before_it_runs(path):
+    text = path.read_text(encoding="utf-8")
+    if "__main__" in text:
+        main = text[text.index("__main__") :]
+        assert 0 < main.index("parse_args()") < main.index("run(")
+
+
+def test_a_signal_during_an_import_ends_the_stage(tmp_path):
+    """numpy, for one, takes an exception there for a missing module, and the stage would go on with half of numpy."""
+    text = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException: pass\n"
+    (tmp_path / "half.py").write_text(text, encoding="ascii")
+    command = "from stages.stage import run; run(lambda: print(__import__('half')), 'train', writes=False)"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "train: stopped\n")
+
+
+# Reads the help of all stages in one process.
+HELP = """
+import contextlib, io, runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        runpy.run_module(f"stages.{name}", run_name="__main__")
+    usage, _, rest = shown.getvalue().partition("\\n\\n")
+    assert usage.startswith(f"usage: python -m stages.{name} "), usage
+    assert f"`python -m stages.{name}" in rest, f"{name} has no example"
+    assert not {"torch", "timm", "kaggle", "openvino"} & sys.modules.keys(), f"{name} imports too much"
+"""
+
+
+def test_every_stages_help_has_an_example_and_does_not_wait_for_torch():
+    commands = [path.stem for path in (ROOT / "stages").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    assert len(commands) > 14
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *commands], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_folder_is_told_where_to_go(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "stages.check"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error in check: dvc.yaml is not in this folder; first `cd {ROOT}`\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_and_checks_work_there(trained):
+    rows = [["img", "rle_mask"], ["fffe00001111_01.jpg", "1 5"], ["fffe00001111_02.jpg", "1 5"]]
+    (trained / "data/good.csv").write_text(csv_text(rows), encoding="ascii")
+    if os.geteuid() or subprocess.run(["mount", "--bind", trained, trained], check=False).returncode:
+        pytest.skip("mounting a folder needs root on Linux")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", trained], check=True)
+        message = stage(trained, "split", status=1)
+        assert message.startswith("error in split: read-only file system (")
+        assert "Traceback" not in message
+        assert "is as Kaggle wants it" in stage(trained, "check", "data/good.csv")
+    finally:
+        subprocess.run(["umount", trained], check=True)
+
+
+def test_a_full_disk_is_said(project, kaggle):
+    small = project / "data"
+    small.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=False).returncode
+    ):
+        pytest.skip("mounting a small disk needs root on Linux")
+    try:
+        set_params(project, data_source="local", data_local_dir=str(kaggle))
+        message = stage(project, "download", status=1)
+        assert "the disk is full" in message
+        assert "Traceback" not in message
+        assert not list(small.glob("**/*.tmp"))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_at_once_and_leaves_the_earlier_model(trained, number):
+    before = (trained / "models/fold-0.safetensors").read_bytes()
+    set_params(trained, train_epochs=100_000)
+    shutil.rmtree(trained / ".work")
+    command = [sys.executable, "-m", "stages.train", "0"]
+    with subprocess.Popen(command, cwd=trained, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_an_epoch(trained, process)
+        process.send_signal(number)
+        started = time.monotonic()
+        assert process.wait(10) == 128 + number
+        assert time.monotonic() - started < 5
+        assert "Traceback" not in process.stderr.read()
+    assert (trained / "models/fold-0.safetensors").read_bytes() == before
+    assert not list(trained.glob("**/*.tmp"))

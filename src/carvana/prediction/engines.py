@@ -58,7 +58,6 @@ def one_core_a_thread() -> Iterator[None]:
 
 
 def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
-    device.choose_kernels(on)
     network = network.to(on).eval()
     forward = torch.compile(network) if compiled else network
     turn = contextlib.nullcontext() if on.type == "cpu" else threading.Lock()
