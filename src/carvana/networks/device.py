@@ -91,7 +91,7 @@ def prepare(device: torch.device) -> None:
     On the CPU, the process keeps freed memory for its next step. By default glibc returns every large block to the
     system, which clears it page by page when it is allocated again; that takes about 12 % of a step.
 
-    On a GPU, cuDNN chooses kernels by its own rules. With `cudnn.benchmark`, which tries them all, the first step at each
+    On a GPU, cuDNN chooses kernels by its own rules. With `cudnn.benchmark`, which tries them all, the first step at a
     size took 29 to 42 seconds on an H100, and the others about as long as without.
     """
     if device.type == "cpu" and sys.platform == "linux":
