@@ -32,6 +32,8 @@ ELSEWHERE = {
     "WEIGHTS=": "takes a package that is not required",
     "LITE=": "takes a package that is not required",
     "dvc exp run $LITE": "takes an hour",
+    "TAUGHT=": "takes what it leaves",
+    "dvc exp run $TAUGHT": "takes minutes of a GPU, or hours",
     "dvc get . data/predictions --rev large": "takes what these leave",
     "dvc exp run -S train.size=1024": "takes a GPU",
 }
