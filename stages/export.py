@@ -1,7 +1,7 @@
 """Writes the model as one file for other programs: `python -m stages.export --format onnx --out exported`.
 
 The folder, which must not exist yet, gets the model and a README.md with an example. The model is the mean of those of
-train.folds in models/, with predict.flip; it takes uint8 photos of predict.size, and returns logits.
+train.folds in models/, with predict.flip; it takes uint8 photos at the model's size, and returns logits.
 """
 
 from __future__ import annotations

@@ -74,7 +74,6 @@ def _folder_of_labels(name: str) -> str:
 Size = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_multiples_of_32)]
 """Height and width in pixels."""
 
-
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=1024)]

@@ -20,6 +20,7 @@ from carvana.prediction.settings import Settings
 from carvana.results import thresholds, wrong_pixels
 
 VALIDATION = "validation"
+
 _PHOTOS_AHEAD = 4  # a thread
 _own = threading.local()
 
@@ -51,10 +52,9 @@ class Score:
 class Scored:
     """A photo's score with what a report shows of it.
 
-    `runs` are predicted, `true` are the mask's, `coverage` uint8 [height, width] is the mask in 0–255 at the
-    training's size.
-    `by_threshold` are the overlaps for `thresholds.THRESHOLDS`, of validation photos alone: no other should choose a
-    threshold.
+    `runs` are predicted, `true` are the mask's, `coverage` uint8 [height, width] is the mask in 0–255 at the training's
+    size. `by_threshold` are the overlaps for `thresholds.THRESHOLDS`, of validation photos alone: no other should choose
+    a threshold.
     """
 
     score: Score
