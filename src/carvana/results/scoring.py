@@ -53,8 +53,8 @@ class Scored:
     """A photo's score with what a report shows of it.
 
     `runs` are predicted, `true` are the mask's, `coverage` uint8 [height, width] is the mask in 0–255 at the training's
-    size. `by_threshold` are the overlaps for `thresholds.THRESHOLDS`, of validation photos alone: no other should choose
-    a threshold.
+    size. `by_threshold` are the overlaps for `thresholds.THRESHOLDS`, of validation photos alone: no other should
+    choose a threshold.
     """
 
     score: Score
