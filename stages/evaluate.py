@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from carvana import params, paths, processes, speed
 from carvana.competition import car_of
 from carvana.console import Bar, say
+from carvana.errors import UserError
 from carvana.files import whole_file, whole_folder, write_json
 from stages.stage import command_line, run
 
@@ -34,6 +35,7 @@ def main() -> None:
     truth = cache.read(paths.CACHE)
     roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
+    require_sizes(settings, truth, trained)
     how = Settings.of(settings)
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
     network = models.describe(settings.train.network, parameters, settings.size_to_predict)
@@ -59,6 +61,16 @@ def main() -> None:
     with whole_file(paths.REPORT) as temporary:
         temporary.write_text(report.render(about, findings, summaries, curves, shown), encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
+
+
+def require_sizes(settings: Params, truth: Cache, trained: dict[int, Trained]) -> None:
+    """Raises UserError if the cache or a model was made for other sizes than params.yaml has."""
+    from carvana.networks.second_look import SIZE
+
+    truth.require_size(settings.train.height_and_width, "resize")
+    for fold, one in trained.items():
+        if one.size not in (settings.size_to_predict, SIZE):
+            raise UserError(f"{paths.model(fold)} was made for another predict.size; `dvc repro refine` makes it again")
 
 
 def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, Trained], bar: Bar) -> Findings:

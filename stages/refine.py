@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 def main(fold: int) -> None:
     from carvana.networks import checkpoint, device
-    from carvana.refinement import loop
     from carvana.training import history
 
     settings = params.load(paths.PARAMS)
@@ -34,6 +33,8 @@ def main(fold: int) -> None:
         checkpoint.save(paths.model(fold), first.model, first.network, first.size)
         history.write(paths.second_history(fold), [])
         return
+    from carvana.refinement import loop
+
     examples = read_examples(fold)
     on = device.pick(settings.runtime.device)
     name = fingerprint(fold, examples, settings, on)

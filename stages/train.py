@@ -111,9 +111,8 @@ def read_examples(fold: int, size: tuple[int, int]) -> Examples:
     from carvana.training.loop import Examples
 
     real, pseudo = cache.read(paths.CACHE), cache.read_labelled(paths.PSEUDO)
-    for made, stage in ((real, "resize"), (pseudo, "label")):
-        if made.size != size:
-            raise UserError(f"{made.folder} was made for another train.size; `dvc repro {stage}` makes it again")
+    real.require_size(size, "resize")
+    pseudo.require_size(size, "label")
     roles = split.read(paths.SPLIT, real.names)
     require_unseen(pseudo.names, roles, fold)
     role_of_row = np.array([roles[car_of(name)] for name in real.names])

@@ -199,6 +199,8 @@ def test_bad_files_are_named(project, kaggle):
             "train",
             "predict.size: 96×96 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
         ),
+        ({"train_size": 96, "predict_size": 64}, "evaluate", "data/cache was made for another train.size"),
+        ({"predict_size": 96}, "evaluate", "models/fold-0.safetensors was made for another predict.size; `dvc repro"),
         ({"refine_window": 100}, "refine", "window 100 is not 2, 3, … times 16, as patch: 4 and depth: 3 require"),
         ({"refine_window": 2048}, "refine", "refine.window: Input should be less than or equal to 1280"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro refine`"),

@@ -26,7 +26,7 @@ from carvana.competition import HEIGHT, WIDTH, mask_of
 from carvana.console import Bar
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import reading
+from carvana.errors import UserError, reading
 from carvana.files import whole_folder
 from carvana.masks import rle, shards
 from carvana.processes import die_with_parent, end_if_orphaned, none_killed
@@ -63,6 +63,11 @@ class Cache:
         wanted = {self.names[row] for row in rows}
         truth = {name: runs for name, runs in self.each_truth() if name in wanted}
         return [truth[self.names[row]] for row in rows]
+
+    def require_size(self, size: tuple[int, int], stage: str) -> None:
+        """Raises UserError, which names the stage that makes the cache, if it is not of `size` (height, width)."""
+        if self.size != size:
+            raise UserError(f"{self.folder} was made for another train.size; `dvc repro {stage}` makes it again")
 
     def digest(self) -> str:
         """Returns a digest of the content, computed from the index alone."""
