@@ -35,6 +35,7 @@ ELSEWHERE = {
     "TAUGHT=": "takes what it leaves",
     "dvc exp run $TAUGHT": "takes minutes of a GPU, or hours",
     "dvc get . data/predictions --rev large": "takes what these leave",
+    "dvc get . data/predictions --rev four": "takes what these leave",
     "dvc exp run -S train.size=1024": "takes a GPU",
 }
 
