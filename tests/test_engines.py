@@ -2,6 +2,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -47,6 +48,23 @@ def test_openvino_gives_torchs_logits_to_several_threads(network, monkeypatch):
             for name in ("torch", "openvino")
         )
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_one_thread_computes_for_all_callers():
+    seen = []
+
+    def compute(photos):
+        seen.append(threading.get_ident())
+        return photos * 2.0
+
+    by_one = engines.by_one_thread(compute)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(by_one, np.arange(40)))
+    assert np.array_equal(found, np.arange(40) * 2.0)
+    assert len(set(seen)) == 1
+    assert seen[0] != threading.get_ident()
+    with pytest.raises(TypeError, match="unsupported operand"):
+        by_one(None)
 
 
 SIGNALLED = """

@@ -5,6 +5,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -36,7 +37,7 @@ def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
 
     On a CPU, each core computes a photo of its own, which is faster than all cores on one photo. OpenVINO computes in
     threads of its own, and there are twice as many callers, because some wait for it. A GPU computes one batch at a
-    time, while other threads compute runs.
+    time, called by one thread, while others compute runs.
     """
     if how.on.type != "cpu":
         return Engine(_torch(network, how.on, how.compile), how.batch_size, max(how.workers, 2))
@@ -60,12 +61,11 @@ def one_core_a_thread() -> Iterator[None]:
 def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
     network = network.to(on).eval()
     forward = torch.compile(network) if compiled else network
-    turn = contextlib.nullcontext() if on.type == "cpu" else threading.Lock()
     host: Tensor | None = None
 
     def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         nonlocal host
-        with turn, torch.inference_mode(), device.precision(on):
+        with torch.inference_mode(), device.precision(on):
             logits = forward(torch.from_numpy(photos).to(on, non_blocking=True)).float()
             if on.type != "cuda":
                 return logits.cpu().numpy()
@@ -73,7 +73,17 @@ def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
                 host = torch.empty(logits.shape, pin_memory=True)
             return host[: len(logits)].copy_(logits).numpy().copy()
 
-    return compute
+    return compute if on.type == "cpu" else by_one_thread(compute)
+
+
+def by_one_thread(compute: Compute) -> Compute:
+    """Returns a function whose callers wait while one thread, always the same, computes for them in turn.
+
+    Torch keeps cuDNN's plans for each thread that calls it (https://github.com/pytorch/pytorch/pull/103939). When 16
+    threads took turns on an H200, each planned anew, for three seconds.
+    """
+    thread = ThreadPoolExecutor(1)
+    return lambda photos: thread.submit(compute, photos).result()
 
 
 @functools.cache
