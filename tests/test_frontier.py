@@ -76,6 +76,23 @@ def test_a_linear_scale_has_round_ticks_around_all_values(values):
     assert all(-1e-9 <= scale.place(value) <= 1 + 1e-9 for value in values)
 
 
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_a_scale_towards_one_has_round_ticks_around_all_values(values):
+    scale = svg.towards_one(values)
+    assert 2 <= len(scale.ticks) <= 8
+    assert scale.ticks == sorted(set(scale.ticks))
+    assert all(-1e-6 <= scale.place(value) <= 1 + 1e-6 for value in values)
+    places = [scale.place(value) for value in sorted(values)]
+    assert places == sorted(places)
+
+
+def test_a_scale_towards_one_widens_towards_one():
+    scale = svg.towards_one([0.985, 0.996])
+    assert scale.ticks == [0.985, 0.99, 0.993, 0.995, 0.997]
+    assert scale.place(0.99) - scale.place(0.985) == pytest.approx(scale.place(0.9964) - scale.place(0.9946))
+
+
 def test_a_label_is_text_and_no_markup():
     chart = document([Point('<script>"&', 10, 0.5)])
     assert "<script" not in chart

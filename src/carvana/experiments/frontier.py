@@ -1,7 +1,9 @@
 """The frontier of speed and quality: Dice against photos a second, as a chart."""
 
+import math
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from carvana.experiments import svg
 
@@ -44,11 +46,11 @@ def frontier(points: list[Point]) -> list[Point]:
 def draw(points: list[Point]) -> str:
     """Returns the chart as an <svg>: points with labels, and a line through the frontier. There is at least one point.
 
-    It takes the colour of the text around it. Speeds are on a logarithmic scale. In a crowd, only the frontier's points
-    are sure of a label; every point has its label and its values as a tooltip.
+    It takes the colour of the text around it. Speeds are on a logarithmic scale, as is what is missing to a Dice of 1.
+    In a crowd, only the frontier's points are sure of a label; every point has its label and its values as a tooltip.
     """
     x = svg.logarithmic([point.photos_per_second for point in points])
-    y = svg.linear([point.dice for point in points])
+    y = svg.towards_one([point.dice for point in points])
     best = frontier(points)
     places = {point: (svg.x_of(x.place(point.photos_per_second)), svg.y_of(y.place(point.dice))) for point in points}
     line = " ".join(f"{left},{top}" for left, top in (places[point] for point in best))
@@ -72,14 +74,15 @@ def document(points: list[Point]) -> str:
 
 
 def _labels(places: dict[Point, tuple[float, float]], best: list[Point]) -> list[str]:
-    """Returns the labels, each beside its point, where it covers the least of points and of earlier labels.
+    """Returns the labels, each beside its point, where it covers the least of points, the line and earlier labels.
 
     Those of `best` come first; any other is left out if it would cover something.
     """
     taken = [_Box(left - 5, top - 5, left + 5, top + 5) for left, top in places.values()]
+    taken += [box for one, other in pairwise(places[point] for point in best) for box in _along(*one, *other)]
     inside = _Box(svg.LEFT, 0, svg.WIDTH, svg.HEIGHT - svg.BOTTOM)
     parts = []
-    for point in [*best, *(each for each in places if each not in best)]:
+    for point in [*reversed(best), *(each for each in places if each not in best)]:
         left, top = places[point]
         boxes = _beside(left, top, _CHARACTER * len(point.label))
 
@@ -96,10 +99,19 @@ def _labels(places: dict[Point, tuple[float, float]], best: list[Point]) -> list
     return parts
 
 
+def _along(x: float, y: float, to_x: float, to_y: float) -> list[_Box]:
+    """Returns small boxes on a line, so close that no label fits between them."""
+    steps = math.ceil(math.hypot(to_x - x, to_y - y) / 6)
+    shares = [step / steps for step in range(steps)]
+    middles = [(x + (to_x - x) * share, y + (to_y - y) * share) for share in shares]
+    return [_Box(across - 2, down - 2, across + 2, down + 2) for across, down in middles]
+
+
 def _beside(x: float, y: float, wide: float) -> list[_Box]:
     """Returns the places for a label so wide beside a point, the preferred ones first."""
     corners = [
         (x + 8, y),
+        (x + 8, y - 7),
         (x - 8 - wide, y),
         (x - wide / 2, y - 13),
         (x - wide / 2, y + 13),

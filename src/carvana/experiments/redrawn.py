@@ -26,10 +26,13 @@ def masks(experiment: Experiment, photos: list[Photo], how: Settings, done: Call
     """Returns the runs of photos, predicted as the experiment's evaluation did, and calls `done` after each.
 
     A test car's are those of all its models together, a validation car's those of the one that was not trained on it.
-    Threshold and flip are the experiment's, everything else is as `how` says. Raises UserError if a file of the
+    Threshold, flip and scales are the experiment's, everything else is as `how` says. Raises UserError if a file of the
     experiment is not in DVC's cache.
     """
-    how = replace(how, threshold=experiment.params["predict.threshold"], flip=experiment.params["predict.flip"])
+    used = experiment.params
+    # Experiments of earlier versions have no scales.
+    scales = tuple(used.get("predict.scales", (1.0,)))
+    how = replace(how, threshold=used["predict.threshold"], flip=used["predict.flip"], scales=scales)
     roles = split.read(experiment.file(paths.SPLIT), [name for _, name in photos])
     trained = {
         str(fold): checkpoint.load(experiment.file(paths.model(fold))) for fold in experiment.params["train.folds"]

@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 420, 310
 LEFT, RIGHT, TOP, BOTTOM = 60, 12, 12, 44  # margins in pixels, for ticks and titles
 
 _NARROWEST = 1e-5  # span of a scale; no Dice is rounded to less
+_MOST_TICKS = 8
+_ROUNDING = 1 + 1e-9  # 1 - 0.99 is a little more than 0.01
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888"  # visible on white and on black
 
@@ -38,13 +40,36 @@ def linear(values: list[float], steps: int = 5) -> Scale:
 
 def logarithmic(values: list[float]) -> Scale:
     """Returns a scale on which equal distances are equal ratios, with ticks at 1, 2 and 5 times powers of ten."""
+    ticks = _ticks(values, (1, 2, 5))
+    return Scale(ticks, lambda value: math.log(value / ticks[0]) / math.log(ticks[-1] / ticks[0]))
+
+
+def towards_one(values: list[float]) -> Scale:
+    """Returns a scale for values up to 1 on which equal distances are equal ratios of what is missing to 1.
+
+    The closer to 1, the wider the scale: from 0.98 to 0.99 it is as far as from 0.99 to 0.995.
+    """
+
+    def missing(value: float) -> float:
+        return max(1 - value, _NARROWEST)
+
+    finest_first = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,))
+    choices = [_ticks(list(map(missing, values)), factors) for factors in finest_first]
+    ticks = next(each for each in choices if len(each) <= _MOST_TICKS)
+    span = math.log(ticks[-1] / ticks[0])
+    return Scale(
+        [round(1 - tick, 12) for tick in ticks[::-1]], lambda value: math.log(ticks[-1] / missing(value)) / span
+    )
+
+
+def _ticks(values: list[float], factors: tuple[float, ...]) -> list[float]:
+    """Returns factors of powers of ten, from the last that is not above all values to the first that is not below."""
     low, high = min(values), max(values)
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
-    around = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    first = max(tick for tick in around if tick <= low)
-    last = min(tick for tick in around if tick >= high and tick > first)
-    ticks = [tick for tick in around if first <= tick <= last]
-    return Scale(ticks, lambda value: math.log(value / ticks[0]) / math.log(ticks[-1] / ticks[0]))
+    around = [factor * 10.0**power for power in powers for factor in factors]
+    first = max(tick for tick in around if tick <= low * _ROUNDING)
+    last = min(tick for tick in around if tick * _ROUNDING >= high and tick > first)
+    return [tick for tick in around if first <= tick <= last]
 
 
 def x_of(place: float) -> float:
