@@ -36,6 +36,7 @@ def main() -> None:
     roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
     require_sizes(settings, truth, trained)
+    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
     network = models.describe(settings.train.network, parameters, settings.size_to_predict)
@@ -44,7 +45,6 @@ def main() -> None:
     say(f"Scoring {validation} photos of validation cars and {test} of test cars: {network}\nby {how.describe()}")
     with Bar(total=validation + test, desc="evaluate", unit=" photos") as bar:
         findings = find(how, roles, truth, trained, bar)
-    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     summaries = {role: scoring.summarise(findings.of(role)) for role in findings.roles}
     curves = history.curves(histories)
     model = {
