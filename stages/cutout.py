@@ -58,7 +58,8 @@ def main(
         read = [*sources, Path(background), *(photo.path for photo in found.photos if photo.path)]
         outputs.refuse_to_overwrite(jobs, read)
         build, size = model_files.load(models, how)
-        options = {"background": background, "flip": how.flip, "kind": kind, "masks": masks, "margin": margin}
+        options = {"background": background, "kind": kind, "masks": masks, "margin": margin}
+        options |= {"flip": how.flip, "scales": list(how.scales)}
         since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
         todo = [job for job in jobs if not outputs.is_done(job, since)]
         outcomes, seconds = [], 0.0

@@ -1,7 +1,8 @@
 """Writes the model as one file for other programs: `python -m stages.export --format onnx --out exported`.
 
 The folder, which must not exist yet, gets the model and a README.md with an example. The model is the mean of those of
-train.folds in models/, with predict.flip; it takes uint8 photos at the model's size, and returns logits.
+train.folds in models/, with predict.flip and predict.scales; it takes uint8 photos at the model's size, and returns
+logits.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def main(kind: str, out: Path) -> None:
     from carvana.prediction.inference import Ensemble
 
     settings = params.load(paths.PARAMS)
-    ensemble = Ensemble.load(map(paths.model, settings.train.folds)).flipping(settings.predict.flip)
+    ensemble = Ensemble.load(map(paths.model, settings.train.folds))
+    ensemble.averaging(settings.predict.flip, settings.predict.scales)
     network = describe(ensemble)
     with Archive(paths.TEST) as archive:
         photos = read_photos(archive, ensemble.size)
@@ -59,8 +61,9 @@ def describe(ensemble: Ensemble) -> str:
     count = len(ensemble.models)
     averaged = "1 model" if count == 1 else f"mean of {count} models"
     mirrored = ", mean of the photo and its mirror image" if ensemble.flip else ""
+    scales = f", mean of {len(ensemble.scales)} scales" if len(ensemble.scales) > 1 else ""
     height, width = ensemble.size
-    return f"{averaged}, {models.count_parameters(ensemble):,} parameters, at {height}×{width}{mirrored}"
+    return f"{averaged}, {models.count_parameters(ensemble):,} parameters, at {height}×{width}{mirrored}{scales}"
 
 
 def read_photos(archive: Archive, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -98,8 +101,12 @@ def is_evaluated(settings: Params) -> bool:
         return False
     recorded = [(paths.MODELS, evaluate.deps), (paths.EVALUATION, evaluate.outs)]
     files_are_same = all(path.exists() and md5s.get(str(path)) == lockfile.md5_of(path) for path, md5s in recorded)
-    how = evaluate.params.get("train.folds"), evaluate.params.get("predict.flip")
-    return files_are_same and how == (list(settings.train.folds), settings.predict.flip)
+    how = [evaluate.params.get(name) for name in ("train.folds", "predict.flip", "predict.scales")]
+    return files_are_same and how == [
+        list(settings.train.folds),
+        settings.predict.flip,
+        list(settings.predict.scales),
+    ]
 
 
 if __name__ == "__main__":

@@ -82,8 +82,9 @@ def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings
     network = models.describe(settings.train.network, models.count_parameters(ensemble), ensemble.size)
     several = f", mean of {len(ensemble.models)} models" if len(ensemble.models) > 1 else ""
     mirrored = ", each as it is and mirrored" if how.flip else ""
+    scales = f", at {len(how.scales)} scales" if len(how.scales) > 1 else ""
     processes = f", in {distributed.world()} processes" if distributed.world() > 1 else ""
-    return f"Predicting {photos} photos{mirrored}: {network}{several}\nby {how.describe()}{processes}"
+    return f"Predicting {photos} photos{mirrored}{scales}: {network}{several}\nby {how.describe()}{processes}"
 
 
 def report(damaged: list[Damaged], skip: bool) -> None:

@@ -24,7 +24,7 @@ STAGES = {
     "refine@0": (["data/trained/fold-0.safetensors"], ["models/fold-0.safetensors"], ["refine.epochs"]),
     "train@1": ([], ["data/trained/fold-1.safetensors", "models/fold-1.csv"], ["train.size", "train.seed"]),
     "refine@1": (["data/trained/fold-1.safetensors"], ["models/fold-1.safetensors"], ["refine.epochs"]),
-    "evaluate": (["models"], ["metrics/evaluate.json"], ["train.folds", "predict.flip"]),
+    "evaluate": (["models"], ["metrics/evaluate.json"], ["train.folds", "predict.flip", "predict.scales"]),
     "predict": (["models"], ["data/predictions"], ["train.folds"]),
     "encode": (["data/predictions", SAMPLE], SUBMISSION, []),
 }

@@ -124,8 +124,9 @@ def test_the_readme_tells_dice_and_commit_only_of_these_models(tmp_path, monkeyp
     (project / LOCK).write_bytes(lock + b"# not committed\n")
     assert "Commit: none has this model yet." in told()
     (project / LOCK).write_bytes(lock)
-    set_params(project, predict_flip=True)
-    assert "Its Dice is not known" in told()
+    for changed in ({"predict_flip": True}, {"predict_scales": [1.0, 0.8]}):
+        set_params(project, **changed)
+        assert "Its Dice is not known" in told()
     set_params(project)
     write_models(project, "other")
     commit(project)

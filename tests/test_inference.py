@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import both_precisions, read_network, read_params, repack
+from torch.nn import functional
 
 from carvana.data import photos
 from carvana.data.archive import Archive
@@ -12,6 +13,7 @@ from carvana.errors import UserError
 from carvana.masks import fullsize
 from carvana.networks import device, models
 from carvana.networks.checkpoint import Trained
+from carvana.networks.second_look import SIZE, SecondLook
 from carvana.prediction import inference
 from carvana.prediction.settings import Settings
 
@@ -98,6 +100,43 @@ def test_a_flip_averages_both_sides(kaggle):
         (found,) = inference.predict(ensemble, archive, [name], settings(flip=True))
     assert np.allclose(found.logits, (plain + mirrored[:, ::-1]) / 2, atol=1e-5)
     assert not np.allclose(found.logits, plain, atol=1e-3)
+
+
+def test_scales_average_logits_of_smaller_and_larger_photos(kaggle):
+    """Against torch's own interpolation; 0.5 and 1.6 times 64 are 32 and 96, the nearest multiple of 32."""
+    ensemble = inference.Ensemble([trained(0), trained(1)])
+    photo = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8))
+    with torch.inference_mode():
+        plain = ensemble(photo)
+        expected = [plain]
+        for side in (32, 96):
+            resized = functional.interpolate(photo.permute(0, 3, 1, 2).float(), (side, side), mode="bilinear")
+            logits = torch.stack([model(resized.permute(0, 2, 3, 1)) for model in ensemble.models]).mean(dim=0)
+            expected.append(functional.interpolate(logits[:, None], (64, 64), mode="bilinear")[:, 0])
+        found = ensemble.averaging(False, (1.0, 0.5, 1.6))(photo)
+        assert torch.allclose(found, sum(expected) / 3, atol=1e-5)
+        both = ensemble.averaging(True, (1.0, 0.5, 1.6))(photo)
+        assert torch.allclose(
+            both, (found + ensemble.averaging(False, (1.0, 0.5, 1.6))(photo.flip(2)).flip(2)) / 2, atol=1e-5
+        )
+    assert not torch.allclose(found, plain, atol=1e-3)
+
+
+def test_scales_reach_prediction(kaggle):
+    ensemble = inference.Ensemble([trained(0)])
+    with Archive(kaggle / "train.zip") as archive:
+        name = archive.photos[0]
+        photo = photos.decode_photo(archive.read(name), name, (64, 64))
+        (found,) = inference.predict(ensemble, archive, [name], settings(scales=(1.0, 0.5)))
+    assert ensemble.scales == (1.0, 0.5)
+    assert np.allclose(found.logits, logits_of(ensemble, photo), atol=1e-5)
+
+
+def test_a_second_look_has_one_scale():
+    second = Trained(SecondLook(trained(0).model, (64, 64), NETWORK), SIZE, NETWORK)
+    inference.Ensemble([second]).averaging(True, (1.0,))
+    with pytest.raises(UserError, match=r"second look .*set predict.scales: \[1.0\]"):
+        inference.Ensemble([second]).averaging(False, (1.0, 0.8))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -65,6 +65,9 @@ def test_the_committed_file_is_valid_and_frozen():
         ("train.arch", "fpn", "train: patch: 2 is for unet only; set patch: 1 for arch: fpn"),
         ("data.source", "kagle", "data.source"),
         ("predict.threshold", 1.0, "predict.threshold"),
+        ("predict.scales", [], "predict.scales"),
+        ("predict.scales", [1.0, 0.1], "predict.scales"),
+        ("predict.scales", 1.0, "predict.scales"),
     ],
 )
 def test_a_bad_value_names_its_key(tmp_path, key, value, complaint):
@@ -122,6 +125,19 @@ def test_size_is_a_side_or_height_and_width(tmp_path):
     assert load(tmp_path, "train.size", 128).train.height_and_width == (128, 128)
     assert load(tmp_path, "train.size", [640, 960]).train.height_and_width == (640, 960)
     assert read_params(train_size=64).train.network.depth == 5
+
+
+def test_scales_are_sizes_in_multiples_of_32(tmp_path):
+    assert load(tmp_path, "predict.scales", [1, 0.8, 1.26]).sizes_to_predict == [(256, 256), (192, 192), (320, 320)]
+    assert params.scaled((640, 960), 0.75) == (480, 704)
+    assert params.scaled((1280, 1918), 1.0) == (1280, 1918)
+    assert params.scaled((32, 32), 0.5) == (32, 32)
+
+
+def test_a_second_look_has_one_scale():
+    read_params(refine_epochs=1)
+    with pytest.raises(ValueError, match="sees photos at their own size"):
+        read_params(refine_epochs=1, predict_scales=[1.0, 0.8])
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-05", 0.00001), ("1E-7", 1e-7), ("0.00001", 0.00001), ("010", 10)])

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
 # Imports are in the functions: the rooms import torch, which takes seconds.
 
 
-def load(*files: str | Path, flip: bool = False, device: str = "auto") -> Predictor:
+def load(*files: str | Path, flip: bool = False, scales: Sequence[float] = (1.0,), device: str = "auto") -> Predictor:
     """Returns the model of some files, whose `mask(photo)` finds the car.
 
     Args:
         files: trained models (`models/fold-0.safetensors`), whose logits are averaged, or one file that
             `python -m stages.export` made (.onnx, .xml).
         flip: average the logits with those of the mirrored photo; an exported file has this built in or not.
+        scales: average the logits over the photo at these multiples of the models' size; built in like `flip`.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, a GPU if there is one; exported files run on the CPU.
 
     Raises:
@@ -32,7 +35,7 @@ def load(*files: str | Path, flip: bool = False, device: str = "auto") -> Predic
     """
     from carvana.cutouts import predictor  # noqa: PLC0415
 
-    return predictor.load([Path(file) for file in files], flip, device)
+    return predictor.load([Path(file) for file in files], flip, scales, device)
 
 
 def read_photo(path: str | Path) -> NDArray[np.uint8]:

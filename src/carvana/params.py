@@ -59,6 +59,12 @@ def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Returns `scale` times a size (height, width), each side rounded to a multiple of 32 unless it stays as it is."""
+    height, width = (side if scale == 1 else round(side * scale / 32) * 32 or 32 for side in size)
+    return height, width
+
+
 def _possible_path(text: str) -> str:
     if "\0" in text or any(len(part) > 255 for part in os.fsencode(text).split(b"/")):
         raise ValueError("is not a possible path")
@@ -74,6 +80,7 @@ def _folder_of_labels(name: str) -> str:
 Size = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_multiples_of_32)]
 """Height and width in pixels."""
 
+Scale = Annotated[float, Field(ge=0.5, le=2)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=1024)]
@@ -251,6 +258,7 @@ class Predict(_Frozen):
     threshold: Annotated[float, Field(gt=0, lt=1)]
     flip: bool
     on_bad_image: Literal["fail", "skip"]
+    scales: Annotated[tuple[Scale, ...], Field(strict=False, min_length=1, max_length=8)]
 
 
 class Report(_Frozen):
@@ -291,11 +299,22 @@ class Params(_Frozen):
             raise ValueError(f"train.folds names {beyond[0]}, but split.folds makes 0 to {self.split.folds - 1}")
         return self
 
+    @model_validator(mode="after")
+    def _a_second_look_has_one_scale(self) -> Self:
+        if self.refine.epochs and self.predict.scales != (1.0,):
+            raise ValueError("predict.scales: a second look (refine.epochs) sees photos at their own size; set [1.0]")
+        return self
+
     @property
     def size_to_predict(self) -> tuple[int, int]:
         """`predict.size` as (height, width) in pixels."""
         size = self.predict.size
         return self.train.height_and_width if isinstance(size, str) else _height_and_width(size)
+
+    @property
+    def sizes_to_predict(self) -> list[tuple[int, int]]:
+        """The sizes (height, width) of `predict.scales`."""
+        return [scaled(self.size_to_predict, scale) for scale in self.predict.scales]
 
 
 def load(path: Path) -> Params:

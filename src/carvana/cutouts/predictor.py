@@ -30,11 +30,12 @@ class Predictor:
         return cutout.alpha_of(photo, self.size, self.compute)
 
 
-def load(files: Sequence[Path], flip: bool, on: str) -> Predictor:
+def load(files: Sequence[Path], flip: bool, scales: Sequence[float], on: str) -> Predictor:
     """Returns the predictor of a model's files; see `carvana.load`."""
     if not files:
         raise UserError("name a model's file, for example models/fold-0.safetensors")
     # Torch, because it is ready at once; OpenVINO would first convert the network.
-    how = Settings(0.5, flip, device.pick(on), engine="torch", workers=1, batch_size=1, compile=False)
+    masks = 0.5, flip, tuple(scales)
+    how = Settings(*masks, device.pick(on), engine="torch", workers=1, batch_size=1, compile=False)
     build, size = model_files.load(files, how)
     return Predictor(build().compute, size)

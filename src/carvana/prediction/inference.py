@@ -18,12 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from carvana.data.archive import Archive
 from carvana.errors import UserError
 from carvana.masks import rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.networks import checkpoint, device
+from carvana.networks.second_look import SecondLook
+from carvana.params import scaled
 from carvana.prediction import engines, loader
 from carvana.prediction.loader import Batch
 from carvana.prediction.settings import Settings
@@ -80,24 +83,40 @@ class Ensemble(nn.Module):
         self.size = sizes.pop()
         self.models = nn.ModuleList(each.model for each in trained)
         self.flip = False
+        self.scales: tuple[float, ...] = (1.0,)
 
     @classmethod
     def load(cls, paths: Iterable[Path]) -> Self:
         """Returns the ensemble of the models in some files. Raises UserError if one cannot be used."""
         return cls([checkpoint.load(path) for path in paths])
 
-    def flipping(self, flip: bool) -> Self:
-        """Sets whether logits are averaged with those of the mirrored photo, and returns the ensemble in eval mode."""
-        self.flip = flip
+    def averaging(self, flip: bool, scales: tuple[float, ...]) -> Self:
+        """Sets what else logits are averaged over, and returns the ensemble in eval mode.
+
+        With `flip`, the networks also see each photo's mirror image. They see photos at `scales` times their size, each
+        side rounded to a multiple of 32. Raises UserError if a second look is to see other scales than 1.
+        """
+        if scales != (1.0,) and any(isinstance(model, SecondLook) for model in self.models):
+            raise UserError("a model with a second look sees photos at their own size; set predict.scales: [1.0]")
+        self.flip, self.scales = flip, scales
         return self.eval()
 
     def forward(self, photos: Tensor) -> Tensor:
         """Returns mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3]."""
-        logits = torch.stack([model(photos) for model in self.models]).mean(dim=0)
-        if not self.flip:
-            return logits
-        mirrored = torch.stack([model(photos.flip(2)) for model in self.models]).mean(dim=0)
-        return (logits + mirrored.flip(2)) / 2
+        sizes = [scaled(self.size, scale) for scale in self.scales]
+        return torch.stack([self._logits_at(size, photos) for size in sizes]).mean(dim=0)
+
+    def _logits_at(self, size: tuple[int, int], photos: Tensor) -> Tensor:
+        """Returns mean logits float32 [n, height, width] of photos that the networks see at `size`."""
+        if size != self.size:
+            photos = _resized(photos.permute(0, 3, 1, 2).float(), size).permute(0, 2, 3, 1)
+        logits = self._mean(photos)
+        if self.flip:
+            logits = (logits + self._mean(photos.flip(2)).flip(2)) / 2
+        return logits if size == self.size else _resized(logits.unsqueeze(1), self.size).squeeze(1)
+
+    def _mean(self, photos: Tensor) -> Tensor:
+        return torch.stack([model(photos) for model in self.models]).mean(dim=0)
 
 
 def predict(
@@ -108,7 +127,7 @@ def predict(
     Raises UserError if the network's output is not finite.
     """
     clock = clock or Clock()
-    engine = engines.build(ensemble.flipping(how.flip), ensemble.size, how)
+    engine = engines.build(ensemble.averaging(how.flip, how.scales), ensemble.size, how)
 
     def finish(piece: Batch) -> list[Outcome]:
         started = perf_counter()
@@ -147,6 +166,10 @@ def _errors_of(how: Settings) -> Iterator[None]:
                 yield
         else:
             yield
+
+
+def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(pictures, size, mode="bilinear", align_corners=False)
 
 
 def in_order(futures: Iterable[Future[Result]], count: int) -> Iterator[Result]:

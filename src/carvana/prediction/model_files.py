@@ -31,7 +31,7 @@ def load(files: Sequence[Path], how: Settings) -> tuple[Callable[[], Engine], tu
             f"{some(programs)} may hold any program, which torch would run; export the model to onnx or openvino"
         )
     ensemble = Ensemble.load(files)
-    return lambda: engines.build(ensemble.flipping(how.flip), ensemble.size, how), ensemble.size
+    return lambda: engines.build(ensemble.averaging(how.flip, how.scales), ensemble.size, how), ensemble.size
 
 
 def _read(path: Path) -> tuple[Any, tuple[int, int]]:

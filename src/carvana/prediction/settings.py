@@ -13,10 +13,11 @@ from carvana.params import Params
 
 @dataclass(frozen=True)
 class Settings:
-    """Threshold and flip, which change masks; device and engine, which change rounding; the rest changes only speed."""
+    """Threshold, flip and scales change masks; device and engine change rounding; the rest changes only speed."""
 
     threshold: float
     flip: bool
+    scales: tuple[float, ...]
     on: torch.device
     engine: str
     workers: int
@@ -44,7 +45,8 @@ class Settings:
         how, runtime = params.predict, params.runtime
         on = device.pick(runtime.device)
         engine = choose_engine(runtime.engine) if on.type == "cpu" else "torch"
-        return cls(how.threshold, how.flip, on, engine, runtime.workers, runtime.batch_size, runtime.compile)
+        masks = how.threshold, how.flip, how.scales
+        return cls(*masks, on, engine, runtime.workers, runtime.batch_size, runtime.compile)
 
 
 def choose_engine(name: str) -> str:
