@@ -36,6 +36,7 @@ ELSEWHERE = {
     "dvc exp run $TAUGHT": "takes minutes of a GPU, or hours",
     "dvc get . data/predictions --rev large": "takes what these leave",
     "dvc get . data/predictions --rev four": "takes what these leave",
+    "dvc get . data/predictions --rev three": "takes what these leave",
     "dvc exp run -S train.size=1024": "takes a GPU",
 }
 
