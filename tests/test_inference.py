@@ -132,6 +132,14 @@ def test_scales_reach_prediction(kaggle):
     assert np.allclose(found.logits, logits_of(ensemble, photo), atol=1e-5)
 
 
+def test_a_scale_that_the_network_cannot_take_is_named():
+    network = read_network(depth=5, width=2, patch=4)
+    ensemble = inference.Ensemble([Trained(models.build(network).eval(), (64, 64), network)])
+    ensemble.averaging(False, (1.0, 2.0))
+    with pytest.raises(UserError, match=r"predict\.scales: 96×96 is not a multiple of 64"):
+        ensemble.averaging(False, (1.0, 1.5))
+
+
 def test_a_second_look_has_one_scale():
     second = Trained(SecondLook(trained(0).model, (64, 64), NETWORK), SIZE, NETWORK)
     inference.Ensemble([second]).averaging(True, (1.0,))

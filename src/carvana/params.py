@@ -60,7 +60,7 @@ def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Returns `scale` times a size (height, width), each side rounded to a multiple of 32 unless it stays as it is."""
+    """Returns `scale` times a size (height, width), each side rounded to a multiple of 32 unless `scale` is 1."""
     height, width = (side if scale == 1 else round(side * scale / 32) * 32 or 32 for side in size)
     return height, width
 

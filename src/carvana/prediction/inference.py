@@ -24,7 +24,7 @@ from carvana.data.archive import Archive
 from carvana.errors import UserError
 from carvana.masks import rle
 from carvana.masks.fullsize import runs_of_logits
-from carvana.networks import checkpoint, device
+from carvana.networks import checkpoint, device, models
 from carvana.networks.second_look import SecondLook
 from carvana.params import scaled
 from carvana.prediction import engines, loader
@@ -82,6 +82,7 @@ class Ensemble(nn.Module):
             raise UserError(f"the models were trained at different sizes ({sorted(sizes)}); train them at one")
         self.size = sizes.pop()
         self.models = nn.ModuleList(each.model for each in trained)
+        self._networks = [each.network for each in trained]
         self.flip = False
         self.scales: tuple[float, ...] = (1.0,)
 
@@ -94,10 +95,14 @@ class Ensemble(nn.Module):
         """Sets what else logits are averaged over, and returns the ensemble in eval mode.
 
         With `flip`, the networks also see each photo's mirror image. They see photos at `scales` times their size, each
-        side rounded to a multiple of 32. Raises UserError if a second look is to see other scales than 1.
+        side rounded to a multiple of 32. Raises UserError if a network cannot take such a size, or if a second look is
+        to see other scales than 1.
         """
         if scales != (1.0,) and any(isinstance(model, SecondLook) for model in self.models):
             raise UserError("a model with a second look sees photos at their own size; set predict.scales: [1.0]")
+        for size in {scaled(self.size, scale) for scale in scales} - {self.size}:
+            for network in self._networks:
+                models.require_size(network, size, "predict.scales")
         self.flip, self.scales = flip, scales
         return self.eval()
 
