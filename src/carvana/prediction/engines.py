@@ -79,8 +79,8 @@ def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
 def by_one_thread(compute: Compute) -> Compute:
     """Returns a function whose callers wait while one thread, always the same, computes for them in turn.
 
-    Torch keeps cuDNN's plans for each thread that calls it (https://github.com/pytorch/pytorch/pull/103939). When 16
-    threads took turns on an H200, each planned anew, for three seconds.
+    Torch keeps cuDNN's plans for each thread that calls it (https://github.com/pytorch/pytorch/pull/103939), so that
+    every thread would have to plan anew. With 16 threads that took turns on an H200, prediction began slowly.
     """
     thread = ThreadPoolExecutor(1)
     return lambda photos: thread.submit(compute, photos).result()
