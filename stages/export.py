@@ -102,11 +102,8 @@ def is_evaluated(settings: Params) -> bool:
     recorded = [(paths.MODELS, evaluate.deps), (paths.EVALUATION, evaluate.outs)]
     files_are_same = all(path.exists() and md5s.get(str(path)) == lockfile.md5_of(path) for path, md5s in recorded)
     how = [evaluate.params.get(name) for name in ("train.folds", "predict.flip", "predict.scales")]
-    return files_are_same and how == [
-        list(settings.train.folds),
-        settings.predict.flip,
-        list(settings.predict.scales),
-    ]
+    wanted = [list(settings.train.folds), settings.predict.flip, list(settings.predict.scales)]
+    return files_are_same and how == wanted
 
 
 if __name__ == "__main__":

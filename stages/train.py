@@ -26,8 +26,8 @@ def main(fold: int) -> None:
     models.require_size(settings.train.network, settings.train.height_and_width)
     # Else it would fail after the training.
     models.require_size(settings.train.network, settings.size_to_predict, "predict.size")
-    for size in set(settings.sizes_to_predict) - {settings.size_to_predict}:
-        models.require_size(settings.train.network, size, "predict.scales")
+    for scale in set(settings.predict.scales) - {1.0}:
+        models.require_size(settings.train.network, params.scaled(settings.size_to_predict, scale), "predict.scales")
     examples = read_examples(fold, settings.train.height_and_width)
     on = device.pick(settings.runtime.device)
     name = fingerprint(examples, settings, on)

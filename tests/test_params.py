@@ -128,7 +128,9 @@ def test_size_is_a_side_or_height_and_width(tmp_path):
 
 
 def test_scales_are_sizes_in_multiples_of_32(tmp_path):
-    assert load(tmp_path, "predict.scales", [1, 0.8, 1.26]).sizes_to_predict == [(256, 256), (192, 192), (320, 320)]
+    assert load(tmp_path, "predict.scales", [1, 0.8]).predict.scales == (1.0, 0.8)
+    assert params.scaled((256, 256), 0.8) == (192, 192)
+    assert params.scaled((256, 320), 1.26) == (320, 416)
     assert params.scaled((640, 960), 0.75) == (480, 704)
     assert params.scaled((1280, 1918), 1.0) == (1280, 1918)
     assert params.scaled((32, 32), 0.5) == (32, 32)

@@ -311,11 +311,6 @@ class Params(_Frozen):
         size = self.predict.size
         return self.train.height_and_width if isinstance(size, str) else _height_and_width(size)
 
-    @property
-    def sizes_to_predict(self) -> list[tuple[int, int]]:
-        """The sizes (height, width) of `predict.scales`."""
-        return [scaled(self.size_to_predict, scale) for scale in self.predict.scales]
-
 
 def load(path: Path) -> Params:
     """Returns the parameters of a file. Raises a UserError that names every invalid key."""

@@ -45,8 +45,9 @@ class Settings:
         how, runtime = params.predict, params.runtime
         on = device.pick(runtime.device)
         engine = choose_engine(runtime.engine) if on.type == "cpu" else "torch"
-        masks = how.threshold, how.flip, how.scales
-        return cls(*masks, on, engine, runtime.workers, runtime.batch_size, runtime.compile)
+        return cls(
+            how.threshold, how.flip, how.scales, on, engine, runtime.workers, runtime.batch_size, runtime.compile
+        )
 
 
 def choose_engine(name: str) -> str:
