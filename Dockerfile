@@ -14,10 +14,10 @@ WORKDIR /carvana
 RUN git config --global user.name carvana && git config --global user.email carvana@localhost
 
 # Before the code, so that a change in it installs nothing again.
-COPY --chown=carvana Makefile requirements.txt ./
+COPY --chown=carvana Makefile requirements.txt pyproject.toml README.md LICENSE ./
 # PyPI's torch brings CUDA's libraries, gigabytes of them; this index has it for the CPU alone.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN PIP_EXTRA_INDEX_URL=$TORCH_INDEX PIP_NO_CACHE_DIR=1 make install
+RUN mkdir src && PIP_EXTRA_INDEX_URL=$TORCH_INDEX PIP_NO_CACHE_DIR=1 make install
 
 COPY --chown=carvana . .
 ENV PATH=/carvana/.venv/bin:$PATH

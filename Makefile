@@ -20,20 +20,20 @@ $(BIN)/.installed: requirements.txt
 	to, with a Python that has venv (Debian: apt install python3-venv)" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "error: the packages \
 	above could not be installed; is the network there? Then run make again" >&2; exit 1; }
-	@# With src/, `import carvana` works; with the root, `python -m stages.…` in another folder says where to go.
-	@$(BIN)/python -c 'import pathlib, sysconfig; here = pathlib.Path.cwd(); pathlib.Path(sysconfig.get_path("purelib"), "carvana.pth").write_text(f"{here}\n{here}/src\n", encoding="utf-8")'
+	@# The package itself, as it is in src/: `import carvana` works, and so does the command.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 submission: install ## Run the pipeline; ends with where submission.csv is and what it scored
 	@test -w . || { echo "error: $(CURDIR) is read-only; clone it to a folder that you may write to" >&2; exit 1; }
 	@git rev-parse --git-dir >/dev/null || { echo "error: DVC needs git and a repository (see above): install git, clone this \
 	repository, or run \`git init\` and commit what is here" >&2; exit 1; }
-	@python -m stages.unlock
+	@carvana unlock
 	dvc repro
-	@python -m stages.summary
+	@carvana summary
 
 experiments: install ## List all experiments: what was changed, Dice, speed, time; also as a page with a chart
-	@python -m stages.experiments
+	@carvana experiments
 
 # As they were typed: make would expand a `$` in them, and run `$(shell …)`.
 override MESSAGE := $(value MESSAGE)
@@ -46,7 +46,7 @@ override SURE :=
 endif
 
 submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
-	@python -m stages.submit --message="$$MESSAGE" $(SURE)
+	@carvana submit --message="$$MESSAGE" $(SURE)
 
 test: install ## Lint, types, and every test but the slow ones
 	ruff check .

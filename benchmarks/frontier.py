@@ -12,9 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana.errors import UserError, reading  # noqa: E402
+from carvana.base.errors import UserError, reading  # noqa: E402
+from carvana.base.files import whole_file  # noqa: E402
 from carvana.experiments import frontier  # noqa: E402
-from carvana.files import whole_file  # noqa: E402
 
 
 def read(path: Path) -> list[frontier.Point]:

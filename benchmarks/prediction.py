@@ -30,14 +30,14 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import params, paths  # noqa: E402
+from carvana.base import params, paths  # noqa: E402
 from carvana.competition import HEIGHT, WIDTH  # noqa: E402
 from carvana.data.archive import Archive  # noqa: E402
 from carvana.data.photos import decode_photo  # noqa: E402
+from carvana.devices import device  # noqa: E402
 from carvana.kaggle import submission  # noqa: E402
 from carvana.masks import rle, shards  # noqa: E402
 from carvana.masks.fullsize import runs_of_logits  # noqa: E402
-from carvana.networks import device  # noqa: E402
 from carvana.prediction import engines  # noqa: E402
 from carvana.prediction.inference import Ensemble, predict  # noqa: E402
 from carvana.prediction.settings import Settings, choose_engine  # noqa: E402

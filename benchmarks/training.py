@@ -20,11 +20,12 @@ from torch.nn import functional
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from carvana import params  # noqa: E402
+from carvana.base import params, torchrun  # noqa: E402
+from carvana.base.params import Augment, Train  # noqa: E402
 from carvana.data import cache  # noqa: E402
+from carvana.devices import device, distributed  # noqa: E402
 from carvana.masks import shards  # noqa: E402
-from carvana.networks import device, distributed, models  # noqa: E402
-from carvana.params import Augment, Train  # noqa: E402
+from carvana.networks import models  # noqa: E402
 from carvana.training import loop, state  # noqa: E402
 from carvana.training.augment import Augmentation  # noqa: E402
 
@@ -106,7 +107,7 @@ def batch(step: int, settings: Train) -> np.ndarray:
 
 def measured(name: str, folder: str, processes: int) -> list[float]:
     """Seconds of the steps of one measurement, from processes of its own."""
-    command, environment = distributed.torchrun(processes) if name == "shared" else ([sys.executable], None)
+    command, environment = torchrun.command_for(processes) if name == "shared" else ([sys.executable], None)
     command += [__file__, "--only", "ours" if name == "shared" else name, "--cache", folder]
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout  # noqa: S603
     return list(map(float, output.split()))

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from carvana import demo, params, paths
+import demo_studio
+from carvana.base import params, paths
+from carvana.base.stage import command_line, run
 from carvana.kaggle import sources
-from stages.stage import command_line, run
 
 
 def main() -> None:
@@ -14,7 +15,7 @@ def main() -> None:
     )
     if settings.data.source == "demo":
         cars = settings.demo
-        demo.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, max(settings.runtime.workers, 1))
+        demo_studio.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, max(settings.runtime.workers, 1))
     elif settings.data.source == "local":
         sources.copy_local(Path(settings.data.local_dir), settings.data.quality, raw)
     else:

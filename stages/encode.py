@@ -1,8 +1,8 @@
 """Writes predicted run lists to data/submission.csv, plain and as gzip: `python -m stages.encode`."""
 
-from carvana import paths
+from carvana.base import paths
+from carvana.base.stage import command_line, run
 from carvana.kaggle import submission
-from stages.stage import command_line, run
 
 
 def main() -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from carvana import params, paths, processes, speed
+from carvana.base import params, paths, processes, speed
+from carvana.base.console import Bar, say
+from carvana.base.errors import UserError
+from carvana.base.files import whole_file, whole_folder, write_json
+from carvana.base.stage import command_line, run
 from carvana.competition import car_of
-from carvana.console import Bar, say
-from carvana.errors import UserError
-from carvana.files import whole_file, whole_folder, write_json
-from stages.stage import command_line, run
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from carvana.base.params import Params
     from carvana.data.cache import Cache
     from carvana.networks.checkpoint import Trained
-    from carvana.params import Params
     from carvana.prediction.settings import Settings
     from carvana.results.about import About
     from carvana.results.report import Shown
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     from carvana.data import cache, split
-    from carvana.networks import checkpoint, device, models
+    from carvana.devices import device
+    from carvana.networks import checkpoint, models
     from carvana.prediction.settings import Settings
     from carvana.results import report, scoring
     from carvana.training import history
@@ -130,7 +131,7 @@ def draw(settings: Params, roles: dict[str, str], truth: Cache, findings: Findin
 
 def describe(settings: Params, network: str, how: Settings, photos: int) -> About:
     """Returns what the report is of."""
-    from carvana.networks import device
+    from carvana.devices import device
     from carvana.results import about
 
     data, folds = settings.data, settings.train.folds

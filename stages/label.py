@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from carvana import params, paths
-from carvana.console import say
+from carvana.base import params, paths
+from carvana.base.console import say
+from carvana.base.errors import some
+from carvana.base.stage import command_line, run
 from carvana.data import cache, labels
-from carvana.errors import some
-from stages.stage import command_line, run
 
 
 def main() -> None:

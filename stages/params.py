@@ -3,9 +3,9 @@
 Only this stage depends on the whole file, and so it also checks the keys that no other stage depends on.
 """
 
-from carvana import params, paths
-from carvana.errors import UserError
-from stages.stage import command_line, run
+from carvana.base import params, paths
+from carvana.base.errors import UserError
+from carvana.base.stage import command_line, run
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     require_labels(settings.train)
     device = settings.runtime.device
     if device not in ("auto", "cpu"):
-        from carvana.networks.device import pick  # seconds of imports
+        from carvana.devices.device import pick  # seconds of imports
 
         pick(device)
 

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana import console, files, params, paths, speed, unfinished
-from carvana.errors import UserError, some
-from carvana.files import link_or_copy, whole_folder
-from stages import definition
-from stages.stage import command_line, run
+from carvana.base import console, definition, files, params, paths, speed, torchrun, unfinished
+from carvana.base.errors import UserError, some
+from carvana.base.files import link_or_copy, whole_folder
+from carvana.base.stage import command_line, run
 
 if TYPE_CHECKING:
     from carvana.data.archive import Archive
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     from carvana.data.archive import Archive
-    from carvana.networks import distributed
+    from carvana.devices import distributed
     from carvana.prediction.inference import Ensemble
     from carvana.prediction.settings import Settings
     from carvana.prediction.sharded import DAMAGED, sweep
@@ -32,10 +31,10 @@ def main() -> None:
     how = Settings.of(settings)
     with Archive(paths.TEST) as archive:
         name = fingerprint(archive, trained, settings, how)
-        if not distributed.launched():
+        if not torchrun.launched():
             unfinished.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
-        if distributed.wanted(settings.runtime.processes):
-            distributed.launch(settings.runtime.processes, "stages.predict")
+        if torchrun.wanted(settings.runtime.processes):
+            torchrun.launch(settings.runtime.processes, "stages.predict")
             return
         with distributed.joined(how.on, in_step=False) as on:
             folder = distributed.from_first(lambda: begin(name))
@@ -53,7 +52,7 @@ def main() -> None:
 
 def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, how: Settings) -> str:
     """Returns a name for this prediction: a digest of all that its runs depend on, including the device's rounding."""
-    from carvana.networks import device
+    from carvana.devices import device
 
     inputs = {
         "test": archive.digest(),
@@ -77,7 +76,8 @@ def begin(name: str) -> Path:
 
 def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings) -> str:
     """Returns what a prediction is about to do, in words."""
-    from carvana.networks import distributed, models
+    from carvana.devices import distributed
+    from carvana.networks import models
 
     network = models.describe(settings.train.network, models.count_parameters(ensemble), ensemble.size)
     several = f", mean of {len(ensemble.models)} models" if len(ensemble.models) > 1 else ""
@@ -109,7 +109,7 @@ def publish(folders: list[Path]) -> None:
 
 def write_speed(folder: Path, how: Settings) -> None:
     """Writes the record of this prediction's speed, by all its processes."""
-    from carvana.networks import distributed
+    from carvana.devices import distributed
     from carvana.prediction import effort
 
     found, more = effort.summarise(folder, how, distributed.world())

@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from carvana import files, params, paths, unfinished
+from carvana.base import definition, files, params, paths, unfinished
+from carvana.base.errors import UserError
+from carvana.base.stage import command_line, run
 from carvana.competition import car_of
-from carvana.errors import UserError
-from stages import definition
-from stages.stage import command_line, run
 
 if TYPE_CHECKING:
     import torch
 
+    from carvana.base.params import Params
     from carvana.networks.checkpoint import Trained
-    from carvana.params import Params
     from carvana.refinement.examples import Examples
 
 
 def main(fold: int) -> None:
-    from carvana.networks import checkpoint, device
+    from carvana.devices import device
+    from carvana.networks import checkpoint
     from carvana.training import history
 
     settings = params.load(paths.PARAMS)
@@ -59,7 +59,7 @@ def fingerprint(fold: int, examples: Examples, settings: Params, on: torch.devic
     """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
     from carvana.data import cache
     from carvana.data.archive import Archive
-    from carvana.networks import device
+    from carvana.devices import device
 
     with Archive(examples.photos) as archive:
         photos = archive.digest()

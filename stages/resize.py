@@ -1,8 +1,8 @@
 """Writes photos and soft masks at `train.size` to data/cache: `python -m stages.resize`."""
 
-from carvana import params, paths
+from carvana.base import params, paths
+from carvana.base.stage import command_line, run
 from carvana.data import cache
-from stages.stage import command_line, run
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """Writes a role for every car to data/split.csv: `python -m stages.split`."""
 
-from carvana import params, paths
+from carvana.base import params, paths
+from carvana.base.stage import command_line, run
 from carvana.competition import car_of
 from carvana.data import split
 from carvana.data.archive import Archive
-from stages.stage import command_line, run
 
 
 def main() -> None:

@@ -1,15 +1,14 @@
-"""Trains the model of one fold into data/trained/: `python -m stages.train 0`. `--summary` only prints its layers."""
+"""Trains the model of one fold into data/trained/: `python -m stages.train 0`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana import files, params, paths, processes, speed, unfinished
+from carvana.base import definition, files, params, paths, processes, speed, torchrun, unfinished
+from carvana.base.errors import UserError
+from carvana.base.stage import command_line, run
 from carvana.competition import car_of
-from carvana.errors import UserError
-from stages import definition
-from stages.stage import command_line, run
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def main(fold: int) -> None:
-    from carvana.networks import checkpoint, device, distributed, models
+    from carvana.devices import device, distributed
+    from carvana.networks import checkpoint, models
     from carvana.training import history, loop
 
     settings = params.load(paths.PARAMS)
@@ -32,10 +32,10 @@ def main(fold: int) -> None:
     on = device.pick(settings.runtime.device)
     name = fingerprint(examples, settings, on)
     folder_of_fold = paths.unfinished(fold)
-    if not distributed.launched():
+    if not torchrun.launched():
         unfinished.discard_if_recorded(folder_of_fold / name, paths.LOCK, f"train@{fold}")
-    if distributed.wanted(settings.runtime.processes):
-        distributed.launch(settings.runtime.processes, "stages.train", str(fold))
+    if torchrun.wanted(settings.runtime.processes):
+        torchrun.launch(settings.runtime.processes, "stages.train", str(fold))
         return
     with distributed.joined(on) as on:
         first = distributed.rank() == 0
@@ -61,7 +61,7 @@ def main(fold: int) -> None:
 
 def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -> str:
     """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
-    from carvana.networks import device
+    from carvana.devices import device
 
     train = settings.train
     weights = Path(train.encoder_weights)
@@ -89,7 +89,7 @@ def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on:
     """Writes the record of a training's speed: `photos` were trained on in these seconds."""
     import torch
 
-    from carvana.networks import device, distributed
+    from carvana.devices import device, distributed
 
     found = speed.Speed(
         seconds=seconds,
@@ -138,19 +138,8 @@ def require_unseen(names: list[str], roles: dict[str, str], fold: int) -> None:
             )
 
 
-def summarise() -> None:
-    from carvana.networks import models
-
-    settings = params.load(paths.PARAMS).train
-    print(models.summary(models.build(settings.network), settings.height_and_width))
-
-
 if __name__ == "__main__":
     parser = command_line("train", __doc__)
     parser.add_argument("fold", type=int, nargs="?", default=0, help="whose cars validate the model; 0 by default")
-    parser.add_argument("--summary", action="store_true", help="print the network's layers, and train nothing")
     arguments = parser.parse_args()
-    if arguments.summary:
-        run(summarise, "train", writes=False)
-    else:
-        run(lambda: main(arguments.fold), f"train-{arguments.fold}")
+    run(lambda: main(arguments.fold), f"train-{arguments.fold}")

@@ -22,12 +22,13 @@ import yaml
 from kaggle_server import Server
 from PIL import Image
 
-from carvana import params
+from carvana.base import params
 from carvana.competition import HEIGHT, WIDTH
-from carvana.networks import device
+from carvana.devices import device
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT.parent / "shared" / "carvana"
+STAGES = {path.stem for path in (ROOT / "stages").glob("[a-z]*.py")}
 
 # Tiny networks only lose by sharing out their work.
 torch.set_num_threads(1)
@@ -243,10 +244,12 @@ def small_disk(folder, size):
 
 
 def stage(folder, *arguments, status=0):
-    """Runs a stage as a user does; its output, or its errors where it is to fail."""
+    """Runs a stage or a command as a user does; its output, or its errors where it is to fail."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
     environment["OMP_NUM_THREADS"] = "1"
-    command = [sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]
+    is_stage = (arguments[0] in STAGES and arguments[0] != "score") or arguments == ("score",)
+    program = [f"stages.{arguments[0]}"] if is_stage else ["carvana", arguments[0]]
+    command = [sys.executable, "-m", *program, *arguments[1:]]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     return done.stderr if status else done.stdout

@@ -10,7 +10,7 @@ from conftest import ROOT, csv_text, make_project, pack, set_params, stage
 from kaggle_server import Server
 from ruamel.yaml import YAML
 
-from carvana import lockfile
+from carvana.base import lockfile
 
 ROWS = [["img", "rle_mask"], ["011330127438_01.jpg", "1 5"], ["011330127438_02.jpg", "7 2 100 1"]]
 LOCK = "dvc.lock"

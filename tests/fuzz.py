@@ -24,7 +24,7 @@ import torch
 from fuzz_damage import damage
 from fuzz_readers import READERS, VARIES
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 
 GIGABYTE = 2**30
 SECONDS = 10  # for one file

@@ -16,17 +16,17 @@ from conftest import CARS, DVC_LOCK, ROOT, csv_text, gif, jpeg, picture, read_ne
 from PIL import Image
 from safetensors.torch import save_file
 
-from carvana import lockfile, params, unfinished
+from carvana.base import definition, lockfile, params, unfinished
+from carvana.base.errors import UserError
+from carvana.commands import summary, unlock
 from carvana.competition import SUBMISSION_HEADER, mask_of
 from carvana.cutouts import outputs, photo_files, photo_pixels
 from carvana.data import cache, labels, photos, split
 from carvana.data.archive import Archive
-from carvana.errors import UserError
 from carvana.kaggle import provenance, submission
 from carvana.masks import rle, shards
 from carvana.networks import checkpoint, models
 from carvana.training import history, resume
-from stages import definition, summary, unlock
 
 NAMES = [f"{car}_{view}.jpg" for car in CARS[:3] for view in ("01", "02")]
 SIZE = (32, 64)

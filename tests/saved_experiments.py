@@ -12,9 +12,9 @@ import yaml
 from conftest import CARS, ROOT, VIEWS, read_network
 from dvc import cli
 
-from carvana import speed
+from carvana.base import speed
+from carvana.base.speed import Speed
 from carvana.networks import checkpoint, models
-from carvana.speed import Speed
 
 # What the real pipeline records, in one stage without code.
 PIPELINE = {

@@ -5,10 +5,10 @@ import pytest
 from conftest import ROOT
 from finished_project import commit, git
 
-from carvana import paths
+from carvana.base import paths
+from carvana.base.revision import Revision
+from carvana.base.speed import Speed
 from carvana.results import about
-from carvana.revision import Revision
-from carvana.speed import Speed
 
 
 @pytest.fixture

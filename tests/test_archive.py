@@ -1,10 +1,10 @@
 import pytest
 from conftest import pack
 
+from carvana.base.errors import UserError
 from carvana.competition import car_of
 from carvana.data import archive
 from carvana.data.archive import Archive
-from carvana.errors import UserError
 
 
 def test_names_belong_together():

@@ -14,9 +14,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from carvana import workers
-from carvana.data import cache
-from carvana.errors import UserError
+from carvana.base.errors import UserError
+from carvana.data import cache, workers
 from carvana.training import batches
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -28,7 +27,7 @@ from pathlib import Path
 import numpy as np, torch
 from carvana.data import cache
 from carvana.training.batches import batches
-from stages.stage import run
+from carvana.base.stage import run
 
 def work():
     with batches(cache.read(Path(sys.argv[1])), torch.device("cpu"), 2) as read:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, gif, jpeg, picture, repack, small_disk
 
+from carvana.base.errors import UserError
 from carvana.competition import mask_of
 from carvana.data import cache, photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError
 from carvana.masks import rle, shards
 
 SIZE = (64, 96)

@@ -6,7 +6,7 @@ from conftest import read_network
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.networks import checkpoint, models
 
 NETWORK = read_network(dropout=0.1)

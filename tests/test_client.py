@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.kaggle import client, http, login
 
 

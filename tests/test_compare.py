@@ -11,10 +11,10 @@ from conftest import CARS, picture, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
+from carvana.commands import compare as command
 from carvana.experiments import difference, redrawn
 from carvana.masks import rle
-from stages import compare as command
 
 ADDED, MISSED = (255, 205, 0), (10, 35, 170)
 

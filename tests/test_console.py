@@ -7,8 +7,8 @@ import termios
 
 import pytest
 
-from carvana import console
-from carvana.console import Bar, duration
+from carvana.base import console
+from carvana.base.console import Bar, duration
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from conftest import ROOT
 
-from carvana import paths
+from carvana.base import paths
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 

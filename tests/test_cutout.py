@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from carvana.base.errors import UserError
 from carvana.cutouts import cutout
-from carvana.errors import UserError
 
 SIZE = (64, 96)
 

@@ -50,7 +50,7 @@ def project(tmp_path):
 def cut(folder, *arguments, status=0):
     """Runs the command; its output and its errors."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "stages.cutout", *arguments]
+    command = [sys.executable, "-m", "carvana", "cutout", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
@@ -220,7 +220,7 @@ def test_a_transparent_photo_stays_so_and_a_large_one_is_refused(project):
 def test_ctrl_c_ends_at_once_and_leaves_no_half_a_cut_out(project):
     noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((8000, 6000)).save(project / "own/large.bmp")
-    command = [sys.executable, "-m", "stages.cutout", "own/large.bmp", "--out", "cut", "--format", "webp"]
+    command = [sys.executable, "-m", "carvana", "cutout", "own/large.bmp", "--out", "cut", "--format", "webp"]
     process = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE)
     limit = time.monotonic() + 60
     while not (project / "cut/.cutout.json").exists():

@@ -9,10 +9,10 @@ import pytest
 from conftest import first_process_killed
 from PIL import Image
 
-from carvana import demo
-from carvana.demo import files, identities
-from carvana.demo.encoding import gif, jpeg
-from carvana.errors import UserError
+import demo_studio
+from carvana.base.errors import UserError
+from demo_studio import files, identities
+from demo_studio.encoding import gif, jpeg
 
 SEED = 7
 VIEWS = (1, 4, 9, 14)
@@ -36,13 +36,13 @@ def few_views():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     target = tmp_path_factory.mktemp("demo") / "new"
-    demo.write(target, train_cars=2, test_cars=1, seed=SEED)
+    demo_studio.write(target, train_cars=2, test_cars=1, seed=SEED)
     return target
 
 
 @pytest.fixture(scope="module")
 def shots():
-    return {view: demo.render(SEED, 0, view) for view in VIEWS}
+    return {view: demo_studio.render(SEED, 0, view) for view in VIEWS}
 
 
 def members(path):
@@ -115,7 +115,7 @@ def test_truth_of_the_test_photos(folder):
     rows = list(csv.DictReader(io.StringIO(text(folder / "test_masks.csv.zip"))))
     assert [row["img"] for row in rows] == [name[5:] for name in members(folder / "test.zip")]
     for row, view in zip(rows, VIEWS, strict=True):
-        _, mask = demo.render(SEED, demo.FIRST_TEST_CAR, view)
+        _, mask = demo_studio.render(SEED, demo_studio.FIRST_TEST_CAR, view)
         assert (unpack(row["rle_mask"], mask.shape) == mask).all()
 
 
@@ -131,7 +131,7 @@ def test_photos_and_masks_are_those_of_render(folder, shots):
 def test_same_seed_same_bytes_with_two_workers(folder, tmp_path, monkeypatch):
     counted = []
     monkeypatch.setattr(files.Bar, "update", lambda self, count: counted.append((count, self.total)))
-    demo.write(tmp_path, train_cars=2, test_cars=1, seed=SEED, workers=2)
+    demo_studio.write(tmp_path, train_cars=2, test_cars=1, seed=SEED, workers=2)
     assert {total for _, total in counted} == {sum(count for count, _ in counted)}, "its bar ends full"
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
@@ -139,7 +139,7 @@ def test_same_seed_same_bytes_with_two_workers(folder, tmp_path, monkeypatch):
 
 def test_another_seed_gives_other_cars(shots):
     photo, mask = shots[4]
-    other_photo, other_mask = demo.render(SEED + 1, 0, 4)
+    other_photo, other_mask = demo_studio.render(SEED + 1, 0, 4)
     assert (photo != other_photo).mean() > 0.5
     assert (mask != other_mask).any()
 
@@ -156,7 +156,7 @@ def test_an_interrupted_set_leaves_no_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "take_photo", stop)
     with pytest.raises(KeyboardInterrupt):
-        demo.write(tmp_path, 1, 1, SEED)
+        demo_studio.write(tmp_path, 1, 1, SEED)
     assert not [path for path in tmp_path.iterdir() if "train" in path.name or "test" in path.name]
 
 

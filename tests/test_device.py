@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import read_params
 
-from carvana.errors import UserError
-from carvana.networks import device
+from carvana.base.errors import UserError
+from carvana.devices import device
 from carvana.training import state
 
 

@@ -9,8 +9,9 @@ import torch
 from conftest import ROOT
 from torch.distributed import distributed_c10d
 
-from carvana.errors import UserError
-from carvana.networks import distributed
+from carvana.base import torchrun
+from carvana.base.errors import UserError
+from carvana.devices import distributed
 
 CPU = torch.device("cpu")
 
@@ -18,9 +19,9 @@ CPU = torch.device("cpu")
 FAILING = """
 import os, signal, sys, time
 from pathlib import Path
-from carvana.errors import UserError
-from carvana.networks import distributed
-from stages.stage import run
+from carvana.base.errors import UserError
+from carvana.devices import distributed
+from carvana.base.stage import run
 import torch
 
 def work():
@@ -66,9 +67,9 @@ def test_only_what_the_user_cannot_fix_is_started_again(tmp_path, monkeypatch, c
     monkeypatch.chdir(ROOT)
     if complaint:
         with pytest.raises(UserError, match=complaint):
-            distributed.launch(2, "failing", failure)
+            torchrun.launch(2, "failing", failure)
         assert not capfd.readouterr().err.strip()
     else:
-        distributed.launch(2, "failing", failure)
+        torchrun.launch(2, "failing", failure)
     starts = {path.name for path in (tmp_path / "starts").iterdir()}
     assert starts == {"0-0", "0-1"} | (set() if complaint else {"1-0", "1-1"})

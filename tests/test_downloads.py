@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import ROOT, pack
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.kaggle import client, downloads, http
 
 NAME = "train.zip"

@@ -2,8 +2,8 @@ import errno
 
 import pytest
 
-from carvana import errors
-from carvana.errors import UserError, reading
+from carvana.base import errors
+from carvana.base.errors import UserError, reading
 
 
 def failing(error, where="a.csv", **options):

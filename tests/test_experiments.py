@@ -7,7 +7,7 @@ import pytest
 from conftest import stage
 from saved_experiments import Project
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.experiments import known, table
 from carvana.experiments.known import Experiment
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import read_network, read_params
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.networks import models, second_look
 from carvana.networks.checkpoint import Trained
 from carvana.prediction import engines, export, model_files
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):
     for name, complaint in (
         ("other.xml", "its input is not photos uint8"),
         ("lonely.xml", "bin file"),
-        ("text.onnx", "; `python -m stages.export` makes a model that can"),
+        ("text.onnx", "; `carvana export` makes a model that can"),
         ("none.onnx", "is missing; name another"),
         ("model.pt", "may hold any program, which torch would run"),
     ):

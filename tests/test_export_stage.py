@@ -12,7 +12,8 @@ from finished_project import LOCK, commit, git, make_finished_project, write_eva
 from PIL import Image
 from test_cutout_stage import bright_network, cut
 
-from carvana import params
+from carvana.base import params
+from carvana.commands.export import history
 from carvana.competition import HEIGHT, WIDTH
 from carvana.data import photos
 from carvana.masks import rle
@@ -20,7 +21,6 @@ from carvana.masks.fullsize import runs_of_logits
 from carvana.networks import checkpoint
 from carvana.prediction import export, export_readme
 from carvana.prediction.inference import Ensemble
-from stages.export import history
 
 MODEL = "models/fold-0.safetensors"
 

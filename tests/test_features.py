@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import jpeg, make_project, picture, read_network, set_params, stage
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
+from carvana.commands import features as command
 from carvana.networks import checkpoint, models
 from carvana.results import features
-from stages import features as command
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 

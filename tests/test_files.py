@@ -7,8 +7,8 @@ import threading
 import pytest
 from conftest import ROOT
 
-from carvana import files
-from carvana.errors import UserError
+from carvana.base import files
+from carvana.base.errors import UserError
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -55,7 +55,7 @@ LIST = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from carvana import files
+from carvana.base import files
 listed = []
 sys.addaudithook(lambda event, given: listed.append(given) if event in ("os.listdir", "os.scandir") else None)
 with files.whole_file(Path(sys.argv[2])) as temporary:

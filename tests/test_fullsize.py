@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH
-from carvana.errors import UserError
 from carvana.masks import fullsize, rle
 
 SIDES = [1, 2, 33, 64, 96, 128, 512, 1279, 1280, 1918, 1920, 2048]

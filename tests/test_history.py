@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.training import history
 
 FIRST = history.Epoch(1, 0.004, 0.5, 0.25, 1 / 3, 0.75, 0.625)

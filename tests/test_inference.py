@@ -7,11 +7,12 @@ import torch
 from conftest import both_precisions, read_network, read_params, repack
 from torch.nn import functional
 
+from carvana.base.errors import UserError
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError
+from carvana.devices import device
 from carvana.masks import fullsize
-from carvana.networks import device, models
+from carvana.networks import models
 from carvana.networks.checkpoint import Trained
 from carvana.networks.second_look import SIZE, SecondLook
 from carvana.prediction import inference

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import picture
 
+from carvana.base.errors import UserError
 from carvana.data import labels
-from carvana.errors import UserError
 from carvana.masks import rle, shards
 
 NAMES = ["fffe00001111_01.jpg", "fffe00001111_02.jpg"]

@@ -57,7 +57,7 @@ import multiprocessing, os, sys
 from pathlib import Path
 from carvana.data.archive import Archive
 from carvana.prediction import loader
-from stages.stage import run
+from carvana.base.stage import run
 
 def work():
     path = Path(sys.argv[1])

@@ -1,8 +1,8 @@
 import pytest
 from conftest import DVC_LOCK
 
-from carvana import lockfile
-from carvana.errors import UserError
+from carvana.base import lockfile
+from carvana.base.errors import UserError
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from carvana.base.errors import UserError
+from carvana.commands import look as command
 from carvana.competition import HEIGHT, WIDTH
 from carvana.data import cache
 from carvana.data.archive import Archive
-from carvana.errors import UserError
 from carvana.masks import rle
 from carvana.results import look
-from stages import look as command
 
 
 @given(st.lists(st.tuples(st.integers(0, HEIGHT - 1), st.integers(0, WIDTH - 1)), max_size=4), st.booleans())

@@ -8,13 +8,14 @@ import pytest
 import torch
 from conftest import ROOT, both_precisions, read_params
 
-from carvana import unfinished
+from carvana.base import unfinished
+from carvana.base.errors import UserError
 from carvana.data import cache
 from carvana.data.joined import Joined
-from carvana.errors import UserError
+from carvana.devices import device
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
-from carvana.networks import device, models
+from carvana.networks import models
 from carvana.training import loop, resume
 
 CPU = torch.device("cpu")
@@ -218,7 +219,7 @@ def test_too_little_memory_says_what_to_lower(examples, tmp_path):
         "import resource, sys; sys.path[:0] = ['tests', 'src']\n"
         "from pathlib import Path\nimport numpy as np, torch\n"
         "from carvana.data import cache\nfrom carvana.training import loop\n"
-        "from conftest import read_params\nfrom carvana.errors import UserError\n"
+        "from conftest import read_params\nfrom carvana.base.errors import UserError\n"
         "examples = loop.Examples.of(cache.read(Path(sys.argv[1])), np.arange(8), np.arange(8, 10))\n"
         "made = read_params(train_size=64, train_width=1024, train_batch_size=8, train_epochs=1)\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"

@@ -82,17 +82,17 @@ def test_without_a_new_python_it_says_what_to_do(folder, python):
 @pytest.fixture
 def submit(folder):
     """Runs `make submit` with a Python that writes down its arguments; returns them and the time's side effects."""
-    python = folder / ".venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > arguments\n', encoding="ascii")
-    python.chmod(0o755)
+    command = folder / ".venv/bin/carvana"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > arguments\n', encoding="ascii")
+    command.chmod(0o755)
 
     def run(*arguments, **environment):
         done = make(folder, "-o", "install", "submit", *arguments, **environment)
         assert done.returncode == 0, done.stderr
         *words, _ = (folder / "arguments").read_text(encoding="utf-8").split("\0")
-        assert words[:2] == ["-m", "stages.submit"]
-        return words[2:]
+        assert words[0] == "submit"
+        return words[1:]
 
     return run
 

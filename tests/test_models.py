@@ -4,7 +4,7 @@ import torch
 from conftest import read_network
 from torch.nn import functional
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.networks import models, unet
 
 SLIDES = {"width": 8, "batch_norm": False, "head": "slides", "dropout": 0.5}

@@ -2,9 +2,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from carvana.base.errors import UserError
 from carvana.cutouts import outputs
 from carvana.cutouts.photo_files import Photo
-from carvana.errors import UserError
 
 OUT = Path("cut")
 

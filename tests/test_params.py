@@ -5,8 +5,8 @@ import pytest
 import yaml
 from conftest import ROOT, read_params
 
-from carvana import params
-from carvana.errors import UserError
+from carvana.base import params
+from carvana.base.errors import UserError
 
 
 def load(tmp_path, key, value):

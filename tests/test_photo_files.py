@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 import pytest
 from conftest import pack
 
+from carvana.base.errors import UserError
 from carvana.cutouts import photo_files
-from carvana.errors import UserError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from carvana.base.errors import UserError
 from carvana.cutouts import photo_pixels
-from carvana.errors import UserError
 
 
 def encoded(image, kind, **options):

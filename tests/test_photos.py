@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH, mask_of
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError
 
 
 def exact(data, size):

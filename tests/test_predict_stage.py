@@ -23,7 +23,7 @@ from conftest import (
     stage,
 )
 
-from carvana import lockfile
+from carvana.base import lockfile
 from carvana.masks import shards
 from carvana.networks import checkpoint, models
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, first_process_killed, make_project, set_params
 
+from carvana.base.errors import UserError
+from carvana.base.processes import none_killed
 from carvana.data import cache
-from carvana.errors import UserError
-from carvana.processes import none_killed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 

@@ -124,7 +124,7 @@ def run_all(document, folder):
         if "447964284e44_01.jpg" in command:
             with Archive(folder / "data/raw/train.zip") as archive:
                 names["447964284e44_01.jpg"] = archive.photos[0]
-        if "stages.cutout" in command:
+        if "carvana cutout" in command:
             provide_photos(folder)
         if "data.local_dir" in command:
             shutil.copytree(folder / "data/raw", beside / "carvana")

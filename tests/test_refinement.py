@@ -7,9 +7,9 @@ from conftest import read_network, read_params, repack
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH, car_of
 from carvana.data import cache
-from carvana.errors import UserError
 from carvana.networks import models
 from carvana.networks.checkpoint import Trained
 from carvana.networks.second_look import SIZE

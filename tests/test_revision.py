@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from finished_project import commit, git
 
-from carvana import revision
+from carvana.base import revision
 
 
 @pytest.fixture

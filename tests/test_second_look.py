@@ -6,8 +6,8 @@ import torch
 from conftest import read_network, read_params
 from torch.nn import functional
 
+from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH
-from carvana.errors import UserError
 from carvana.networks import checkpoint, models
 from carvana.networks.second_look import SIZE, SecondLook
 from carvana.prediction import engines

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.masks import rle, shards
 
 RUNS = [np.array([[1, 2], [5, 1]], np.int32), np.empty((0, 2), np.int32), np.array([[7, 3]], np.int32)]

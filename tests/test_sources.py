@@ -4,7 +4,7 @@ import zipfile
 import pytest
 from conftest import csv_text, make_project, repack, set_params, stage
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.kaggle import sources, submission
 
 NAME = "a1b2c3d4e5f6_01"

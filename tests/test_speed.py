@@ -3,9 +3,9 @@ from dataclasses import asdict
 
 import pytest
 
-from carvana import speed
-from carvana.errors import UserError
-from carvana.speed import Speed
+from carvana.base import speed
+from carvana.base.errors import UserError
+from carvana.base.speed import Speed
 
 MADE = Speed(12.25, 96, 48.5, "openvino", "cpu", "some processor", "bfloat16", 1, 2, 2)
 

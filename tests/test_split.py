@@ -5,8 +5,8 @@ from conftest import csv_text, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carvana.base.errors import UserError
 from carvana.data import split
-from carvana.errors import UserError
 
 
 def cars(count):

@@ -8,12 +8,14 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, csv_text, set_params, stage, wait_for_an_epoch
+from conftest import ROOT, STAGES, csv_text, set_params, stage, wait_for_an_epoch
+
+from carvana import commands
 
 # The collector calls the callback, from which an exception cannot leave.
 LOSING = """
 import gc, os, signal, time, weakref
-from stages import stage
+from carvana.base import stage
 
 class Circle:
     pass
@@ -65,11 +67,11 @@ def test_a_signal_during_an_import_ends_the_stage(tmp_path):
     """numpy, for one, takes an exception there for a missing module, and the stage would go on with half of numpy."""
     text = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException: pass\n"
     (tmp_path / "half.py").write_text(text, encoding="ascii")
-    command = "from stages.stage import run; run(lambda: print(__import__('half')), 'train', writes=False)"
+    command = "from carvana.base.stage import run; run(lambda: print(__import__('half')), 'train', writes=False)"
     done = subprocess.run(
         [sys.executable, "-c", command],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{tmp_path}"},
         capture_output=True,
         text=True,
         check=False,
@@ -77,33 +79,34 @@ def test_a_signal_during_an_import_ends_the_stage(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "train: stopped\n")
 
 
-# Reads the help of all stages in one process.
+# Reads the help of all stages and commands in one process.
 HELP = """
 import contextlib, io, runpy, sys
-for name in sys.argv[1:]:
-    sys.argv = [name, "--help"]
+for words in sys.argv[1:]:
+    module, *name = words.split()
+    sys.argv = [module, *name, "--help"]
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        runpy.run_module(f"stages.{name}", run_name="__main__")
+        runpy.run_module(module, run_name="__main__")
     usage, _, rest = shown.getvalue().partition("\\n\\n")
-    assert usage.startswith(f"usage: python -m stages.{name} "), usage
-    assert f"`python -m stages.{name}" in rest, f"{name} has no example"
-    assert not {"torch", "timm", "kaggle", "openvino"} & sys.modules.keys(), f"{name} imports too much"
+    words = words if name else f"python -m {words}"
+    assert usage.startswith(f"usage: {words} "), usage
+    assert f"`{words}" in rest, f"{words} has no example"
+    assert not {"torch", "timm", "kaggle", "openvino"} & sys.modules.keys(), f"{words} imports too much"
 """
 
 
-def test_every_stages_help_has_an_example_and_does_not_wait_for_torch():
-    commands = [path.stem for path in (ROOT / "stages").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
-    assert len(commands) > 14
-    done = subprocess.run(
-        [sys.executable, "-c", HELP, *commands], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_all_helps_have_an_example_and_do_not_wait_for_torch():
+    names = {path.stem for path in (ROOT / "src/carvana/commands").glob("[a-z]*.py")}
+    assert names == {*commands.READING, *commands.WRITING}
+    every = [*(f"stages.{name}" for name in sorted(STAGES)), *(f"carvana {name}" for name in sorted(names))]
+    done = subprocess.run([sys.executable, "-c", HELP, *every], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_another_folder_is_told_where_to_go(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "stages.check"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "carvana", "check"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"error in check: dvc.yaml is not in this folder; first `cd {ROOT}`\n"

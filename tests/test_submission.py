@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from conftest import csv_text, gif, pack
 
+from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, SUBMISSION_HEADER, WIDTH, mask_of
-from carvana.errors import UserError
 from carvana.kaggle import submission
 from carvana.masks import rle, shards
 

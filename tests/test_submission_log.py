@@ -1,7 +1,7 @@
 import pytest
 from conftest import small_disk
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.kaggle import submission_log
 
 

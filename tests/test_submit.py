@@ -26,9 +26,9 @@ from finished_project import (
 )
 from kaggle_server import Server
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
+from carvana.commands import submit
 from carvana.kaggle import client
-from stages import submit
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ class Question:
 
     def __init__(self, folder):
         self.terminal, other = pty.openpty()
-        command = [sys.executable, "-u", "-m", "stages.submit"]
+        command = [sys.executable, "-u", "-m", "carvana", "submit"]
         self.process = subprocess.Popen(
             command, cwd=folder, stdin=other, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -214,7 +214,7 @@ def test_what_may_have_been_counted_is_recorded_as_such(project, monkeypatch, ki
 
 
 def warnings(folder, *arguments):
-    command = [sys.executable, "-m", "stages.submit", "--yes", *arguments]
+    command = [sys.executable, "-m", "carvana", "submit", "--yes", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     return [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
 
@@ -250,7 +250,7 @@ def test_no_answer_is_no(project):
 @pytest.mark.parametrize("words", ["--yes", "-h", "cost $5, $HOME", "ünïcode", b"\xff no UTF-8"])
 def test_every_message_is_text(project, words):
     with Server() as server:
-        command = [sys.executable, "-m", "stages.submit", "--yes"]
+        command = [sys.executable, "-m", "carvana", "submit", "--yes"]
         message = b"--message=" + (words if isinstance(words, bytes) else words.encode())
         subprocess.run([*command, message], cwd=project, check=True, capture_output=True, timeout=60)
     expected = "? no UTF-8" if isinstance(words, bytes) else words
@@ -260,7 +260,7 @@ def test_every_message_is_text(project, words):
 def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
     with Server() as server:
         server.may_upload.clear()
-        process = subprocess.Popen([sys.executable, "-m", "stages.submit", "--yes"], cwd=project)
+        process = subprocess.Popen([sys.executable, "-m", "carvana", "submit", "--yes"], cwd=project)
         limit = time.monotonic() + 60
         while not any(name == "StartSubmissionUpload" for name, _ in server.calls):
             assert process.poll() is None

@@ -25,8 +25,8 @@ from finished_project import (
 from kaggle_server import Server
 from ruamel.yaml import YAML
 
-from carvana import lockfile
-from carvana.errors import UserError
+from carvana.base import lockfile
+from carvana.base.errors import UserError
 from carvana.kaggle import provenance
 
 

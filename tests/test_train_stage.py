@@ -17,8 +17,8 @@ import torch
 import yaml
 from conftest import ROOT, copy_project, make_project, read_params, set_params, stage, wait_for_an_epoch
 
-from carvana import unfinished
-from carvana.networks import device
+from carvana.base import unfinished
+from carvana.devices import device
 from carvana.networks.checkpoint import load
 from carvana.training import history, resume
 

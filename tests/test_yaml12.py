@@ -1,6 +1,6 @@
 import pytest
 
-from carvana import yaml12
+from carvana.base import yaml12
 
 
 def test_numbers_are_those_of_yaml_12():

@@ -6,8 +6,9 @@ from conftest import read_network
 from safetensors.torch import save_file
 from torch import nn
 
-from carvana.errors import UserError
-from carvana.networks import checkpoint, distributed, models, zoo
+from carvana.base.errors import UserError
+from carvana.devices import distributed
+from carvana.networks import checkpoint, models, zoo
 
 ENCODER = "tu-mobilenetv3_small_050"
 

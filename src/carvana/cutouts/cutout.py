@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
+from carvana.base.errors import UserError
+from carvana.base.files import whole_file
 from carvana.competition import HEIGHT, WIDTH
 from carvana.cutouts import edges, specks
 from carvana.cutouts.photo_files import open_file
 from carvana.cutouts.photo_pixels import Pixels, bands, blend, on_white, read_rgb
 from carvana.data.photos import resize_by_area
-from carvana.errors import UserError
-from carvana.files import whole_file
 from carvana.prediction.engines import Compute
 
 _SURE = 0.2  # probability below which alpha is 0; above 1 − this, alpha is 255

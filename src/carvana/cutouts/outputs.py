@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from carvana.base.errors import UserError, reading, some
+from carvana.base.files import write_json
 from carvana.cutouts.photo_files import Photo
-from carvana.errors import UserError, reading, some
-from carvana.files import write_json
 
 _MASK = "_mask.png"
 _NOTE = ".cutout.json"

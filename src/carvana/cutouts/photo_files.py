@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from carvana.base.errors import UserError, first_line, reading, some
 from carvana.cutouts.photo_pixels import KINDS
 from carvana.data.archive import MAX_MEMBER_BYTES
-from carvana.errors import UserError, first_line, reading, some
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from carvana.errors import UserError, reading
+from carvana.base.errors import UserError, reading
 
 Pixels = NDArray[np.uint8]
 

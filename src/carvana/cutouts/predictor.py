@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from carvana.base.errors import UserError
 from carvana.cutouts import cutout
 from carvana.cutouts.photo_pixels import Pixels
-from carvana.errors import UserError
-from carvana.networks import device
+from carvana.devices import device
 from carvana.prediction import model_files
 from carvana.prediction.engines import Compute
 from carvana.prediction.settings import Settings

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
+from carvana.base.errors import UserError, reading, some
 from carvana.competition import is_photo, mask_of, photo_of
-from carvana.errors import UserError, reading, some
 
 # Kaggle's largest photos have about 1 MB; a member beyond this is a mistake or a zip bomb.
 MAX_MEMBER_BYTES = 64 * 2**20

@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from carvana.base.console import Bar
+from carvana.base.errors import UserError, reading
+from carvana.base.files import whole_folder
+from carvana.base.processes import die_with_parent, end_if_orphaned, none_killed
 from carvana.competition import HEIGHT, WIDTH, mask_of
-from carvana.console import Bar
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError, reading
-from carvana.files import whole_folder
 from carvana.masks import rle, shards
-from carvana.processes import die_with_parent, end_if_orphaned, none_killed
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _COLUMNS = ["image", "digest"]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from carvana.base.errors import UserError, reading, some
 from carvana.competition import HEIGHT, WIDTH
 from carvana.data.archive import Archive
-from carvana.errors import UserError, reading, some
 from carvana.masks import rle, shards
 
 _AGAIN = "`dvc get` it again"

@@ -11,8 +11,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from carvana.base.errors import UserError, reading
 from carvana.competition import HEIGHT, WIDTH
-from carvana.errors import UserError, reading
 
 _AGAIN = "download it again, or remove it"
 

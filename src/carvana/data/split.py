@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from carvana.base.errors import UserError, reading, some
+from carvana.base.files import whole_file
 from carvana.competition import car_of, is_car
-from carvana.errors import UserError, reading, some
-from carvana.files import whole_file
 
 TEST = "test"
 

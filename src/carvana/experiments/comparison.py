@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from carvana.console import duration
+from carvana.base.console import duration
 from carvana.experiments import difference
 from carvana.experiments.difference import signed
 from carvana.experiments.known import Experiment, different

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from carvana import paths
-from carvana.errors import UserError, reading
+from carvana.base import paths
+from carvana.base.errors import UserError, reading
 from carvana.experiments import svg
 from carvana.experiments.known import Experiment
 

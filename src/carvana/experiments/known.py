@@ -14,10 +14,10 @@ from dvc.repo.experiments.serialize import ExpState
 from dvc.repo.experiments.utils import exp_refs
 from dvc.scm import NoSCM, SCMError, resolve_rev
 
-from carvana import lockfile, paths
-from carvana.errors import UserError, first_line, near
-from carvana.params import leaves
-from carvana.speed import Speed
+from carvana.base import lockfile, paths
+from carvana.base.errors import UserError, first_line, near
+from carvana.base.params import leaves
+from carvana.base.speed import Speed
 
 WORKSPACE = "workspace"
 # An edited workspace has parameters that its results were not made with.

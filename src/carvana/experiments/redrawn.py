@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import simplejpeg
 
-from carvana import paths
+from carvana.base import paths
 from carvana.competition import HEIGHT, WIDTH, car_of, mask_of
 from carvana.data import split
 from carvana.data.archive import Archive

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from carvana.console import duration
+from carvana.base.console import duration
 from carvana.experiments.frontier import Point, draw
 from carvana.experiments.known import DONE, WORKSPACE, Experiment
 from carvana.results import page

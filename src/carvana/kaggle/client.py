@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.kaggle import http, login, troubles
 from carvana.kaggle.troubles import COMPETITION, PAGE
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from carvana.errors import UserError, some
-from carvana.files import can_link, whole_file
+from carvana.base.errors import UserError, some
+from carvana.base.files import can_link, whole_file
 from carvana.kaggle import client, http, login, troubles
 from carvana.kaggle.troubles import Unexpected
 

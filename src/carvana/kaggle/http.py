@@ -16,7 +16,7 @@ from requests.utils import select_proxy
 from tqdm import tqdm
 from urllib3.util import parse_url
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.kaggle import troubles
 from carvana.kaggle.troubles import Refused, StorageRefused, Unexpected
 

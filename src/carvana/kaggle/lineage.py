@@ -6,10 +6,10 @@ DVC can run a part of the pipeline (`dvc repro encode`), so dvc.lock may record 
 from pathlib import Path
 from typing import Any
 
-from carvana import lockfile, paths
-from carvana.errors import UserError, some
-from carvana.lockfile import Recorded
-from carvana.params import leaves
+from carvana.base import lockfile, paths
+from carvana.base.errors import UserError, some
+from carvana.base.lockfile import Recorded
+from carvana.base.params import leaves
 
 Stages = dict[str, Recorded]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.kaggle import http
 from carvana.kaggle.troubles import PAGE
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from carvana import lockfile, paths, yaml12
-from carvana.errors import UserError, reading
+from carvana.base import lockfile, paths, yaml12
+from carvana.base.errors import UserError, reading
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from carvana.base.errors import UserError, some
+from carvana.base.files import link_or_copy, only_writer, whole_file
 from carvana.competition import SUBMISSION_HEADER, mask_of, photo_of
 from carvana.data.archive import Archive
-from carvana.errors import UserError, some
-from carvana.files import link_or_copy, only_writer, whole_file
 from carvana.kaggle import submission
 
 _COPIED_AT_ONCE = 2**24

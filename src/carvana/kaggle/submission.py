@@ -14,11 +14,11 @@ from typing import Any
 from isal import igzip
 from tqdm import tqdm
 
+from carvana.base.errors import UserError, reading, some
+from carvana.base.files import whole_file
 from carvana.competition import HEIGHT, SUBMISSION_HEADER, WIDTH, photo_of
 from carvana.data import photos
 from carvana.data.archive import Archive
-from carvana.errors import UserError, reading, some
-from carvana.files import whole_file
 from carvana.masks import metrics, rle, shards
 
 _MOST_EMPTY = 0.5  # largest plausible share of empty masks

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH
-from carvana.errors import UserError
 from carvana.masks import rle
 
 Ints = NDArray[np.int32]

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from carvana.base.errors import UserError, reading
+from carvana.base.files import whole_file
 from carvana.competition import car_of
-from carvana.errors import UserError, reading
-from carvana.files import whole_file
 from carvana.masks.rle import Runs
 
 # DVC's time grows with the number of files: with 100 a command takes under a second, with 100,000 up to minutes.

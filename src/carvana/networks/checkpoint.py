@@ -12,11 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from carvana.errors import UserError, reading
-from carvana.files import whole_file
+from carvana.base.errors import UserError, reading
+from carvana.base.files import whole_file
+from carvana.base.params import Network, Size
 from carvana.networks import models
 from carvana.networks.second_look import SIZE, SecondLook
-from carvana.params import Network, Size
 
 FORMAT = "carvana-2"
 _CHECKSUM = "sha256"

@@ -6,10 +6,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from carvana.errors import UserError, first_line, near
+from carvana.base.errors import UserError, first_line, near
+from carvana.base.params import Network
 from carvana.networks import depthwise
 from carvana.networks.unet import UNet
-from carvana.params import Network
 
 NONE = "none"  # stands for "no encoder" and for "no weights"
 

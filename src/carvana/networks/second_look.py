@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carvana.base.params import Network
 from carvana.competition import HEIGHT, WIDTH
 from carvana.networks.models import Model
 from carvana.networks.unet import UNet
-from carvana.params import Network
 
 SIZE = (HEIGHT, WIDTH)
 

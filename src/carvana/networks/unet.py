@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carvana.base.params import Network
 from carvana.networks.batch_norm import BatchNorm2d
-from carvana.params import Network
 
 
 class UNet(nn.Module):

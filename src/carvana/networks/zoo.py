@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from carvana.errors import UserError, first_line, near, reading, some
-from carvana.params import Network
+from carvana.base.errors import UserError, first_line, near, reading, some
+from carvana.base.params import Network
 
 
 def _let_torchvision_load() -> torch.library.Library | None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
-from carvana.errors import UserError, reading
-from carvana.files import write_json
-from carvana.networks import device
+from carvana.base.errors import UserError, reading
+from carvana.base.files import write_json
+from carvana.base.processes import cores
+from carvana.base.speed import Speed
+from carvana.devices import device
 from carvana.prediction.inference import Clock
 from carvana.prediction.settings import Settings
-from carvana.processes import cores
-from carvana.speed import Speed
 
 
 @dataclass(frozen=True)

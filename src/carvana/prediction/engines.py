@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from carvana.errors import UserError
-from carvana.networks import device
+from carvana.base.errors import UserError
+from carvana.devices import device
 from carvana.prediction.settings import Settings
 
 # Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at the same time.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from carvana.errors import UserError, reading
+from carvana.base.errors import UserError, reading
 from carvana.prediction import engines
 from carvana.prediction.inference import Ensemble
 

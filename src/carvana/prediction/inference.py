@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carvana.base.errors import UserError
+from carvana.base.params import scaled
 from carvana.data.archive import Archive
-from carvana.errors import UserError
+from carvana.devices import device
 from carvana.masks import rle
 from carvana.masks.fullsize import runs_of_logits
-from carvana.networks import checkpoint, device, models
+from carvana.networks import checkpoint, models
 from carvana.networks.second_look import SecondLook
-from carvana.params import scaled
 from carvana.prediction import engines, loader
 from carvana.prediction.loader import Batch
 from carvana.prediction.settings import Settings

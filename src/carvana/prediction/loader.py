@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from carvana import workers
+from carvana.base.errors import UserError
+from carvana.data import workers
 from carvana.data.archive import Archive
 from carvana.data.photos import decode_photo
-from carvana.errors import UserError
 
 _BATCHES_AHEAD = 2  # that each worker decodes before they are needed
 

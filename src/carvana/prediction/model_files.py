@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from carvana.errors import UserError, reading, some
+from carvana.base.errors import UserError, reading, some
 from carvana.prediction import engines
 from carvana.prediction.engines import Engine
 from carvana.prediction.inference import Ensemble
@@ -37,7 +37,7 @@ def load(files: Sequence[Path], how: Settings) -> tuple[Callable[[], Engine], tu
 def _read(path: Path) -> tuple[Any, tuple[int, int]]:
     """Returns an exported model as an `openvino.Model`, and its size. Raises UserError if it is none."""
     _, core = engines.load_openvino()
-    with reading(path, "cannot be used", "`python -m stages.export` makes a model that can", "name another"):
+    with reading(path, "cannot be used", "`carvana export` makes a model that can", "name another"):
         # OpenVINO does not say that it is missing.
         path.stat()
         model = core.read_model(path)

@@ -7,8 +7,8 @@ from typing import Self
 
 import torch
 
-from carvana.networks import device
-from carvana.params import Params
+from carvana.base.params import Params
+from carvana.devices import device
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from carvana.console import Bar
+from carvana.base.console import Bar
 from carvana.data.archive import Archive
+from carvana.devices import distributed
 from carvana.masks import shards
 from carvana.masks.rle import Runs
-from carvana.networks import distributed
 from carvana.prediction import effort
 from carvana.prediction.inference import Clock, Damaged, Ensemble, Outcome, predict
 from carvana.prediction.settings import Settings

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from carvana.console import say
-from carvana.errors import UserError
+from carvana.base.console import say
+from carvana.base.errors import UserError
+from carvana.base.params import Augment, Params, Train
+from carvana.devices import device
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
-from carvana.networks import device, models
+from carvana.networks import models
 from carvana.networks.checkpoint import Trained
 from carvana.networks.second_look import SIZE, SecondLook
-from carvana.params import Augment, Params, Train
 from carvana.refinement import windows
 from carvana.refinement.examples import Examples
 from carvana.training import losses, optimization, resume, state

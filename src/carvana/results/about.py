@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from carvana import paths, revision, yaml12
-from carvana.console import duration
-from carvana.errors import UserError, reading, some
-from carvana.params import leaves
-from carvana.revision import Revision
-from carvana.speed import Speed
+from carvana.base import paths, revision, yaml12
+from carvana.base.console import duration
+from carvana.base.errors import UserError, reading, some
+from carvana.base.params import leaves
+from carvana.base.revision import Revision
+from carvana.base.speed import Speed
 
 CODE = ("src", "stages", str(paths.PIPELINE))
 

@@ -12,10 +12,10 @@ import simplejpeg
 import torch
 from numpy.typing import NDArray
 
+from carvana.base.params import Augment
 from carvana.competition import VIEWS, car_of
 from carvana.data.archive import Archive
 from carvana.data.cache import Cache
-from carvana.params import Augment
 from carvana.results import pictures
 from carvana.results.pictures import Picture, Tiles
 from carvana.results.scoring import Score, worst_first

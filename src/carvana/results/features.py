@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from carvana.errors import UserError
+from carvana.base.errors import UserError
 from carvana.networks.models import Model
 from carvana.results.pictures import Pixels, label, mosaic
 

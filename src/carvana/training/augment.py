@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from carvana.params import Augment
+from carvana.base.params import Augment
 
 # The weights of R, G and B in brightness (ITU-R BT.601), then the two colour axes of YIQ, in which hue is an angle.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])

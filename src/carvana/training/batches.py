@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from carvana import workers
+from carvana.data import workers
 from carvana.data.cache import Cache
 from carvana.data.joined import Joined, Rows
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carvana.errors import reading
-from carvana.files import whole_file
+from carvana.base.errors import reading
+from carvana.base.files import whole_file
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from carvana.console import say
+from carvana.base.console import say
+from carvana.base.errors import UserError
+from carvana.base.params import Augment, Runtime, Train
 from carvana.data.cache import Cache
 from carvana.data.joined import Joined
-from carvana.errors import UserError
+from carvana.devices import device, distributed
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
 from carvana.masks.rle import Runs
-from carvana.networks import device, distributed, models
-from carvana.params import Augment, Runtime, Train
+from carvana.networks import models
 from carvana.training import losses, optimization, resume
 from carvana.training.augment import Augmentation, device_for
 from carvana.training.batches import Batch, Read, Rows, batches, workers_for

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from carvana.params import Train
+from carvana.base.params import Train
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits and coverage (in 0–1), both float32 [n, height, width] → [n]
 

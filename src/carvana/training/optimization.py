@@ -5,7 +5,7 @@ import math
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from carvana.params import Train
+from carvana.base.params import Train
 from carvana.training.history import Epoch
 
 _MOMENTUM = 0.9

@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-from carvana.console import duration, in_terminal, say
+from carvana.base.console import duration, in_terminal, say
 from carvana.training.history import Epoch, best
 
 _PATIENCE = 10.0  # seconds of training before the first estimate

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from carvana.errors import UserError, reading
-from carvana.files import whole_file
+from carvana.base.errors import UserError, reading
+from carvana.base.files import whole_file
 
 _DIGEST_BYTES = 32  # of SHA-256
 

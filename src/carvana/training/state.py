@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carvana.errors import first_line
-from carvana.networks import device, distributed, models
-from carvana.params import Train
+from carvana.base.errors import first_line
+from carvana.base.params import Train
+from carvana.devices import device, distributed
+from carvana.networks import models
 from carvana.training import optimization
 from carvana.training.history import Epoch, best
 

@@ -1,0 +1,125 @@
+"""Files that appear complete or not at all, and one writer at a time.
+
+A killed process leaves its temporary file `.name.tmp` beside `name`; the next writer of `name` removes it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from carvana.base.errors import UserError
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path` to write to; renames it to `path` on success, removes it on any failure.
+
+    Only one writer may use a path at a time, because the temporary path is always the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    # Removed, not overwritten: a left-over can be a hard link to a file that is used elsewhere.
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path` to fill; replaces `path` by it on success, removes it on any failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    # A fixed name: left-overs are found without listing the folder, which can hold 100,000 files.
+    return path.with_name(f".{path.name}.tmp")
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]:
+    """Holds the lock `folder/<what>.lock`; raises UserError if another process keeps it for `patience` seconds.
+
+    A killed `dvc` can leave its stage running for a moment; with some patience, the next `dvc repro` waits for it. The
+    system releases the lock when its process ends, however that happens. `folder/<what>.pid` names the last holder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # A soft lock is a mere file, which would outlive a killed process.
+    lock, holder = FileLock(folder / f"{what}.lock", fallback_to_soft=False), folder / f"{what}.pid"
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"waiting for {_other(what, holder)}", file=sys.stderr, flush=True)
+            lock.acquire(timeout=patience, poll_interval=0.1)
+    except Timeout:
+        raise UserError(f"{_other(what, holder)} is still writing; wait for it or stop it, then start again") from None
+    try:
+        holder.write_text(str(os.getpid()), encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+def _other(what: str, holder: Path) -> str:
+    process = holder.read_text(encoding="ascii") if holder.exists() else ""
+    return f"another {what} (process {process or 'unknown'})"
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-links a file, or copies it if the disk does not support links. Raises FileExistsError if `target` exists.
+
+    An existing target is never written to, because it may be a hard link to another file, such as one in DVC's cache.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        with source.open("rb") as reader, target.open("xb") as writer:
+            shutil.copyfileobj(reader, writer)
+
+
+def can_link(folder: Path) -> bool:
+    """Returns whether the disk of a folder supports hard links."""
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        probe = Path(temporary) / "probe"
+        probe.touch()
+        try:
+            os.link(probe, probe.with_name("link"))
+        except OSError:
+            return False
+    return True
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes sorted, indented JSON: equal content has equal bytes, and git shows what changed."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def digest(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

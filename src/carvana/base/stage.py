@@ -1,0 +1,105 @@
+"""What stages and commands share: arguments, a lock for the only writer, errors for the user, a quick exit."""
+
+import argparse
+import contextlib
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from carvana.base import paths, torchrun, under_dvc
+from carvana.base.errors import FORBIDDEN, FULL, UserError
+from carvana.base.files import only_writer
+from carvana.base.processes import killed
+
+# How often a thread of torch looks for work before it sleeps (GNU OpenMP). The default is three times as often, which
+# loses the process its core if other processes want it too: beside two busy processes on two cores, training at 64² is
+# twice as fast with this value, and on an idle machine equally fast. Without such waiting it would be half as fast.
+os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+
+_PATIENCE = 5  # seconds for a stage to end after a signal
+
+
+def command_line(name: str, description: str) -> argparse.ArgumentParser:
+    """Returns a parser for a stage's command line; until arguments are added, it takes only `--help`."""
+    return argparse.ArgumentParser(
+        prog=f"python -m stages.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
+    """Runs a stage's work; a stage that writes runs as the only writer.
+
+    Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM. If the work
+    does not end within `_PATIENCE` after a signal, the system ends the process.
+    """
+    # An exception rather than an immediate exit, so that temporary files are removed and workers end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, functools.partial(_stop, name))
+    try:
+        _require_root()
+        # Processes that torchrun starts share the lock of the stage that started it.
+        with only_writer(paths.WORK, name) if writes and not torchrun.launched() else contextlib.nullcontext():
+            work()
+            under_dvc.require_unchanged()
+    except UserError as error:
+        _fail(name, str(error))
+    except RuntimeError as error:
+        # torch raises it in the main thread when a worker ends, whatever the main thread does at the time.
+        if "DataLoader worker" not in str(error):
+            raise
+        _fail(name, killed("reads photos"))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in FULL:
+            _fail(name, f"the disk is full{where}; make room")
+        if error.errno in FORBIDDEN:
+            _fail(name, f"{str(error.strerror).lower()}{where}; work in a folder that you may write to")
+        raise
+    except _Stopped as stopped:
+        _leave(name, stopped.number)
+
+
+class _Stopped(BaseException):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _stop(name: str, number: int, frame: FrameType | None) -> None:
+    while frame:
+        # Not an exception: numpy and torch may take it for a missing module, and go on without it.
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _leave(name, number)
+        frame = frame.f_back
+    # Python loses the exception if the signal arrives in a destructor or in a callback of the garbage collector.
+    signal.alarm(_PATIENCE)
+    raise _Stopped(number)
+
+
+def _leave(name: str, number: int) -> NoReturn:
+    print(f"{name}: stopped", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Immediately: Python would first spend a second or two on shutting torch down.
+    os._exit(128 + number)
+
+
+def _require_root() -> None:
+    if not paths.PIPELINE.exists():
+        clone = Path(__file__).resolve().parents[3]
+        where = f"first `cd {clone}`" if (clone / paths.PIPELINE).exists() else "go to your clone of the repository"
+        raise UserError(f"{paths.PIPELINE} is not in this folder; {where}")
+
+
+def _fail(name: str, message: str) -> NoReturn:
+    torchrun.complain(message)
+    print(f"error in {name}: {message}", file=sys.stderr)
+    if "DVC_STAGE" in os.environ and (advice := under_dvc.advice()):
+        print(advice, file=sys.stderr)
+    sys.exit(1)

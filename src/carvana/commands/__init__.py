@@ -1,0 +1,35 @@
+"""What a person types: `carvana look`, `carvana cutout car.jpg --out cut`, and so on; one file for each command.
+
+Each file has `main`, whose arguments are those of the command, and `add_arguments` if there are any. Commands import
+torch in `main`, so that `--help` answers at once.
+"""
+
+import argparse
+from importlib import import_module
+
+from carvana.base import stage
+
+# Those that write into the clone, one at a time, and those that only read; both need the folder of a clone.
+WRITING = ("look", "compare", "cutout", "experiments", "export", "features", "submit")
+READING = ("check", "layers", "score", "summary", "unlock")
+
+
+def main() -> None:
+    """Runs the command that the command line names."""
+    parser = argparse.ArgumentParser(prog="carvana", description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in sorted(WRITING + READING):
+        module = import_module(f"carvana.commands.{name}")
+        text = module.__doc__ or ""
+        command = commands.add_parser(
+            name,
+            help=text.partition(":")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if hasattr(module, "add_arguments"):
+            module.add_arguments(command)
+    arguments = vars(parser.parse_args())
+    name = arguments.pop("command")
+    work = import_module(f"carvana.commands.{name}").main
+    stage.run(lambda: work(**arguments), name, writes=name in WRITING)

@@ -1,0 +1,46 @@
+"""Compares two experiments on a page: `carvana compare small flipped`; HEAD and the workspace by default.
+
+The page shows which parameters differ, how much each photo's Dice gained or lost, and the photos that gained and lost
+most under both. Each is an experiment, a branch, a commit, or `workspace`.
+"""
+
+import argparse
+from pathlib import Path
+
+from carvana.base import params, paths
+from carvana.base.console import Bar
+from carvana.base.errors import UserError
+
+_SHOWN = 10  # photos that gained, and photos that lost
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("one", nargs="?", default="HEAD", help="HEAD by default")
+    parser.add_argument("other", nargs="?", default="workspace", help="the workspace by default")
+    parser.add_argument("--out", type=Path, default=paths.COMPARISON, help=f"the page, {paths.COMPARISON} by default")
+
+
+def main(one: str, other: str, out: Path) -> None:
+    from carvana.base.files import whole_file
+    from carvana.experiments import comparison, difference, known, redrawn
+    from carvana.prediction.settings import Settings
+
+    left, right = known.one(one), known.one(other)
+    if left.has_results_of(right):
+        raise UserError(f"{left.name} and {right.name} are the same; name two of those that `make experiments` lists")
+    photos, alone = difference.both(left, right)
+    shown = [
+        (photo.role, photo.image) for part in difference.most(photos, _SHOWN) for photo in part.itertuples(index=False)
+    ]
+    how = Settings.of(params.load(paths.PARAMS))
+    with Bar(total=2 * len(shown), desc="compare", unit=" photos") as bar:
+        masks = redrawn.masks(left, shown, how, bar.update), redrawn.masks(right, shown, how, bar.update)
+    drawn = redrawn.draw(right, masks, (left.name, right.name))
+    with whole_file(out) as temporary:
+        temporary.write_text(comparison.render(left, right, photos, alone, _SHOWN, drawn), encoding="utf-8")
+    for role in difference.by_role(photos):
+        print(
+            f"{role['role']}: Dice {role['dice_one']:.4f} → {role['dice_other']:.4f} on {role['photos']} photos; "
+            f"{role['gained']} gained, {role['lost']} lost"
+        )
+    print(f"{out} shows them")

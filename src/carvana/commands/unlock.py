@@ -1,0 +1,78 @@
+"""Removes what a killed DVC left behind: `carvana unlock`, before every `make submission`.
+
+DVC records what it reads and writes in .dvc/tmp/rwlock. After `kill -9` or a power cut, that file can be empty, and
+every command fails; or it names a process ID that another program has by now, and DVC waits for that program. dvc.lock
+can be cut short in the same way; it is moved to .work/, and DVC writes another, without computing anything again that
+its cache holds.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import psutil
+
+from carvana.base import lockfile, paths, yaml12
+from carvana.base.errors import UserError, reading
+
+
+def main() -> None:
+    named = processes_of(paths.DVC_LOCK) if paths.DVC_LOCK.exists() else set()
+    damaged = paths.LOCK.exists() and is_damaged(paths.LOCK)
+    if named == set() and not damaged:
+        return
+    running = [process.pid for process in psutil.process_iter() if is_dvc_of(process, Path.cwd())]
+    if running and (damaged or named is None or named & set(running)):
+        raise UserError(f"DVC is running here (process {running[0]}); wait for it or stop it, then start again")
+    if named != set():
+        paths.DVC_LOCK.unlink()
+        print(f"removed {paths.DVC_LOCK}, which a killed DVC had left behind")
+    if damaged:
+        aside = paths.WORK / paths.LOCK.name
+        aside.parent.mkdir(exist_ok=True)
+        paths.LOCK.replace(aside)
+        print(f"moved {paths.LOCK}, which DVC cannot read, to {aside}; `dvc repro` writes another from its cache")
+
+
+def is_damaged(lock: Path) -> bool:
+    """Returns whether DVC cannot read a dvc.lock. Raises UserError if a merge left conflict marks in it."""
+    try:
+        lockfile.read(lock)
+    except UserError:
+        if b"<<<<<<<" in lock.read_bytes():
+            raise
+        return not is_dvcs(lock)
+    return False
+
+
+def is_dvcs(lock: Path) -> bool:
+    """Returns whether DVC accepts a dvc.lock, of which it may know more than `lockfile.read`."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+
+    try:
+        with reading(lock, "is damaged", "DVC writes another"):
+            COMPILED_LOCKFILE_SCHEMA(yaml12.parse(lock.read_text(encoding="utf-8")))
+    except UserError:
+        return False
+    return True
+
+
+def processes_of(lock: Path) -> set[int] | None:
+    """Returns the IDs of the processes that DVC's lock names; None if the file is damaged."""
+    try:
+        with reading(lock, "is damaged", "it is removed unless DVC is running"):
+            content = json.loads(lock.read_bytes())
+            readers = [reader for each in content.get("read", {}).values() for reader in each]
+            return {int(each["pid"]) for each in [*content.get("write", {}).values(), *readers]}
+    except UserError:
+        return None
+
+
+def is_dvc_of(process: psutil.Process, folder: Path) -> bool:
+    """Returns whether a process is a DVC command that runs in a folder or below it."""
+    try:
+        command, current = process.cmdline(), Path(process.cwd())
+    except psutil.Error:
+        return False
+    is_dvc = any(os.path.basename(word) == "dvc" for word in command[:3])  # noqa: PTH119 - words, not paths
+    return is_dvc and (current == folder or folder in current.parents)

@@ -1,0 +1,124 @@
+"""One training or prediction in several processes that torchrun starts: one for each GPU, on one or more machines.
+
+Without torchrun there is a single process, rank 0 of 1, and the functions here cost nothing.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, distributed, nn
+
+from carvana.base import torchrun
+
+Value = TypeVar("Value")
+
+_PATIENCE = timedelta(days=7)  # how long processes that work at their own pace wait for each other
+
+
+@contextlib.contextmanager
+def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
+    """Joins the processes that torchrun started, and yields this process's device (`cuda` becomes its own GPU).
+
+    Processes `in_step`, as in training, never wait long for each other, and torch's timeouts apply. Others work at
+    their own pace and wait for days. They use gloo, because NCCL would keep their GPUs busy meanwhile.
+    """
+    if not torchrun.launched():
+        yield on
+        return
+    if on.type == "cuda":
+        on = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(on)
+    if in_step:
+        distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
+    else:
+        distributed.init_process_group("gloo", timeout=_PATIENCE)
+    yield on
+    # Not after an error: this would wait for the others, and the error would stay hidden.
+    distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Returns this process's number, from 0; only process 0 writes results."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world() -> int:
+    """Returns the number of processes on all machines."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def beside() -> int:
+    """Returns the number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def shares_batch_norm(on: torch.device) -> bool:
+    """Returns whether batch norm spans the photos of all processes: on GPUs it does, on a CPU each has its own."""
+    return world() > 1 and on.type == "cuda"
+
+
+def wrap(model: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """Returns the model with gradients averaged over the processes. `size` is (height, width) of its photos.
+
+    Parameters that no gradient reaches are frozen: DistributedDataParallel would wait for them forever, or search for
+    them at every step.
+    """
+    if world() == 1:
+        return model
+    for parameter in unreached(model, size):
+        parameter.requires_grad_(False)
+    # Batch norm's running statistics are either equal already or each process's own: there is nothing to send.
+    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+
+
+def unreached(model: nn.Module, size: tuple[int, int]) -> list[nn.Parameter]:
+    """Returns the parameters that no gradient reaches; PSPNet, for example, skips the last stages of its encoder."""
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    photo = torch.zeros(1, *size, 3, dtype=torch.uint8, device=parameters[0].device)
+    training = model.training
+    # Evaluation mode neither changes running statistics nor draws random numbers.
+    gradients = torch.autograd.grad(model.eval()(photo).sum(), parameters, allow_unused=True)
+    model.train(training)
+    return [each for each, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+
+
+def total(values: Tensor) -> Tensor:
+    """Sums a tensor over the processes, in place, and returns it."""
+    if world() > 1:
+        distributed.all_reduce(values)
+    return values
+
+
+def same_as_first(model: nn.Module) -> None:
+    """Copies rank 0's parameters and buffers to all processes."""
+    if world() > 1:
+        for value in model.state_dict().values():
+            distributed.broadcast(value, src=0)
+
+
+def from_first(make: Callable[[], Value]) -> Value:
+    """Calls `make` in rank 0 only, and returns its result in every process."""
+    box = [make() if rank() == 0 else None]
+    if world() > 1:
+        distributed.broadcast_object_list(box, src=0)
+    return cast("Value", box[0])
+
+
+def without_sum(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Returns a context in which a wrapped model's gradients are not yet averaged over the processes."""
+    if world() == 1:
+        return contextlib.nullcontext()
+    return cast("nn.parallel.DistributedDataParallel", model).no_sync()
+
+
+def gathered(values: list[Any]) -> list[Any]:
+    """Returns the lists of all processes joined into one, in every process; each waits here for the others."""
+    if world() == 1:
+        return values
+    boxes: list[list[Any]] = [[] for _ in range(world())]
+    distributed.all_gather_object(boxes, values)
+    return [value for box in boxes for value in box]
