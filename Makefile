@@ -58,7 +58,7 @@ test-slow: install ## The tests that take minutes: every command of the document
 	python -m pytest -m slow
 
 bench: install ## Prediction and training against the plain ways to do them: 7 minutes on an idle machine
-	test -f models/fold-0.safetensors || dvc repro refine
+	test -f models/fold-0.safetensors || dvc repro train
 	python benchmarks/prediction.py --photos 640
 	python benchmarks/prediction.py --size 512 --photos 48
 	python benchmarks/training.py

@@ -28,6 +28,7 @@ def main() -> None:
     from carvana.data import cache, split
     from carvana.devices import device
     from carvana.networks import checkpoint, models
+    from carvana.networks.sizes import sizes_of
     from carvana.prediction.settings import Settings
     from carvana.results import report, scoring
     from carvana.training import history
@@ -40,7 +41,7 @@ def main() -> None:
     histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
     how = Settings.of(settings)
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
-    network = models.describe(settings.train.network, parameters, settings.size_to_predict)
+    network = models.describe(settings.train.network, parameters, sizes_of(settings.train.size, how.scales))
     count = Counter(roles[car_of(name)] for name in truth.names)
     validation, test = sum(count[str(fold)] for fold in trained), count[split.TEST]
     say(f"Scoring {validation} photos of validation cars and {test} of test cars: {network}\nby {how.describe()}")
@@ -66,12 +67,10 @@ def main() -> None:
 
 def require_sizes(settings: Params, truth: Cache, trained: dict[int, Trained]) -> None:
     """Raises UserError if the cache or a model was made for other sizes than params.yaml has."""
-    from carvana.networks.second_look import SIZE
-
-    truth.require_size(settings.train.height_and_width, "resize")
+    truth.require_size(settings.train.size, "resize")
     for fold, one in trained.items():
-        if one.size not in (settings.size_to_predict, SIZE):
-            raise UserError(f"{paths.model(fold)} was made for another predict.size; `dvc repro refine` makes it again")
+        if one.size != settings.train.size:
+            raise UserError(f"{paths.model(fold)} was made for another train.size; `dvc repro train` makes it again")
 
 
 def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, Trained], bar: Bar) -> Findings:
@@ -88,7 +87,8 @@ def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, 
         (list(trained.values()), split.TEST, split.TEST),
     ]:
         cars = {car for car, found in roles.items() if found == wanted}
-        for scored in scoring.score_photos(Ensemble(members), paths.TRAIN, truth, cars, makes, role, how):
+        ensemble = Ensemble(members, how.flip, how.scales)
+        for scored in scoring.score_photos(ensemble, paths.TRAIN, truth, cars, makes, role, how):
             findings.add(scored)
             bar.update()
     return findings

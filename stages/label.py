@@ -16,7 +16,7 @@ def main() -> None:
     found = labels.read(folder, photos) if folder else labels.NONE
     if found.empty:
         say(f"{len(found.empty)} photos on which {folder} shows no car are left out: {some(found.empty)}")
-    size = settings.train.height_and_width
+    size = settings.train.size
     cache.write_labelled(photos, found.names, found.each_runs(), paths.PSEUDO, size, settings.runtime.workers)
 
 

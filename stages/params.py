@@ -6,11 +6,13 @@ Only this stage depends on the whole file, and so it also checks the keys that n
 from carvana.base import params, paths
 from carvana.base.errors import UserError
 from carvana.base.stage import command_line, run
+from carvana.networks.sizes import sizes_of
 
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
     require_labels(settings.train)
+    sizes_of(settings.train.size, settings.predict.scales)
     device = settings.runtime.device
     if device not in ("auto", "cpu"):
         from carvana.devices.device import pick  # seconds of imports

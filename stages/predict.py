@@ -27,8 +27,8 @@ def main() -> None:
 
     settings = params.load(paths.PARAMS)
     trained = [paths.model(fold) for fold in settings.train.folds]
-    ensemble = Ensemble.load(trained)
     how = Settings.of(settings)
+    ensemble = Ensemble.load(trained, how.flip, how.scales)
     with Archive(paths.TEST) as archive:
         name = fingerprint(archive, trained, settings, how)
         if not torchrun.launched():
@@ -57,7 +57,7 @@ def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, 
     inputs = {
         "test": archive.digest(),
         "models": str([files.digest(path) for path in trained]),
-        "predict": settings.predict.model_dump_json(exclude={"size", "on_bad_image"}),
+        "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
         "versions": unfinished.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
     }
@@ -79,12 +79,11 @@ def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings
     from carvana.devices import distributed
     from carvana.networks import models
 
-    network = models.describe(settings.train.network, models.count_parameters(ensemble), ensemble.size)
+    network = models.describe(settings.train.network, models.count_parameters(ensemble), ensemble.sizes)
     several = f", mean of {len(ensemble.models)} models" if len(ensemble.models) > 1 else ""
     mirrored = ", each as it is and mirrored" if how.flip else ""
-    scales = f", at {len(how.scales)} scales" if len(how.scales) > 1 else ""
     processes = f", in {distributed.world()} processes" if distributed.world() > 1 else ""
-    return f"Predicting {photos} photos{mirrored}{scales}: {network}{several}\nby {how.describe()}{processes}"
+    return f"Predicting {photos} photos{mirrored}: {network}{several}\nby {how.describe()}{processes}"
 
 
 def report(damaged: list[Damaged], skip: bool) -> None:

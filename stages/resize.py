@@ -7,7 +7,7 @@ from carvana.data import cache
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    size = settings.train.height_and_width
+    size = settings.train.size
     cache.write(paths.TRAIN, paths.TRAIN_MASKS, paths.CACHE, size, settings.runtime.workers)
 
 

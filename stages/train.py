@@ -1,4 +1,4 @@
-"""Trains the model of one fold into data/trained/: `python -m stages.train 0`."""
+"""Trains the model of one fold into models/: `python -m stages.train 0`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def main(fold: int) -> None:
     from carvana.devices import device, distributed
     from carvana.networks import checkpoint, models
+    from carvana.networks.sizes import sizes_of
     from carvana.training import history, loop
 
     settings = params.load(paths.PARAMS)
-    models.require_size(settings.train.network, settings.train.height_and_width)
+    models.require_size(settings.train.network, settings.train.size)
     # Else it would fail after the training.
-    models.require_size(settings.train.network, settings.size_to_predict, "predict.size")
-    for scale in set(settings.predict.scales) - {1.0}:
-        models.require_size(settings.train.network, params.scaled(settings.size_to_predict, scale), "predict.scales")
-    examples = read_examples(fold, settings.train.height_and_width)
+    for size in sizes_of(settings.train.size, settings.predict.scales):
+        models.require_size(settings.train.network, size, "predict.scales")
+    examples = read_examples(fold, settings.train.size)
     on = device.pick(settings.runtime.device)
     name = fingerprint(examples, settings, on)
     folder_of_fold = paths.unfinished(fold)
@@ -53,9 +53,9 @@ def main(fold: int) -> None:
         )
         if folder:
             history.write(paths.history(fold), epochs)
-            checkpoint.save(paths.trained(fold), model, settings.train.network, settings.train.height_and_width)
+            checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.size)
             write_speed(fold, seconds, len(epochs) * photos, settings.train, on)
-            unfinished.finish(folder, [paths.history(fold), paths.trained(fold)])
+            unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
             paths.curves_so_far(fold).unlink(missing_ok=True)
 
 

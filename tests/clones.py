@@ -80,7 +80,7 @@ class Clone:
         return yaml.safe_load((self.folder / name).read_text(encoding="utf-8"))
 
     def model(self) -> bytes:
-        return (self.folder / "data/trained/fold-0.safetensors").read_bytes()
+        return (self.folder / "models/fold-0.safetensors").read_bytes()
 
 
 def _is_of_one_run(path: Path) -> bool:

@@ -291,7 +291,7 @@ def _trained(_competition, tmp_path_factory):
     folder = make_project(tmp_path_factory.mktemp("trained") / "project")
     set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
     for command in (
-        "download", "resize", "split", "label", "train 0", "refine 0", "evaluate", "predict", "encode", "score",
+        "download", "resize", "split", "label", "train 0", "evaluate", "predict", "encode", "score",
     ):  # fmt: skip
         stage(folder, *command.split())
     return folder

@@ -20,10 +20,8 @@ SUBMISSION = ["data/submission.csv", "data/submission.csv.gz"]
 # Dependencies, outputs and parameters of the stages that a submission comes from.
 STAGES = {
     "download": ([], [SAMPLE], ["data.source"]),
-    "train@0": ([], ["data/trained/fold-0.safetensors", "models/fold-0.csv"], ["train.size", "train.seed"]),
-    "refine@0": (["data/trained/fold-0.safetensors"], ["models/fold-0.safetensors"], ["refine.epochs"]),
-    "train@1": ([], ["data/trained/fold-1.safetensors", "models/fold-1.csv"], ["train.size", "train.seed"]),
-    "refine@1": (["data/trained/fold-1.safetensors"], ["models/fold-1.safetensors"], ["refine.epochs"]),
+    "train@0": ([], ["models/fold-0.safetensors", "models/fold-0.csv"], ["train.size", "train.seed"]),
+    "train@1": ([], ["models/fold-1.safetensors", "models/fold-1.csv"], ["train.size", "train.seed"]),
     "evaluate": (["models"], ["metrics/evaluate.json"], ["train.folds", "predict.flip", "predict.scales"]),
     "predict": (["models"], ["data/predictions"], ["train.folds"]),
     "encode": (["data/predictions", SAMPLE], SUBMISSION, []),
@@ -65,7 +63,7 @@ def record(folder, *names):
 
 
 def write_models(folder, content, fold=0):
-    for path in (f"data/trained/fold-{fold}.safetensors", f"models/fold-{fold}.safetensors", f"models/fold-{fold}.csv"):
+    for path in (f"models/fold-{fold}.safetensors", f"models/fold-{fold}.csv"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(content, encoding="ascii")
 

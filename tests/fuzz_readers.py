@@ -221,7 +221,7 @@ def write_history(folder: Path) -> Path:
 
 def read_params(path: Path) -> Any:
     settings = params.load(path)
-    assert max(settings.train.height_and_width) <= 4096
+    assert max(settings.train.size) <= 4096
     return settings
 
 

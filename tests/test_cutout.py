@@ -108,12 +108,12 @@ def test_the_outline_has_the_car_s_colour_alone_and_a_speck_is_removed():
 
 @pytest.mark.parametrize("height", [160, 320])
 def test_the_outline_has_the_car_s_colour_if_the_network_sees_more_than_the_photo_has(height):
-    """A model with a second look sees 1280×1918 pixels, whatever the photo's size."""
+    """A model may see 1280×1920 pixels, whatever the photo's size."""
     rows, columns = np.mgrid[:height, : height * 3 // 2]
     distance = np.hypot(rows - height / 2, columns - height * 3 / 4)
     share = np.clip(height / 3 + 0.5 - distance, 0, 1)[..., None]
     photo = opaque(np.rint(share * (200, 30, 30) + (1 - share) * (230, 230, 230)).astype(np.uint8))
-    alpha = cutout.cut(photo, (1280, 1918), lambda photos: (130 - photos[..., 1].astype(np.float32)) / 10)
+    alpha = cutout.cut(photo, (1280, 1920), lambda photos: (130 - photos[..., 1].astype(np.float32)) / 10)
     assert abs(photo[alpha > 0][:, :3].astype(int) - (200, 30, 30)).max() <= 12
 
 

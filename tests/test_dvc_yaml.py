@@ -113,8 +113,7 @@ def test_outputs_are_the_paths_that_the_stages_write():
         "resize": [paths.CACHE],
         "split": [paths.SPLIT],
         "label": [paths.PSEUDO],
-        "train": of_fold(paths.trained, paths.history, paths.training_speed),
-        "refine": of_fold(paths.model, paths.second_history),
+        "train": of_fold(paths.model, paths.history, paths.training_speed),
         "evaluate": [
             paths.EVALUATION,
             paths.SCORES,

@@ -12,7 +12,7 @@ import torch
 from conftest import read_network, read_params
 
 from carvana.base.errors import UserError
-from carvana.networks import models, second_look
+from carvana.networks import models
 from carvana.networks.checkpoint import Trained
 from carvana.prediction import engines, export, model_files
 from carvana.prediction.inference import Ensemble
@@ -79,20 +79,6 @@ def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos(exported
 def test_every_kind_of_network_can_be_exported(network, kind, tmp_path):
     ensemble = ensemble_of(network)
     assert_equal_for_any_number(export.write(ensemble, kind, tmp_path), ensemble)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_second_look_can_be_exported(kind, tmp_path):
-    torch.manual_seed(0)
-    model = second_look.SecondLook(models.build(SMALL), SIZE, read_network(depth=2, width=2, patch=4)).eval()
-    torch.nn.init.normal_(model.network.head.weight)
-    ensemble = Ensemble([Trained(model, second_look.SIZE, SMALL)])
-    batch = photos(2, second_look.SIZE)
-    with torch.inference_mode():
-        expected = ensemble(torch.from_numpy(batch)).numpy()
-    found = run(export.write(ensemble, kind, tmp_path), batch)
-    assert np.abs(found - expected).max() < export.MOST_DIFFERENCE * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,6 @@ from carvana.devices import device
 from carvana.masks import fullsize
 from carvana.networks import models
 from carvana.networks.checkpoint import Trained
-from carvana.networks.second_look import SIZE, SecondLook
 from carvana.prediction import inference
 from carvana.prediction.settings import Settings
 
@@ -98,53 +97,48 @@ def test_a_flip_averages_both_sides(kaggle):
         name = archive.photos[0]
         photo = photos.decode_photo(archive.read(name), name, (64, 64))
         plain, mirrored = (logits_of(ensemble, each) for each in (photo, photo[:, ::-1]))
-        (found,) = inference.predict(ensemble, archive, [name], settings(flip=True))
+        (found,) = inference.predict(inference.Ensemble([trained(0)], flip=True), archive, [name], settings())
     assert np.allclose(found.logits, (plain + mirrored[:, ::-1]) / 2, atol=1e-5)
     assert not np.allclose(found.logits, plain, atol=1e-3)
 
 
-def test_scales_average_logits_of_smaller_and_larger_photos():
+def test_scales_average_logits_of_smaller_photos_than_the_largest():
     """Against torch's own interpolation; 0.5 and 1.6 times 64 are 32 and 96, the nearest multiple of 32."""
-    ensemble = inference.Ensemble([trained(0), trained(1)])
-    photo = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8))
+    pair = [trained(0), trained(1)]
+    plain, scaled, both = (
+        inference.Ensemble(pair, flip, scales)
+        for flip, scales in ((False, (1.6,)), (False, (1.0, 0.5, 1.6)), (True, (1.0, 0.5, 1.6)))
+    )
+    assert plain.size == scaled.size == (96, 96)
+    photo = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8))
     with torch.inference_mode():
-        plain = ensemble(photo)
-        expected = [plain]
-        for side in (32, 96):
+        expected = [plain(photo)]
+        for side in (32, 64):
             resized = functional.interpolate(photo.permute(0, 3, 1, 2).float(), (side, side), mode="bilinear")
-            logits = torch.stack([model(resized.permute(0, 2, 3, 1)) for model in ensemble.models]).mean(dim=0)
-            expected.append(functional.interpolate(logits[:, None], (64, 64), mode="bilinear")[:, 0])
-        scaled = ensemble.averaging(False, (1.0, 0.5, 1.6))
+            logits = torch.stack([each.model(resized.permute(0, 2, 3, 1)) for each in pair]).mean(dim=0)
+            expected.append(functional.interpolate(logits[:, None], (96, 96), mode="bilinear")[:, 0])
         found, mirrored = scaled(photo), scaled(photo.flip(2)).flip(2)
         assert torch.allclose(found, sum(expected) / 3, atol=1e-5)
-        both = ensemble.averaging(True, (1.0, 0.5, 1.6))(photo)
-        assert torch.allclose(both, (found + mirrored) / 2, atol=1e-5)
-    assert not torch.allclose(found, plain, atol=1e-3)
+        assert torch.allclose(both(photo), (found + mirrored) / 2, atol=1e-5)
+    assert not torch.allclose(found, expected[0], atol=1e-3)
 
 
 def test_scales_reach_prediction(kaggle):
-    ensemble = inference.Ensemble([trained(0)])
+    """A photo is decoded at the largest size, which is that of the logits."""
+    ensemble = inference.Ensemble([trained(0)], scales=(1.5, 0.5))
     with Archive(kaggle / "train.zip") as archive:
         name = archive.photos[0]
-        photo = photos.decode_photo(archive.read(name), name, (64, 64))
-        (found,) = inference.predict(ensemble, archive, [name], settings(scales=(1.0, 0.5)))
-    assert ensemble.scales == (1.0, 0.5)
+        photo = photos.decode_photo(archive.read(name), name, (96, 96))
+        (found,) = inference.predict(ensemble, archive, [name], settings())
     assert np.allclose(found.logits, logits_of(ensemble, photo), atol=1e-5)
 
 
 def test_a_scale_that_the_network_cannot_take_is_named():
     network = read_network(depth=5, width=2, patch=4)
-    ensemble = inference.Ensemble([Trained(models.build(network).eval(), (64, 64), network)])
-    ensemble.averaging(False, (1.0, 2.0))
+    members = [Trained(models.build(network).eval(), (64, 64), network)]
+    inference.Ensemble(members, scales=(1.0, 2.0))
     with pytest.raises(UserError, match=r"predict\.scales: 96×96 is not a multiple of 64"):
-        ensemble.averaging(False, (1.0, 1.5))
-
-
-def test_a_second_look_has_one_scale():
-    second = Trained(SecondLook(trained(0).model, (64, 64), NETWORK), SIZE, NETWORK)
-    inference.Ensemble([second]).averaging(True, (1.0,))
-    with pytest.raises(UserError, match=r"second look .*set predict.scales: \[1.0\]"):
-        inference.Ensemble([second]).averaging(False, (1.0, 0.8))
+        inference.Ensemble(members, scales=(1.0, 1.5))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -16,7 +16,7 @@ from conftest import stage
 pytestmark = pytest.mark.slow
 
 STAGES = [
-    "params", "download", "resize", "split", "label", "train@0", "refine@0", "evaluate", "predict", "encode", "score",
+    "params", "download", "resize", "split", "label", "train@0", "evaluate", "predict", "encode", "score",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from conftest import ROOT, read_params
 
 from carvana.base import params
 from carvana.base.errors import UserError
+from carvana.networks.sizes import sizes_of
 
 
 def load(tmp_path, key, value):
@@ -35,9 +36,8 @@ def test_the_committed_file_is_valid_and_frozen():
         ("train.size", 0, "train.size: 0 is not a multiple of 32; the nearest are 32 and 64"),
         ("train.size", 3_200_000_000, "train.size: 3200000000 is too large; the largest side is 4096"),
         ("train.size", [4128, 64], "train.size: 4128 is too large"),
-        ("train.size", "big", "train.size"),
-        ("predict.size", "big", "predict.size: is neither train nor a size, such as 320 or [640, 960] (got 'big')"),
-        ("predict.size", [640, 961], "predict.size: 961 is not a multiple of 32; the nearest are 960 and 992"),
+        ("train.size", "big", "train.size: Input should be a valid tuple (got 'big')"),
+        ("train.size", [640, 961], "train.size: 961 is not a multiple of 32; the nearest are 960 and 992"),
         ("train.epochs", 10**9, "train.epochs"),
         ("train.batch_size", 10**9, "train.batch_size"),
         ("train.seed", 10**40, "train.seed"),
@@ -122,24 +122,19 @@ def test_a_missing_key_a_missing_file_and_broken_yaml_are_named(tmp_path):
 
 
 def test_size_is_a_side_or_height_and_width(tmp_path):
-    assert load(tmp_path, "train.size", 128).train.height_and_width == (128, 128)
-    assert load(tmp_path, "train.size", [640, 960]).train.height_and_width == (640, 960)
+    assert load(tmp_path, "train.size", 128).train.size == (128, 128)
+    assert load(tmp_path, "train.size", [640, 960]).train.size == (640, 960)
     assert read_params(train_size=64).train.network.depth == 5
 
 
 def test_scales_are_sizes_in_multiples_of_32(tmp_path):
-    assert load(tmp_path, "predict.scales", [1, 0.8]).predict.scales == (1.0, 0.8)
-    assert params.scaled((256, 256), 0.8) == (192, 192)
-    assert params.scaled((256, 320), 1.26) == (320, 416)
-    assert params.scaled((640, 960), 0.75) == (480, 704)
-    assert params.scaled((1280, 1918), 1.0) == (1280, 1918)
-    assert params.scaled((32, 32), 0.5) == (32, 32)
-
-
-def test_a_second_look_has_one_scale():
-    read_params(refine_epochs=1)
-    with pytest.raises(ValueError, match="sees photos at their own size"):
-        read_params(refine_epochs=1, predict_scales=[1.0, 0.8])
+    scales = load(tmp_path, "predict.scales", [1, 0.8]).predict.scales
+    assert sizes_of((256, 256), scales) == [(256, 256), (192, 192)]
+    assert sizes_of((256, 320), (1.26, 1.0)) == [(320, 416), (256, 320)]
+    assert sizes_of((640, 960), (0.75, 1.2)) == [(480, 704), (768, 1152)]
+    assert sizes_of((32, 32), (0.5,)) == [(32, 32)]
+    with pytest.raises(UserError, match=r"predict\.scales: 1\.2 and 1\.25 of train.size both round to 320×320"):
+        sizes_of((256, 256), (1.0, 1.2, 1.25))
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-05", 0.00001), ("1E-7", 1e-7), ("0.00001", 0.00001), ("010", 10)])

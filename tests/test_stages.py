@@ -6,12 +6,10 @@ import re
 import shutil
 
 import pytest
-import torch
 from conftest import csv_text, gif, jpeg, pack, picture, repack, set_params, stage
 
 from carvana.data.archive import Archive
 from carvana.kaggle import submission
-from carvana.networks import checkpoint
 
 PHOTO = "331659860e11_02"
 
@@ -28,7 +26,7 @@ def test_the_road_from_local_zips_to_a_submission(trained):
     assert [row.split(",")[0] for row in rows] == ["img", "fffe00001111_01.jpg", "fffe00001111_02.jpg"]
     assert "data/submission.csv (0.0 MiB)" in stage(trained, "summary")
     assert "no rows" in stage(trained, "score", "data/submission.csv", "data/raw/test_masks.csv.zip", status=1)
-    assert "485,957" not in stage(trained, "train", "--summary")
+    assert "485,957" not in stage(trained, "layers")
     assert not (trained / "metrics/training-0.csv").exists(), "it is there while it trains"
 
 
@@ -80,36 +78,16 @@ def test_evaluation_is_the_score_of_the_same_images_submitted(trained):
     }
 
 
-def test_a_second_look_is_a_model_like_any_other(trained):
-    """It begins as the first network, and its files lead through the same stages to a submission."""
-    first = (trained / "data/trained/fold-0.safetensors").read_bytes()
-    assert (trained / "models/fold-0.safetensors").read_bytes() == first, "refine.epochs: 0 copies it"
-    set_params(trained, refine_epochs=1, refine_depth=2, refine_width=4, refine_window=64)
-    assert "Training a second look of" in stage(trained, "refine", "0")
+def test_networks_may_see_larger_photos_than_in_their_training(trained):
     model = (trained / "models/fold-0.safetensors").read_bytes()
-    assert len(model) > len(first)
-    assert "it resumes after epoch 1" in stage(trained, "refine", "0"), "it was not recorded by DVC"
-    assert (trained / "models/fold-0.safetensors").read_bytes() == model
-    before = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
-    for name in ("evaluate", "predict", "encode", "score"):
-        stage(trained, name)
-    after = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
-    assert after["test"]["dice"] == after["test"]["dice_network_size"], "its size is the full size"
-    assert after["model"]["parameters"] > before["model"]["parameters"]
-
-
-def test_the_network_may_see_larger_photos_than_in_its_training(trained):
-    """`predict.size` changes the size in the model file alone, and with it everything that the model does."""
-    before = checkpoint.load(trained / "models/fold-0.safetensors")
-    set_params(trained, predict_size=[96, 128])
-    stage(trained, "refine", "0")
-    after = checkpoint.load(trained / "models/fold-0.safetensors")
-    assert (before.size, after.size) == ((64, 64), (96, 128))
-    assert after.network == before.network
-    weights = before.model.state_dict()
-    assert all(torch.equal(value, weights[name]) for name, value in after.model.state_dict().items())
-    for name in ("evaluate", "predict"):
-        assert "parameters, at 96×128" in stage(trained, name)
+    set_params(trained, train_size=[64, 96], predict_scales=[1.5, 1.0])
+    for name in ("resize", "label", "train", "evaluate", "predict"):
+        printed = stage(trained, name)
+        if name in ("evaluate", "predict"):
+            assert "parameters, at 96×128 and 64×96" in printed
+    set_params(trained, predict_scales=[1.5])
+    (trained / "models/fold-0.safetensors").write_bytes(model)
+    assert "parameters, at 96×96" in stage(trained, "predict"), "without another training"
 
 
 def test_every_car_needs_a_role_that_is_one(trained):
@@ -195,15 +173,13 @@ def test_bad_files_are_named(project, kaggle):
         ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
         (
-            {"train_depth": 6, "train_patch": 2, "predict_size": 96},
+            {"train_depth": 6, "train_patch": 2, "predict_scales": [1.0, 1.5]},
             "train",
-            "predict.size: 96×96 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
+            "predict.scales: 96×96 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
         ),
-        ({"train_size": 96, "predict_size": 64}, "evaluate", "data/cache was made for another train.size"),
-        ({"predict_size": 96}, "evaluate", "models/fold-0.safetensors was made for another predict.size; `dvc repro"),
-        ({"refine_window": 100}, "refine", "window 100 is not 2, 3, … times 16, as patch: 4 and depth: 3 require"),
-        ({"refine_window": 2048}, "refine", "refine.window: Input should be less than or equal to 1280"),
-        ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro refine`"),
+        ({"train_size": 96}, "evaluate", "data/cache was made for another train.size"),
+        ({"predict_scales": [1.0, 1.1]}, "params", "1 and 1.1 of train.size both round to 64×64"),
+        ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
     ],
 )
 def test_bad_parameters_are_named_and_earlier_results_stay(trained, kaggle, changes, at, complaint):

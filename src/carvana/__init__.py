@@ -27,7 +27,7 @@ def load(*files: str | Path, flip: bool = False, scales: Sequence[float] = (1.0,
         files: trained models (`models/fold-0.safetensors`), whose logits are averaged, or one file that
             `carvana export` made (.onnx, .xml).
         flip: average the logits with those of the mirrored photo; an exported file has this built in or not.
-        scales: average the logits over the photo at these multiples of the models' size; built in like `flip`.
+        scales: average the logits over the photo at these multiples of the models' training size; built in like `flip`.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, a GPU if there is one; exported files run on the CPU.
 
     Raises:

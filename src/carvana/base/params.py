@@ -7,7 +7,7 @@ import os
 import re
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,14 +16,11 @@ from carvana.base.errors import UserError, near, reading
 from carvana.base.processes import cores
 
 _LARGEST_SIDE = 4096  # pixels; the photos have 1918
-_LARGEST_WINDOW = 1280  # the photos' height
 _MOST_MESSAGES = 20  # of a file
 
 # Values in messages, shortened.
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 80
-
-_Sides = TypeVar("_Sides", bound=int | tuple[int, int])
 
 
 def _all_cores(workers: Any) -> Any:
@@ -37,32 +34,19 @@ def _unique(folds: tuple[int, ...]) -> tuple[int, ...]:
     return folds
 
 
-def _multiples_of_32(size: _Sides) -> _Sides:
-    for side in (size,) if isinstance(size, int) else size:
+def _square(size: Any) -> Any:
+    """Returns height and width for the side of a square, and anything else as it is."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _multiples_of_32(size: tuple[int, int]) -> tuple[int, int]:
+    for side in size:
         if side > _LARGEST_SIDE:
             raise ValueError(f"{side} is too large; the largest side is {_LARGEST_SIDE}")
         if side < 32 or side % 32:
             below = max(32, side // 32 * 32)
             raise ValueError(f"{side} is not a multiple of 32; the nearest are {below} and {below + 32}")
     return size
-
-
-def _train_or_multiples_of_32(size: str | int | tuple[int, int]) -> str | int | tuple[int, int]:
-    if not isinstance(size, str):
-        return _multiples_of_32(size)
-    if size != "train":
-        raise ValueError("is neither train nor a size, such as 320 or [640, 960]")
-    return size
-
-
-def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
-
-
-def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Returns `scale` times a size (height, width), each side rounded to a multiple of 32 unless `scale` is 1."""
-    height, width = (side if scale == 1 else round(side * scale / 32) * 32 or 32 for side in size)
-    return height, width
 
 
 def _possible_path(text: str) -> str:
@@ -77,9 +61,9 @@ def _folder_of_labels(name: str) -> str:
     return name
 
 
-Size = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_multiples_of_32)]
-"""Height and width in pixels."""
-
+Size = Annotated[
+    tuple[int, int], Field(strict=False), BeforeValidator(_square), AfterValidator(_multiples_of_32)
+]  # height and width in pixels
 Scale = Annotated[float, Field(ge=0.5, le=2)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -158,10 +142,7 @@ class Augment(_Frozen):
 class Train(Network):
     """The network, its training data and its training; see `carvana.training.loop.fit`."""
 
-    size: Annotated[
-        int | Annotated[tuple[int, int], Field(strict=False)],
-        AfterValidator(_multiples_of_32),
-    ]
+    size: Size
     encoder_weights: PathText
     pseudo_labels: Annotated[str, AfterValidator(_folder_of_labels)]
     pseudo_photos: PathText
@@ -187,11 +168,6 @@ class Train(Network):
     folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_unique)]
 
     @property
-    def height_and_width(self) -> tuple[int, int]:
-        """`size` as (height, width) in pixels."""
-        return _height_and_width(self.size)
-
-    @property
     def teacher(self) -> Path | None:
         """The folder of pseudo-labels; None if there are none."""
         return None if self.pseudo_labels == "none" else paths.TEACHERS / self.pseudo_labels
@@ -208,53 +184,9 @@ class Train(Network):
         return self
 
 
-class Refine(_Frozen):
-    """The second look and its training; see `carvana.networks.second_look` and `carvana.refinement.loop.fit`."""
-
-    epochs: Annotated[int, Field(ge=0, le=1_000_000)]
-    patch: Literal[1, 2, 4]
-    depth: Annotated[int, Field(ge=2, le=6)]
-    width: Width
-    window: Annotated[int, Field(ge=32, le=_LARGEST_WINDOW)]
-    windows: Annotated[int, Field(ge=1, le=1000)]
-    batch_size: Count
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-    @property
-    def network(self) -> Network:
-        """The parameters of the second network."""
-        return Network(
-            arch="unet",
-            encoder="none",
-            decoder_channels="auto",
-            patch=self.patch,
-            depth=self.depth,
-            width=self.width,
-            batch_norm=True,
-            head="plain",
-            upsampling="bilinear",
-            dropout=0.0,
-        )
-
-    @model_validator(mode="after")
-    def _window_can_be_halved(self) -> Self:
-        multiple = self.patch * 2 ** (self.depth - 1)
-        # At its deepest level a window is at least 2×2: batch norm refuses a single value.
-        if self.window % multiple or self.window == multiple:
-            raise ValueError(
-                f"window {self.window} is not 2, 3, … times {multiple}, as patch: {self.patch} and depth: {self.depth} "
-                f"require"
-            )
-        return self
-
-
 class Predict(_Frozen):
-    """The size of the photos, how logits become masks, and what happens if a photo cannot be read."""
+    """How logits are averaged and become masks, and what happens if a photo cannot be read."""
 
-    size: Annotated[
-        str | int | Annotated[tuple[int, int], Field(strict=False)],
-        AfterValidator(_train_or_multiples_of_32),
-    ]
     threshold: Annotated[float, Field(gt=0, lt=1)]
     flip: bool
     on_bad_image: Literal["fail", "skip"]
@@ -287,7 +219,6 @@ class Params(_Frozen):
     split: Split
     train: Train
     augment: Augment
-    refine: Refine
     predict: Predict
     report: Report
     runtime: Runtime
@@ -298,18 +229,6 @@ class Params(_Frozen):
         if beyond:
             raise ValueError(f"train.folds names {beyond[0]}, but split.folds makes 0 to {self.split.folds - 1}")
         return self
-
-    @model_validator(mode="after")
-    def _a_second_look_has_one_scale(self) -> Self:
-        if self.refine.epochs and self.predict.scales != (1.0,):
-            raise ValueError("predict.scales: a second look (refine.epochs) sees photos at their own size; set [1.0]")
-        return self
-
-    @property
-    def size_to_predict(self) -> tuple[int, int]:
-        """`predict.size` as (height, width) in pixels."""
-        size = self.predict.size
-        return self.train.height_and_width if isinstance(size, str) else _height_and_width(size)
 
 
 def load(path: Path) -> Params:

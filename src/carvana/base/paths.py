@@ -22,7 +22,6 @@ SPLIT = Path("data/split.csv")
 LOOK = Path("data/look.html")
 EXPERIMENTS = Path("data/experiments.html")
 COMPARISON = Path("data/comparison.html")
-TRAINED = Path("data/trained")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 SUBMISSION = Path("data/submission.csv")
@@ -59,11 +58,6 @@ def download() -> Path:
     return folder
 
 
-def trained(fold: int) -> Path:
-    """Returns the path of a fold's model before its second look."""
-    return TRAINED / f"fold-{fold}.safetensors"
-
-
 def model(fold: int) -> Path:
     """Returns the path of the model whose validation cars are those of `fold`."""
     return MODELS / f"fold-{fold}.safetensors"
@@ -72,11 +66,6 @@ def model(fold: int) -> Path:
 def history(fold: int) -> Path:
     """Returns the path of that model's loss and Dice by epoch."""
     return MODELS / f"fold-{fold}.csv"
-
-
-def second_history(fold: int) -> Path:
-    """Returns the path of loss and Dice by epoch of that model's second look; no epochs if it has none."""
-    return MODELS / f"second-look-{fold}.csv"
 
 
 def curves_so_far(fold: int) -> Path:
@@ -92,8 +81,3 @@ def training_speed(fold: int) -> Path:
 def unfinished(fold: int) -> Path:
     """Returns the folder with the state from which that model's training resumes."""
     return WORK / f"train-{fold}"
-
-
-def unrefined(fold: int) -> Path:
-    """Returns the folder with the state from which the training of that model's second look resumes."""
-    return WORK / f"refine-{fold}"

@@ -49,8 +49,8 @@ def main(kind: str, out: Path) -> None:
     from carvana.prediction.inference import Ensemble
 
     settings = params.load(paths.PARAMS)
-    ensemble = Ensemble.load(map(paths.model, settings.train.folds))
-    ensemble.averaging(settings.predict.flip, settings.predict.scales)
+    models = map(paths.model, settings.train.folds)
+    ensemble = Ensemble.load(models, settings.predict.flip, settings.predict.scales)
     network = describe(ensemble)
     with Archive(paths.TEST) as archive:
         photos = read_photos(archive, ensemble.size)
@@ -72,7 +72,7 @@ def describe(ensemble: Ensemble) -> str:
     count = len(ensemble.models)
     averaged = "1 model" if count == 1 else f"mean of {count} models"
     mirrored = ", mean of the photo and its mirror image" if ensemble.flip else ""
-    scales = f", mean of {len(ensemble.scales)} scales" if len(ensemble.scales) > 1 else ""
+    scales = f", mean of {len(ensemble.sizes)} scales" if len(ensemble.sizes) > 1 else ""
     height, width = ensemble.size
     return f"{averaged}, {models.count_parameters(ensemble):,} parameters, at {height}×{width}{mirrored}{scales}"
 

@@ -7,4 +7,4 @@ def main() -> None:
     from carvana.networks import models
 
     settings = params.load(paths.PARAMS).train
-    print(models.summary(models.build(settings.network), settings.height_and_width))
+    print(models.summary(models.build(settings.network), settings.size))

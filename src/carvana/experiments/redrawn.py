@@ -42,7 +42,7 @@ def masks(experiment: Experiment, photos: list[Photo], how: Settings, done: Call
         for part in sorted({roles[car_of(name)] for _, name in photos}):
             models = list(trained.values()) if part == split.TEST else [trained[part]]
             wanted = {name: (role, name) for role, name in photos if roles[car_of(name)] == part}
-            for outcome in predict(Ensemble(models), archive, wanted, how):
+            for outcome in predict(Ensemble(models, how.flip, how.scales), archive, wanted, how):
                 if isinstance(outcome, Damaged):
                     raise outcome.reason
                 found[wanted[outcome.photo]] = outcome.runs

@@ -15,13 +15,13 @@ Stages = dict[str, Recorded]
 
 _REPRO = "`dvc repro` runs what is out of date"
 _MISSING = object()
-_MODEL_STAGES = ("train", "refine")  # one for each of train.folds
+_MODEL_STAGES = ("train",)  # one for each of train.folds
 
 
 def current(recorded: Stages, defined: set[str]) -> Stages:
     """Returns the recorded stages that are in use; DVC never removes the others from dvc.lock.
 
-    Stages in use are those that dvc.yaml defines and, for training and the second look, one for each of train.folds.
+    Stages in use are those that dvc.yaml defines and, for training, one for each of train.folds.
     Raises UserError if one that every submission needs is missing.
     """
     needed = ["evaluate", "predict", "encode"]

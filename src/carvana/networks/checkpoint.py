@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,44 +16,36 @@ from carvana.base.errors import UserError, reading
 from carvana.base.files import whole_file
 from carvana.base.params import Network, Size
 from carvana.networks import models
-from carvana.networks.second_look import SIZE, SecondLook
 
 FORMAT = "carvana-2"
 _CHECKSUM = "sha256"
-_FIRST = "first."  # begins the names of the first network's weights in a second look
-_AGAIN = "`dvc repro -f refine` makes it again"
+_AGAIN = "`dvc repro -f train` makes it again"
 
 
 class _Description(BaseModel):
-    """What the header says of the network, and of a second look's if the model has one."""
+    """What the header says of the network, and the size (height, width) of the photos that it was trained on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     network: Network
     size: Size
-    second_look: Network | None = None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, the size (height, width) of the photos that it takes, and its network; with a second look, the first."""
+    """A model, the size (height, width) of the photos that it was trained on, and its network."""
 
     model: models.Model
     size: tuple[int, int]
     network: Network
 
 
-def save(
-    path: Path, model: models.Model, network: Network, size: tuple[int, int], second_look: Network | None = None
-) -> None:
+def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
     """Writes the model's weights, with the network's parameters, `size` (height, width) and a checksum in the header.
 
-    For a model with a second look, `network` and `size` are those of the first network. The checksum, `sha256`, is of
-    all the others.
+    The checksum, `sha256`, is of all the others.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     description: dict[str, object] = {"network": network.model_dump(), "size": size}
-    if second_look:
-        description["second_look"] = second_look.model_dump()
     # A single key: safetensors writes several in random order, and files of equal models would differ.
     header = {FORMAT: json.dumps(description | {_CHECKSUM: _checksum(description, weights)})}
     with whole_file(path) as temporary:
@@ -62,11 +54,11 @@ def save(
 
 def load(path: Path) -> Trained:
     """Returns a file's model in evaluation mode. Raises UserError if it is not a complete model of this pipeline."""
-    with reading(path, "is not a complete model", _AGAIN, "`dvc repro refine` makes it"):
+    with reading(path, "is not a complete model", _AGAIN, "`dvc repro train` makes it"):
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if FORMAT not in header:
-                raise UserError(f"{path} is not a model of this pipeline; `dvc repro refine` makes one")
+                raise UserError(f"{path} is not a model of this pipeline; `dvc repro train` makes one")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
         content = json.loads(header[FORMAT])
         checksum = content.pop(_CHECKSUM, None)
@@ -75,7 +67,7 @@ def load(path: Path) -> Trained:
         if checksum != _checksum(content, weights):
             raise ValueError("its content does not match its checksum")
         description = _Description.model_validate(content)
-        return _with_weights(description, weights)
+        return Trained(_built(description.network, weights), description.size, description.network)
 
 
 def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
@@ -86,27 +78,11 @@ def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) 
     return digest.hexdigest()
 
 
-def _with_weights(description: _Description, weights: dict[str, Tensor]) -> Trained:
-    network, size = description.network, description.size
-    if description.second_look is None:
-        return Trained(_built(network, weights), size, network)
-    inside = {name: tensor for name, tensor in weights.items() if name.startswith(_FIRST)}
-    _require_weights(weights.keys() - inside.keys(), weights, models.shapes(description.second_look, channels=4))
-    first = _built(network, {name.removeprefix(_FIRST): tensor for name, tensor in inside.items()})
-    model = models.channels_last(SecondLook(first, size, description.second_look))
-    model.load_state_dict(weights)
-    return Trained(model.eval(), SIZE, network)
-
-
 def _built(network: Network, weights: Mapping[str, Tensor]) -> models.Model:
-    if network.encoder == models.NONE:
-        _require_weights(weights.keys(), weights, models.shapes(network))
+    shapes = {name: each.shape for name, each in weights.items()}
+    # Before a large network takes memory for them.
+    if network.encoder == models.NONE and shapes != models.shapes(network):
+        raise ValueError("its weights are not those of its network")
     model = models.build(network)
     model.load_state_dict(weights)
     return model.eval()
-
-
-def _require_weights(names: Iterable[str], weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
-    """Raises ValueError if these weights are not the expected ones, before a large network takes memory for them."""
-    if {name: weights[name].shape for name in names} != expected:
-        raise ValueError("its weights are not those of its network")

@@ -1,7 +1,7 @@
 """Networks by name, from photos to one logit for each pixel."""
 
 import contextlib
-from typing import TypeVar
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +45,6 @@ class Model(nn.Module):
             return self.network(features).squeeze(1).float()
 
 
-AnyModel = TypeVar("AnyModel", bound=Model)
-
-
 def build(network: Network, encoder_weights: str = NONE) -> Model:
     """Returns the network, newly initialised from torch's seed, in channels_last memory format.
 
@@ -68,13 +65,13 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
     return channels_last(Model(UNet(network)))
 
 
-def shapes(network: Network, channels: int = 3) -> dict[str, torch.Size]:
+def shapes(network: Network) -> dict[str, torch.Size]:
     """Returns the shapes of the weights and buffers of the slides' own network, by name, without taking memory."""
     with torch.device("meta"):
-        return {name: each.shape for name, each in Model(UNet(network, channels)).state_dict().items()}
+        return {name: each.shape for name, each in Model(UNet(network)).state_dict().items()}
 
 
-def channels_last(model: AnyModel) -> AnyModel:
+def channels_last(model: Model) -> Model:
     """Returns the model in the memory format in which torch's convolutions are fastest."""
     # Torch's types do not have this form of `to`.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -125,10 +122,13 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def describe(network: Network, parameters: int, size: tuple[int, int]) -> str:
-    """Returns the network in words: `unet with resnet34, 24,436,369 parameters, at 256×384`."""
+def describe(network: Network, parameters: int, sizes: Iterable[tuple[int, int]]) -> str:
+    """Returns the network and the sizes (height, width) of its photos in words.
+
+    `unet with resnet34, 24,436,369 parameters, at 320×480 and 256×384`.
+    """
     name = network.arch if network.encoder == NONE else f"{network.arch} with {network.encoder}"
-    return f"{name}, {parameters:,} parameters, at {size[0]}×{size[1]}"
+    return f"{name}, {parameters:,} parameters, at {' and '.join(f'{height}×{width}' for height, width in sizes)}"
 
 
 def summary(model: nn.Module, size: tuple[int, int]) -> str:

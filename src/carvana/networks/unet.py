@@ -11,7 +11,7 @@ from carvana.networks.batch_norm import BatchNorm2d
 class UNet(nn.Module):
     """The slides' U-Net: `depth` levels, with `width` channels on the first and twice as many on each following level.
 
-    Input: features float32 [n, channels, height, width], sides a multiple of `patch` · 2^(depth-1).
+    Input: features float32 [n, 3, height, width], sides a multiple of `patch` · 2^(depth-1).
     Output: logits [n, 1, height, width].
 
     With depth 5, width 8, patch 1, no batch norm, head 'slides' and nearest upsampling, it has the slides' 485,957
@@ -24,14 +24,13 @@ class UNet(nn.Module):
     level has 1/p² of the positions.
     """
 
-    def __init__(self, network: Network, channels: int = 3) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         widths = [network.width * 2**level for level in range(network.depth)]
         norm, squares = network.batch_norm, network.patch**2
         self.patch = network.patch
         self.encoder = nn.ModuleList(
-            _double(inputs, outputs, norm)
-            for inputs, outputs in zip([channels * squares, *widths], widths, strict=False)
+            _double(inputs, outputs, norm) for inputs, outputs in zip([3 * squares, *widths], widths, strict=False)
         )
         up = {"nearest": _NearestUp, "bilinear": _BilinearUp, "transposed": _TransposedUp}[network.upsampling]
         self.upsamplers = nn.ModuleList(up(width * 2, width, norm) for width in widths[-2::-1])
@@ -44,7 +43,7 @@ class UNet(nn.Module):
         self.apply(_initialise)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Returns logits [n, 1, height, width] for features [n, channels, height, width]."""
+        """Returns logits [n, 1, height, width] for features [n, 3, height, width]."""
         if self.patch > 1:
             features = functional.pixel_unshuffle(features, self.patch).contiguous(memory_format=torch.channels_last)
         skips = []

@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from carvana.base.errors import UserError
-from carvana.base.params import scaled
 from carvana.data.archive import Archive
 from carvana.devices import device
 from carvana.masks import rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.networks import checkpoint, models
-from carvana.networks.second_look import SecondLook
+from carvana.networks.sizes import sizes_of
 from carvana.prediction import engines, loader
 from carvana.prediction.loader import Batch
 from carvana.prediction.settings import Settings
@@ -74,43 +73,40 @@ class Clock:
 
 
 class Ensemble(nn.Module):
-    """Networks of one input size, whose logits are averaged; each photo is decoded only once."""
+    """Networks trained at one size, whose logits are averaged, over scales and mirror images too.
 
-    def __init__(self, trained: list[checkpoint.Trained]) -> None:
+    Each photo is decoded only once, at `size` (height, width), the largest of the `sizes` at which the networks see it.
+    """
+
+    def __init__(
+        self, trained: list[checkpoint.Trained], flip: bool = False, scales: tuple[float, ...] = (1.0,)
+    ) -> None:
+        """Raises UserError if the networks were trained at several sizes, or cannot take the size of one of `scales`.
+
+        With `flip`, the networks also see each photo's mirror image.
+        """
         super().__init__()
-        sizes = {each.size for each in trained}
-        if len(sizes) > 1:
-            raise UserError(f"the models were trained at different sizes ({sorted(sizes)}); train them at one")
-        self.size = sizes.pop()
+        trained_at = {each.size for each in trained}
+        if len(trained_at) > 1:
+            raise UserError(f"the models were trained at different sizes ({sorted(trained_at)}); train them at one")
+        (trained_size,) = trained_at
+        self.sizes = sizes_of(trained_size, scales)
+        self.size = max(self.sizes)
+        for size in {*self.sizes} - trained_at:
+            for each in trained:
+                models.require_size(each.network, size, "predict.scales")
         self.models = nn.ModuleList(each.model for each in trained)
-        self._networks = [each.network for each in trained]
-        self.flip = False
-        self.scales: tuple[float, ...] = (1.0,)
+        self.flip = flip
+        self.eval()
 
     @classmethod
-    def load(cls, paths: Iterable[Path]) -> Self:
+    def load(cls, paths: Iterable[Path], flip: bool = False, scales: tuple[float, ...] = (1.0,)) -> Self:
         """Returns the ensemble of the models in some files. Raises UserError if one cannot be used."""
-        return cls([checkpoint.load(path) for path in paths])
-
-    def averaging(self, flip: bool, scales: tuple[float, ...]) -> Self:
-        """Sets what else logits are averaged over, and returns the ensemble in eval mode.
-
-        With `flip`, the networks also see each photo's mirror image. They see photos at `scales` times their size, each
-        side rounded to a multiple of 32. Raises UserError if a network cannot take such a size, or if a second look is
-        to see other scales than 1.
-        """
-        if scales != (1.0,) and any(isinstance(model, SecondLook) for model in self.models):
-            raise UserError("a model with a second look sees photos at their own size; set predict.scales: [1.0]")
-        for size in {scaled(self.size, scale) for scale in scales} - {self.size}:
-            for network in self._networks:
-                models.require_size(network, size, "predict.scales")
-        self.flip, self.scales = flip, scales
-        return self.eval()
+        return cls([checkpoint.load(path) for path in paths], flip, scales)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Returns mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3]."""
-        sizes = [scaled(self.size, scale) for scale in self.scales]
-        return torch.stack([self._logits_at(size, photos) for size in sizes]).mean(dim=0)
+        return torch.stack([self._logits_at(size, photos) for size in self.sizes]).mean(dim=0)
 
     def _logits_at(self, size: tuple[int, int], photos: Tensor) -> Tensor:
         """Returns mean logits float32 [n, height, width] of photos that the networks see at `size`."""
@@ -133,7 +129,7 @@ def predict(
     Raises UserError if the network's output is not finite.
     """
     clock = clock or Clock()
-    engine = engines.build(ensemble.averaging(how.flip, how.scales), ensemble.size, how)
+    engine = engines.build(ensemble, ensemble.size, how)
 
     def finish(piece: Batch) -> list[Outcome]:
         started = perf_counter()

@@ -30,8 +30,8 @@ def load(files: Sequence[Path], how: Settings) -> tuple[Callable[[], Engine], tu
         raise UserError(
             f"{some(programs)} may hold any program, which torch would run; export the model to onnx or openvino"
         )
-    ensemble = Ensemble.load(files)
-    return lambda: engines.build(ensemble.averaging(how.flip, how.scales), ensemble.size, how), ensemble.size
+    ensemble = Ensemble.load(files, how.flip, how.scales)
+    return lambda: engines.build(ensemble, ensemble.size, how), ensemble.size
 
 
 def _read(path: Path) -> tuple[Any, tuple[int, int]]:

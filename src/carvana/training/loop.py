@@ -268,7 +268,7 @@ def _require_finite(loss: float, at: str, names: list[str]) -> None:
 
 def _plan(progress: Progress, examples: Examples, settings: Train, on: torch.device) -> str:
     """Returns what a training is about to do, in words."""
-    network = models.describe(settings.network, models.count_parameters(progress.model), examples.cache.size)
+    network = models.describe(settings.network, models.count_parameters(progress.model), [examples.cache.size])
     total = examples.photos_of_an_epoch(settings.pseudo_share)
     photos = min(settings.batch_size, total)
     steps = len(_batches(total, photos, progress.fewest))

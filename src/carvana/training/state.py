@@ -70,7 +70,7 @@ class Progress:
 def begin(settings: Train, on: torch.device) -> Progress:
     """Returns a training before its first epoch, on a device; the settings' seed determines its initial weights."""
     shared = distributed.shares_batch_norm(on)
-    fewest = 1 if shared else models.fewest_photos(settings.network, settings.height_and_width)
+    fewest = 1 if shared else models.fewest_photos(settings.network, settings.size)
     seed(settings.seed, 0, 0)
     model = models.build(settings.network, settings.encoder_weights)
     model.to(on)

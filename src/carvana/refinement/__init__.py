@@ -1,1 +1,0 @@
-"""Training of the second look, on windows of the photos at full size."""
