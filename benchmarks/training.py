@@ -26,12 +26,11 @@ from carvana.data import cache  # noqa: E402
 from carvana.devices import device, distributed  # noqa: E402
 from carvana.masks import shards  # noqa: E402
 from carvana.networks import models  # noqa: E402
-from carvana.training import loop, state  # noqa: E402
+from carvana.training import loop, plan, state  # noqa: E402
 from carvana.training.augment import Augmentation  # noqa: E402
+from carvana.training.batches import reader_of  # noqa: E402
 
 ROUNDS, STEPS, PHOTOS = 3, 6, 64
-EVERYTHING = {"flip": 0.5, "rotation": 10.0, "shift": 0.05, "scale": 0.1}
-EVERYTHING |= {"brightness": 0.2, "contrast": 0.2, "saturation": 0.3, "hue": 10.0}
 
 
 def write_cache(folder: Path, size: int) -> None:
@@ -70,30 +69,30 @@ def ours(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[
     """Seconds of each step of the project, by one process or by all that torchrun started."""
     settings = whole.train
     device.prepare(on)
-    progress = state.begin(settings, on)
-    forward = distributed.wrap(progress.model, examples.size)
-    nothing = Augment(**dict.fromkeys(EVERYTHING, 0.0))
+    made = state.begin(settings, on)
+    forward = distributed.wrap(made.model, examples.size)
+    nothing = Augment(**dict.fromkeys(Augment.model_fields, 0.0))
     seconds = []
-    pieces = loop.pieces_of(settings.batch_size, settings.accumulate, progress.fewest)
-    with loop.reader_of(examples, settings, whole.runtime, on) as read:
-        loaded = read(batch(step, settings)[piece.rows] for step in range(STEPS) for piece in pieces)
+    pieces = plan.pieces_of(batch(0, settings), settings)
+    with reader_of(examples, plan.photos_at_a_time(settings), whole.runtime.workers, on) as read:
+        loaded = read(batch(step, settings)[piece] for step in range(STEPS) for piece in pieces)
         for _ in range(STEPS):
             changes = Augmentation.draw(settings.batch_size, examples.size, nothing, torch.Generator())
             started = time.perf_counter()
-            loop.take_step(progress, forward, pieces, loaded, changes, settings).sum().item()
+            loop.take_step(made, forward, pieces, loaded, changes, settings).sum().item()
             seconds.append(time.perf_counter() - started)
     return seconds
 
 
 def inputs(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[float]:
-    """Seconds of each batch of the input pipeline, with everything that augmentation can do."""
+    """Seconds of each batch of the input pipeline, with the default augmentation."""
     settings = whole.train
     seconds = []
-    with loop.reader_of(examples, settings, whole.runtime, on) as read:
+    with reader_of(examples, settings.batch_size, whole.runtime.workers, on) as read:
         loaded = read(batch(step, settings) for step in range(STEPS))
         for _ in range(STEPS):
             started = time.perf_counter()
-            changes = Augmentation.draw(settings.batch_size, examples.size, Augment(**EVERYTHING), torch.Generator())
+            changes = Augmentation.draw(settings.batch_size, examples.size, whole.augment, torch.Generator())
             photos, _ = changes.apply(*next(loaded))
             photos.sum().item()
             seconds.append(time.perf_counter() - started)
@@ -109,7 +108,7 @@ def measured(name: str, folder: str, processes: int) -> list[float]:
     """Seconds of the steps of one measurement, from processes of its own."""
     command, environment = torchrun.command_for(processes) if name == "shared" else ([sys.executable], None)
     command += [__file__, "--only", "ours" if name == "shared" else name, "--cache", folder]
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603
     return list(map(float, output.split()))
 
 

@@ -13,8 +13,8 @@ from carvana.competition import car_of
 if TYPE_CHECKING:
     import torch
 
+    from carvana.training.examples import Examples
     from carvana.training.history import Epoch
-    from carvana.training.loop import Examples
 
 
 def main(fold: int) -> None:
@@ -46,7 +46,7 @@ def main(fold: int) -> None:
             examples,
             settings.train,
             settings.augment,
-            settings.runtime,
+            settings.runtime.workers,
             on,
             saved,
             after_epoch=lambda epochs: write_curves(fold, epochs),
@@ -110,7 +110,7 @@ def read_examples(fold: int, size: tuple[int, int]) -> Examples:
     import numpy as np
 
     from carvana.data import cache, split
-    from carvana.training.loop import Examples
+    from carvana.training.examples import Examples
 
     real, pseudo = cache.read(paths.CACHE), cache.read_labelled(paths.PSEUDO)
     real.require_size(size, "resize")

@@ -23,7 +23,7 @@ from carvana.networks.checkpoint import load
 from carvana.training import history, resume
 
 COMMAND = [sys.executable, "-m", "stages.train", "0"]
-EVERYTHING = {"train_dropout": 0.2, "train_ema": 0.9, "train_optimizer": "adamw", "augment_rotation": 10.0}
+EVERYTHING = {"train_dropout": 0.2, "train_optimizer": "adamw", "augment_rotation": 10.0}
 PLAIN = {"train_batch_norm": False, "train_batch_size": 5, "train_learning_rate": 0.001, "augment_scale": 0.1}
 
 

@@ -104,20 +104,6 @@ def test_a_size_that_the_encoder_cannot_take_is_named():
         models.require_size(read_network(arch="linknet", encoder="resnet18"), (48, 64))
 
 
-@pytest.mark.parametrize(
-    ("changes", "fewest"),
-    [
-        ({"arch": "deeplabv3", "encoder": "resnet18"}, 2),
-        ({"arch": "fpn", "encoder": "resnet18"}, 1),
-        ({"depth": 6, "patch": 2}, 2),
-        ({"depth": 6, "patch": 2, "batch_norm": False}, 1),
-        ({"depth": 6}, 1),
-    ],
-)
-def test_batch_norm_of_a_single_value_needs_two_photos(changes, fewest):
-    assert models.fewest_photos(read_network(**changes), (64, 64)) == fewest
-
-
 @pytest.mark.parametrize(("arch", "unreached"), [("pspnet", {"encoder.layer3", "encoder.layer4"}), ("fpn", set())])
 def test_parameters_that_no_gradient_reaches_are_found(arch, unreached):
     model = models.build(read_network(arch=arch, encoder="resnet18")).train()

@@ -148,21 +148,15 @@ class Train(Network):
     pseudo_photos: PathText
     pseudo_share: Share
     masks: Literal["soft", "hard"]
-    loss: Literal["bce", "dice", "bce_dice", "bce_log_dice", "boundary_bce"]
-    dice_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    loss: Literal["bce", "dice", "bce_dice", "boundary_bce"]
     boundary_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     epochs: Count
-    patience: Annotated[int, Field(ge=0, le=1_000_000)]
     batch_size: Count
     accumulate: Count
-    optimizer: Literal["adam", "adamw", "sgd"]
+    optimizer: Literal["adam", "adamw"]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    encoder_rate: Annotated[float, Field(ge=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    schedule: Literal["constant", "one_cycle", "cosine", "plateau"]
-    warmup: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    clip: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    ema: Share
+    schedule: Literal["constant", "one_cycle"]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     seed: Seed
     folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_unique)]

@@ -5,6 +5,7 @@ Without torchrun there is a single process, rank 0 of 1, and the functions here 
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -71,8 +72,11 @@ def wrap(model: nn.Module, size: tuple[int, int]) -> nn.Module:
         return model
     for parameter in unreached(model, size):
         parameter.requires_grad_(False)
-    # Batch norm's running statistics are either equal already or each process's own: there is nothing to send.
-    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # torch 2.13 calls the argument deprecated; that of the new name does not exist before.
+        warnings.simplefilter("ignore", FutureWarning)
+        # Batch norm's running statistics are either equal already or each process's own: there is nothing to send.
+        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def unreached(model: nn.Module, size: tuple[int, int]) -> list[nn.Parameter]:

@@ -31,7 +31,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         folds = _folds(photos)
         mean, variance = _statistics(_fold(photos.detach(), folds), folds)
         count = photos.numel() // self.num_features
-        if count == 1:  # torch's message; `fewest_photos` looks for it
+        if count == 1:  # torch's message, which the training looks for
             raise ValueError("Expected more than 1 value per channel when training")
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)

@@ -101,22 +101,6 @@ def require_size(network: Network, size: tuple[int, int], key: str = "train.size
             ) from error
 
 
-def fewest_photos(network: Network, size: tuple[int, int]) -> int:
-    """Returns how many photos of `size` (height, width) the network needs at a time in training: 1 or 2.
-
-    2 if one photo would give batch norm a single value for a channel, as after global pooling.
-    """
-    model = build(network).to("meta").train()
-    try:
-        # Shapes alone, on a device that computes nothing.
-        model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        return 2
-    return 1
-
-
 def count_parameters(model: nn.Module) -> int:
     """Returns the number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

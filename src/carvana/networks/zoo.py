@@ -1,4 +1,4 @@
-"""Networks by name and the moving average of weights, from segmentation-models-pytorch and timm."""
+"""Networks by name, from segmentation-models-pytorch and timm."""
 
 import importlib.util
 import inspect
@@ -45,7 +45,6 @@ import timm  # noqa: E402 - so does this
 from segmentation_models_pytorch.base import SegmentationHead  # noqa: E402
 from segmentation_models_pytorch.base.initialization import initialize_head  # noqa: E402
 from timm.layers import convert_sync_batchnorm  # noqa: E402
-from timm.utils import ModelEmaV3  # noqa: E402
 
 _TIMM = "tu-"  # smp's prefix for timm's encoders
 
@@ -110,11 +109,6 @@ def _end_early(network: smp.Unet, patch: int) -> None:
 
 def _levels_in_a_square(patch: int) -> int:
     return patch.bit_length() - 1
-
-
-def average(model: nn.Module, decay: float) -> ModelEmaV3:
-    """Returns a moving average of a model's weights and buffers; its decay rises from 0 to `decay`."""
-    return ModelEmaV3(model, decay=decay, use_warmup=True)
 
 
 def share_batch_norm(model: nn.Module) -> None:

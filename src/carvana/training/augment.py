@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,7 +57,7 @@ class Augmentation:
             )
         return cls(flip < limits.flip, motion, colour)
 
-    def part(self, rows: slice) -> Self:
+    def part(self, rows: NDArray[np.integer]) -> Self:
         """Returns the changes to some of the photos."""
         return type(self)(
             self.flipped[rows],

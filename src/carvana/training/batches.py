@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 from carvana.data import workers
 from carvana.data.cache import Cache
 from carvana.data.joined import Joined, Rows
+from carvana.devices import distributed
+from carvana.training.augment import device_for
 
 Batch = tuple[Tensor, Tensor]
 Read = Callable[[Iterable[Rows]], Iterator[Batch]]
@@ -44,6 +46,15 @@ def batches(cache: Cache | Joined, on: torch.device, processes: int) -> Iterator
 
     with workers.of(loader):
         yield read
+
+
+def reader_of(
+    cache: Cache | Joined, photos: int, workers: int, on: torch.device
+) -> contextlib.AbstractContextManager[Read]:
+    """Returns a context that reads pieces of some `photos` to the device on which they are augmented; see `batches`."""
+    height, width = cache.size
+    to = device_for(on)
+    return batches(cache, to, workers_for(to, workers, (photos + 1) * height * width * 4, distributed.beside()))
 
 
 def workers_for(on: torch.device, wanted: int, size: int, processes: int) -> int:

@@ -1,77 +1,45 @@
-"""The training loop, as plain functions over a model and rows of a cache."""
+"""The training: `fit` runs its epochs, `train_epoch` takes the steps of one, `validate` scores unseen cars after it."""
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from carvana.base.console import say
+from carvana.base.console import Bar, say
 from carvana.base.errors import UserError
-from carvana.base.params import Augment, Runtime, Train
-from carvana.data.cache import Cache
-from carvana.data.joined import Joined
+from carvana.base.params import Augment, Train
+from carvana.data.joined import Rows
 from carvana.devices import device, distributed
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
 from carvana.masks.rle import Runs
-from carvana.networks import models
-from carvana.training import losses, optimization, resume
-from carvana.training.augment import Augmentation, device_for
-from carvana.training.batches import Batch, Read, Rows, batches, workers_for
+from carvana.networks.models import Model
+from carvana.training import losses, optimization, plan, resume
+from carvana.training.augment import Augmentation
+from carvana.training.batches import Batch, Read, reader_of
+from carvana.training.examples import Examples
 from carvana.training.history import Epoch, best
-from carvana.training.order import draw, photos_of
-from carvana.training.pace import Pace
-from carvana.training.state import Progress, begin, begin_epoch, resumed
+from carvana.training.state import State, begin, begin_epoch, resumed
 
-_LOOK_EVERY = 16  # steps between checks of the loss, which wait for the GPU
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A cache's rows to train on, `pseudo` those whose masks were predicted, and rows to validate on.
-
-    `truth` are the true runs at 1918×1280 of the rows to validate on.
-    """
-
-    cache: Cache | Joined
-    train: Rows
-    pseudo: Rows
-    validation: Rows
-    truth: list[Runs]
-
-    @classmethod
-    def of(cls, cache: Cache, train: Rows, validation: Rows, pseudo: Cache | None = None) -> "Examples":
-        """Returns examples with the true runs from a cache, and with all photos of another one to train on as well."""
-        truth = cache.read_truth(validation)
-        if pseudo is None:
-            return cls(cache, train, np.arange(0), validation, truth)
-        rows = len(cache.names) + np.arange(len(pseudo.names))
-        return cls(Joined(cache, pseudo), train, rows, validation, truth)
-
-    def photos_of_an_epoch(self, share: float) -> int:
-        """Returns how many photos an epoch trains on if `share` of them are pseudo-labelled."""
-        return photos_of(len(self.train), len(self.pseudo), share)
+_LOOK_EVERY = 16  # steps between looks at the loss, each of which waits for the GPU
 
 
 def fit(
     examples: Examples,
     settings: Train,
     limits: Augment,
-    runtime: Runtime,
+    workers: int,
     on: torch.device,
     saved: Path | None,
     after_epoch: Callable[[list[Epoch]], None] = lambda _: None,
-) -> tuple[models.Model, list[Epoch], float]:
+) -> tuple[Model, list[Epoch], float]:
     """Returns a model trained on the examples, as it was after its best epoch, all epochs, and the seconds they took.
 
     The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch the state is
@@ -79,101 +47,76 @@ def fit(
     0's counts). Then rank 0 calls `after_epoch` with the history so far. Every epoch has its own seed, so that the same
     examples and settings lead to the same weights on one device with one number of threads, even if training was
     stopped and resumed. Raises UserError if a loss is not finite, if memory runs out, or if batches have too few photos
-    for batch norm.
+    for their pieces or for batch norm.
     """
     device.prepare(on)
+    is_first, photos = distributed.rank() == 0, examples.photos_of_an_epoch(settings.pseudo_share)
+    plan.require_equal_pieces(photos, settings)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
-    with device.enough_memory(advice), device.working_compiler(runtime.compile):
+    with device.enough_memory(advice), plan.enough_for_batch_norm(settings):
         kept = distributed.from_first(lambda: resume.load(saved) if saved else None)
-        progress = resumed(lambda: begin(settings, on), kept, saved)
-        photos = examples.photos_of_an_epoch(settings.pseudo_share)
-        _require_enough_photos(progress.fewest, photos, settings)
-        if distributed.rank() == 0:
-            say(_plan(progress, examples, settings, on))
-        forward = distributed.wrap(progress.model, examples.cache.size)
-        if runtime.compile:
-            forward = cast("nn.Module", torch.compile(forward))
-        validated, done = len(examples.validation), len(progress.history)
-        pace = Pace(photos, validated, settings.epochs, done, quiet=distributed.rank() != 0)
-        with reader_of(examples.cache, settings, runtime, on) as read:
-            while not _ended(progress.history, settings):
+        state = resumed(lambda: begin(settings, on), kept, saved)
+        forward = distributed.wrap(state.model, settings.size)
+        if is_first:
+            say(plan.describe(state, examples, settings, on))
+        done, total = len(state.history), settings.epochs
+        bar = Bar(total=total * photos, initial=done * photos, desc="train", unit=" photos", quiet=not is_first)
+        with bar, reader_of(examples.cache, plan.photos_at_a_time(settings), workers, on) as read:
+            for number in range(done + 1, total + 1):
                 began = perf_counter()
-                train_loss, train_dice, rate = train_epoch(progress, forward, examples, settings, limits, read, pace)
-                distributed.same_as_first(progress.judged)
-                scores = validate(progress.judged, examples, settings, runtime.workers, read)
-                epoch = Epoch(len(progress.history) + 1, rate, train_loss, train_dice, *scores)
-                progress.add(epoch, perf_counter() - began)
+                trained = train_epoch(number, state, forward, examples, settings, limits, read, bar)
+                distributed.same_as_first(state.model)
+                scores = validate(state.model, examples, settings, workers, read)
+                state.add(Epoch(number, *trained, *scores), perf_counter() - began)
                 if saved:
-                    resume.save(saved, progress.state_dict())
-                if distributed.rank() == 0:
-                    after_epoch(progress.history)
-                    pace.add_epoch(progress.history)
-    progress.model.load_state_dict(progress.best)
-    return progress.model, progress.history, progress.seconds
+                    resume.save(saved, state.state_dict())
+                if is_first:
+                    after_epoch(state.history)
+                    say(_line(state.history, total))
+    state.model.load_state_dict(state.best)
+    return state.model, state.history, state.seconds
 
 
 def train_epoch(
-    progress: Progress,
+    number: int,
+    state: State,
     forward: nn.Module,
     examples: Examples,
     settings: Train,
     limits: Augment,
     read: Read,
-    pace: Pace,
+    bar: Bar,
 ) -> tuple[float, float, float]:
-    """Trains one epoch; returns mean loss and mean Dice over the augmented photos, and the final learning rate.
+    """Trains one epoch; returns the final learning rate, and mean loss and mean Dice over the augmented photos.
 
-    `forward` is `progress.model`, or a wrapper of it that computes the same.
+    `forward` is `state.model`, or a wrapper of it that also averages gradients over the processes.
     """
-    number = len(progress.history) + 1
+    # Every photo once, in an order of this epoch's own; this process's pieces of all batches are read ahead.
     random = begin_epoch(number, settings, distributed.rank())
-    order = draw(examples.train, examples.pseudo, settings.pseudo_share, random)
-    steps = [order[batch] for batch in _batches(len(order), settings.batch_size, progress.fewest)]
-    pieces = [pieces_of(len(rows), settings.accumulate, progress.fewest) for rows in steps]
-    loaded = read(rows[piece.rows] for rows, each in zip(steps, pieces, strict=True) for piece in each)
-    label = f"epoch {number}/{settings.epochs}"
-    watch = _Watch(label, examples.cache.names)
-    progress.model.train()
-    with tqdm(total=len(order), desc=label, unit=" photos", disable=None if distributed.rank() == 0 else True) as bar:
-        for step, rows in enumerate(steps):
-            changes = Augmentation.draw(len(rows), examples.cache.size, limits, random)
-            at = (number - 1) * len(steps) + step
-            rate = optimization.schedule(progress.optimizer, settings, at, len(steps), progress.history)
-            sums = take_step(progress, forward, pieces[step], loaded, changes, settings)
-            if progress.average is not None:
-                progress.average.update(progress.model, step=at)
-            watch.add(rows, sums)
-            bar.update(len(rows))
-            pace.add_step(len(rows))
-            if step % _LOOK_EVERY == 0:
-                loss, dice = watch.look()
-                bar.set_postfix(loss=f"{loss:.4f}", dice=f"{dice:.4f}", refresh=False)
-    watch.look()
-    pace.end_steps()
-    loss_sum, dice_sum = distributed.total(watch.sums).tolist()
-    return loss_sum / len(order), dice_sum / len(order), rate
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Photos of a batch that one process computes at a time; their `weight` is 0 if the process has none of its own."""
-
-    rows: slice
-    weight: float
-
-
-def pieces_of(photos: int, accumulate: int, fewest: int) -> list[Piece]:
-    """Returns this process's pieces of a batch, none smaller than `fewest`."""
-    parts = range(distributed.rank() * accumulate, (distributed.rank() + 1) * accumulate)
-    rows = [_part(photos, number, distributed.world() * accumulate, fewest) for number in parts]
-    # A process without photos of its own must still take part in averaging the gradients.
-    return [Piece(each, 1.0) if each.stop > each.start else Piece(slice(0, fewest), 0.0) for each in rows]
+    order = examples.draw(settings.pseudo_share, random)
+    batches = plan.batches_of(order, settings)
+    loaded = read(batch[piece] for batch in batches for piece in plan.pieces_of(batch, settings))
+    sums, seen = torch.zeros(2, device=next(state.model.parameters()).device), 0
+    state.model.train()
+    for step, batch in enumerate(batches):
+        done = (number - 1) * len(batches) + step
+        rate = optimization.schedule(state.optimizer, settings, done, settings.epochs * len(batches))
+        changes = Augmentation.draw(len(batch), settings.size, limits, random)
+        pieces = plan.pieces_of(batch, settings)
+        sums += take_step(state, forward, pieces, loaded, changes, settings)
+        seen += sum(map(len, pieces))
+        bar.update(len(batch))
+        if step % _LOOK_EVERY == 0 or step == len(batches) - 1:
+            loss, dice = _means(sums, seen, f"epoch {number}, step {step + 1}")
+            bar.set_postfix(epoch=number, loss=f"{loss:.4f}", dice=f"{dice:.4f}", refresh=False)
+    mean_loss, mean_dice = _means(distributed.total(sums), len(order), f"epoch {number}")
+    return rate, mean_loss, mean_dice
 
 
 def take_step(
-    progress: Progress,
+    state: State,
     forward: nn.Module,
-    pieces: list[Piece],
+    pieces: Sequence[Rows],
     loaded: Iterator[Batch],
     changes: Augmentation,
     settings: Train,
@@ -181,41 +124,38 @@ def take_step(
     """Takes an optimizer step on the pieces that `loaded` yields next; returns sums [2] of loss and Dice over photos.
 
     Losses are summed over photos and divided by the whole batch's count, so that its division into pieces (by
-    `accumulate` and by processes) only changes what batch norm sees at a time.
+    `train.accumulate` and by processes) only changes what batch norm sees at a time.
     """
-    on = next(progress.model.parameters()).device
-    loss_of = losses.by_name(settings)
-    world, count = distributed.world(), len(changes.flipped)
+    on = next(state.model.parameters()).device
+    loss_of = losses.by_name(settings.loss, settings.boundary_weight)
     sums = torch.zeros(2, device=on)
-    progress.optimizer.zero_grad()
+    state.optimizer.zero_grad()
     for piece in pieces:
-        photos, masks = (each.to(on) for each in changes.part(piece.rows).apply(*next(loaded)))
+        # 1. Photos and masks are changed together.
+        photos, masks = (each.to(on) for each in changes.part(piece).apply(*next(loaded)))
         target = losses.coverage_of(masks, settings.masks)
+        # 2. Gradients add up over the pieces; with the last one, they are averaged over the processes.
         with contextlib.nullcontext() if piece is pieces[-1] else distributed.without_sum(forward):
             with device.precision(on, settings.precision):
                 logits = forward(photos)
-            loss = piece.weight * loss_of(logits, target).sum()
-            progress.scaler.scale(loss * world / count).backward()
-        sums += torch.stack([loss.detach(), piece.weight * losses.dice_per_photo(logits.detach(), target).sum()])
-    if settings.clip:
-        progress.scaler.unscale_(progress.optimizer)
-        nn.utils.clip_grad_norm_(progress.model.parameters(), settings.clip)
-    progress.scaler.step(progress.optimizer)
-    progress.scaler.update()
+            loss = loss_of(logits, target).sum()
+            state.scaler.scale(loss * distributed.world() / len(changes.flipped)).backward()
+        sums += torch.stack([loss.detach(), losses.dice_per_photo(logits.detach(), target).sum()])
+    # 3. The step, which the scaler leaves out if a gradient in float16 is not finite.
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
     return sums
 
 
 @torch.inference_mode()
-def validate(
-    model: models.Model, examples: Examples, settings: Train, threads: int, read: Read
-) -> tuple[float, float, float]:
+def validate(model: Model, examples: Examples, settings: Train, threads: int, read: Read) -> tuple[float, float, float]:
     """Returns mean loss, mean Dice at network size and mean Dice at 1918×1280 over the unaugmented validation rows."""
     model.eval()
     on = next(model.parameters()).device
-    loss_of = losses.by_name(settings)
+    loss_of = losses.by_name(settings.loss, settings.boundary_weight)
     sums = torch.zeros(3, device=on)
     mine = range(distributed.rank(), len(examples.validation), distributed.world())
-    held = _held(settings)
+    held = plan.photos_at_a_time(settings)
     pieces = [np.array(mine[start : start + held]) for start in range(0, len(mine), held)]
     loaded = read(examples.validation[places] for places in pieces)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
@@ -224,110 +164,29 @@ def validate(
             with device.precision(on, settings.precision):
                 logits = model(photos)
             target = losses.coverage_of(masks, settings.masks)
-            loss = loss_of(logits, target).sum()
-            names = [examples.cache.names[row] for row in examples.validation[places]]
-            _require_finite(loss.item(), "the validation after an epoch", names)
             full = pool.map(_dice_at_full_size, logits.cpu().numpy(), [examples.truth[place] for place in places])
-            sums += torch.stack([loss, losses.dice_per_photo(logits, target).sum(), torch.tensor(sum(full), device=on)])
-    loss, dice, full_dice = (distributed.total(sums) / len(examples.validation)).tolist()
-    return loss, dice, full_dice
+            loss, dice = loss_of(logits, target).sum(), losses.dice_per_photo(logits, target).sum()
+            sums += torch.stack([loss, dice, torch.tensor(sum(full), device=on)])
+    mean_loss, mean_dice, mean_full = _means(distributed.total(sums), len(examples.validation), "a validation")
+    return mean_loss, mean_dice, mean_full
 
 
-class _Watch:
-    """Sums of an epoch's loss and Dice over this process's photos, kept on the device and checked now and then."""
-
-    def __init__(self, label: str, names: list[str]) -> None:
-        self.sums = torch.zeros(2)
-        self._label, self._names = label, names
-        self._seen, self._step = 0.0, 0
-        self._unseen: list[tuple[Rows, Tensor]] = []
-
-    def add(self, rows: Rows, sums: Tensor) -> None:
-        self.sums = self.sums.to(sums.device) + sums
-        self._unseen.append((rows, sums))
-
-    def look(self) -> tuple[float, float]:
-        """Returns approximate mean loss and Dice so far. Raises UserError if a loss is not finite."""
-        values = torch.stack([sums[0] for _, sums in self._unseen]).tolist() if self._unseen else []
-        for (rows, _), value in zip(self._unseen, values, strict=True):
-            self._seen += len(rows) / distributed.world()
-            self._step += 1
-            _require_finite(value, f"{self._label}, step {self._step}", [self._names[row] for row in rows])
-        self._unseen.clear()
-        loss, dice = (self.sums / max(1.0, self._seen)).tolist()
-        return loss, dice
-
-
-def _require_finite(loss: float, at: str, names: list[str]) -> None:
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss is {loss} at {at}, on {', '.join(names)}; lower train.learning_rate, and check these "
-            f"photos and masks"
-        )
-
-
-def _plan(progress: Progress, examples: Examples, settings: Train, on: torch.device) -> str:
-    """Returns what a training is about to do, in words."""
-    network = models.describe(settings.network, models.count_parameters(progress.model), [examples.cache.size])
-    total = examples.photos_of_an_epoch(settings.pseudo_share)
-    photos = min(settings.batch_size, total)
-    steps = len(_batches(total, photos, progress.fewest))
-    pseudo = f", {total - len(examples.train)} pseudo-labelled ones in each epoch (of {len(examples.pseudo)})"
-    threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
-    processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
-    resumed = f"; it resumes after epoch {len(progress.history)}" if progress.history else ""
-    return (
-        f"Training {network}: {len(examples.train)} photos"
-        f"{pseudo if len(examples.pseudo) else ''}, and {len(examples.validation)} to validate\n"
-        f"{settings.epochs} epochs of {steps} steps, {photos} photos a step{resumed}\n"
-        f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{threads}{processes}"
-    )
-
-
-def _ended(history: list[Epoch], settings: Train) -> bool:
-    """Returns whether all epochs are done, or `patience` epochs have passed without a better one."""
-    if not history:
-        return False
-    waited = len(history) - best(history).epoch
-    return len(history) >= settings.epochs or (settings.patience > 0 and waited >= settings.patience)
-
-
-def _require_enough_photos(fewest: int, photos: int, settings: Train) -> None:
-    pieces = settings.accumulate * distributed.world()
-    if fewest > 1 and (settings.batch_size < fewest * pieces or photos < fewest):
-        raise UserError(
-            f"batch norm in train.arch: {settings.arch} needs {fewest} photos at a time; train.batch_size: "
-            f"{settings.batch_size} in {pieces} pieces (train.accumulate × runtime.processes) of {photos} photos has "
-            f"fewer. Raise train.batch_size, or lower train.accumulate"
-        )
-
-
-def _batches(count: int, size: int, fewest: int) -> list[slice]:
-    """Returns batches of `size` out of `count` photos; a remainder of less than `fewest` joins the last batch."""
-    starts = range(0, max(count - fewest + 1, 1), size)
-    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
-
-
-def _held(settings: Train) -> int:
-    """Returns how many photos a process computes at a time, in training as in validation, which needs less memory."""
-    return math.ceil(settings.batch_size / (distributed.world() * settings.accumulate))
-
-
-def reader_of(
-    cache: Cache | Joined, settings: Train, runtime: Runtime, on: torch.device
-) -> contextlib.AbstractContextManager[Read]:
-    """Returns a context that reads the cache to the device on which pieces are augmented; see `batches`."""
-    height, width = cache.size
-    to = device_for(on)
-    size = (_held(settings) + 1) * height * width * 4
-    return batches(cache, to, workers_for(to, runtime.workers, size, distributed.beside()))
-
-
-def _part(count: int, number: int, parts: int, fewest: int) -> slice:
-    """Returns the `number`-th of nearly equal parts of `count` photos, none below `fewest`; the last may be empty."""
-    parts = max(min(parts, count // fewest), 1)
-    return slice(min(count * number // parts, count), min(count * (number + 1) // parts, count))
+def _means(sums: Tensor, photos: int, at: str) -> list[float]:
+    """Returns sums over photos as means. Raises UserError, which says where, if the first, the loss, is not finite."""
+    means = [value / photos for value in sums.tolist()]
+    if not math.isfinite(means[0]):
+        raise UserError(f"the loss is {means[0]} at {at}; lower train.learning_rate, and check the photos and masks")
+    return means
 
 
 def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:
     return metrics.overlap_of_runs(runs_of_logits(logits, 0.5), truth).dice
+
+
+def _line(history: list[Epoch], epochs: int) -> str:
+    epoch = history[-1]
+    return (
+        f"epoch {epoch.epoch}/{epochs}: loss {epoch.train_loss:.4f} (validation {epoch.validation_loss:.4f}), "
+        f"Dice at full size {epoch.validation_dice_full_size:.5f}{' (best)' if best(history) is epoch else ''}, "
+        f"learning rate {epoch.learning_rate:.4g}"
+    )

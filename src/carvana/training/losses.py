@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from carvana.base.params import Train
-
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits and coverage (in 0–1), both float32 [n, height, width] → [n]
 
 _BAND = 5  # side in pixels of the window in which a mask must change for a pixel to lie on its boundary
@@ -21,20 +19,14 @@ def coverage_of(masks: Tensor, kind: str) -> Tensor:
     return (masks >= 128).float() if kind == "hard" else masks.float() / 255
 
 
-def by_name(settings: Train) -> Loss:
-    """Returns the loss that the settings name, with their weights."""
-    dice_weight, boundary_weight = settings.dice_weight, settings.boundary_weight
+def by_name(name: str, boundary_weight: float) -> Loss:
+    """Returns the loss of a name; `boundary_weight` is for boundary_bce."""
     return {
         "bce": binary_cross_entropy,
         "dice": dice,
-        "bce_dice": lambda logits, coverage: (
-            binary_cross_entropy(logits, coverage) + dice_weight * dice(logits, coverage)
-        ),
-        "bce_log_dice": lambda logits, coverage: (
-            binary_cross_entropy(logits, coverage) + dice_weight * log_dice(logits, coverage)
-        ),
+        "bce_dice": lambda logits, coverage: binary_cross_entropy(logits, coverage) + dice(logits, coverage),
         "boundary_bce": lambda logits, coverage: boundary_cross_entropy(logits, coverage, boundary_weight),
-    }[settings.loss]
+    }[name]
 
 
 def binary_cross_entropy(logits: Tensor, coverage: Tensor) -> Tensor:
@@ -51,12 +43,10 @@ def dice(logits: Tensor, coverage: Tensor) -> Tensor:
     With squares in the denominator, the best p for a soft target is y itself; with plain sums, the other common form,
     it is y hardened.
     """
-    return 1 - _soft_dice(logits, coverage)
-
-
-def log_dice(logits: Tensor, coverage: Tensor) -> Tensor:
-    """Returns each photo's -log of soft Dice, steeper than 1 - Dice if Dice is low; the contest's winners used it."""
-    return -_soft_dice(logits, coverage).log()
+    probabilities = torch.sigmoid(logits)
+    # Smoothed by one pixel, so that a photo without a car has a gradient too.
+    both = 2 * (probabilities * coverage).sum(dim=(1, 2)) + 1
+    return 1 - both / (probabilities.square().sum(dim=(1, 2)) + coverage.square().sum(dim=(1, 2)) + 1)
 
 
 def boundary_cross_entropy(logits: Tensor, coverage: Tensor, weight: float) -> Tensor:
@@ -77,10 +67,3 @@ def dice_per_photo(logits: Tensor, coverage: Tensor) -> Tensor:
     total = predicted.sum(dim=(1, 2)) + true.sum(dim=(1, 2))
     both = (predicted & true).sum(dim=(1, 2))
     return torch.where(total > 0, 2 * both / total.clamp(min=1), torch.ones_like(total, dtype=torch.float32))
-
-
-def _soft_dice(logits: Tensor, coverage: Tensor) -> Tensor:
-    probabilities = torch.sigmoid(logits)
-    # Smoothed by one pixel, so that a photo without a car has a gradient too.
-    both = 2 * (probabilities * coverage).sum(dim=(1, 2)) + 1
-    return both / (probabilities.square().sum(dim=(1, 2)) + coverage.square().sum(dim=(1, 2)) + 1)

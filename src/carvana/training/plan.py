@@ -1,0 +1,73 @@
+"""How the photos of a training are shared out, and what it says of itself before it begins."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from carvana.base.errors import UserError
+from carvana.base.params import Train
+from carvana.data.joined import Rows
+from carvana.devices import device, distributed
+from carvana.networks import models
+from carvana.training.examples import Examples
+from carvana.training.state import State
+
+
+def batches_of(order: Rows, settings: Train) -> Sequence[Rows]:
+    """Returns an epoch's rows in batches of `train.batch_size`; a rest is spread over them, a photo for each."""
+    return np.array_split(order, max(len(order) // settings.batch_size, 1))
+
+
+def pieces_of(batch: Rows, settings: Train) -> Sequence[Rows]:
+    """Returns the places in a batch that this process computes at a time, `train.accumulate` pieces of equal size."""
+    pieces = np.array_split(np.arange(len(batch)), distributed.world() * settings.accumulate)
+    return pieces[distributed.rank() * settings.accumulate :][: settings.accumulate]
+
+
+def photos_at_a_time(settings: Train) -> int:
+    """Returns how many photos a process computes at a time, in training as in validation, which needs less memory."""
+    return settings.batch_size // (distributed.world() * settings.accumulate)
+
+
+def require_equal_pieces(photos: int, settings: Train) -> None:
+    """Raises UserError unless every process gets equally many photos of a batch, and an epoch has photos for all."""
+    pieces = distributed.world() * settings.accumulate
+    if settings.batch_size % pieces or photos < pieces:
+        raise UserError(
+            f"train.batch_size: {settings.batch_size}, of {photos} photos in all, cannot be computed in {pieces} equal "
+            f"pieces, as runtime.processes × train.accumulate ask; make it a multiple of {pieces}"
+        )
+
+
+@contextlib.contextmanager
+def enough_for_batch_norm(settings: Train) -> Iterator[None]:
+    """Raises UserError if a network pools a whole photo into one value, which batch norm cannot take of one photo."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            f"batch norm in train.arch: {settings.arch} needs 2 photos at a time, and train.batch_size: "
+            f"{settings.batch_size} gives a process {photos_at_a_time(settings)}; raise train.batch_size, or lower "
+            f"train.accumulate"
+        ) from error
+
+
+def describe(state: State, examples: Examples, settings: Train, on: torch.device) -> str:
+    """Returns what a training is about to do, in words."""
+    network = models.describe(settings.network, models.count_parameters(state.model), [settings.size])
+    photos = examples.photos_of_an_epoch(settings.pseudo_share)
+    pseudo = f", {photos - len(examples.train)} pseudo-labelled ones in each epoch (of {len(examples.pseudo)})"
+    threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
+    processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
+    resumed = f"; it resumes after epoch {len(state.history)}" if state.history else ""
+    return (
+        f"Training {network}: {len(examples.train)} photos"
+        f"{pseudo if len(examples.pseudo) else ''}, and {len(examples.validation)} to validate\n"
+        f"{settings.epochs} epochs of {max(photos // settings.batch_size, 1)} steps, "
+        f"{min(settings.batch_size, photos)} photos a step{resumed}\n"
+        f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{threads}{processes}"
+    )
