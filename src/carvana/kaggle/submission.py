@@ -11,7 +11,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from isal import igzip
 from tqdm import tqdm
 
 from carvana.base.errors import UserError, reading, some
@@ -22,6 +21,8 @@ from carvana.data.archive import Archive
 from carvana.masks import metrics, rle, shards
 
 _MOST_EMPTY = 0.5  # largest plausible share of empty masks
+
+_LEVEL = 1  # of gzip: 71 MB/s; the default level packs 11 % smaller, at 14 MB/s
 
 _LONGEST_NAME = 255  # of an image, in characters; Kaggle's have 19
 
@@ -99,7 +100,7 @@ def write(predictions: Path, sample: Path, target: Path, packed: Path) -> int:
         paths = [stack.enter_context(whole_file(path)) for path in (target, packed)]
         plain, raw = (stack.enter_context(path.open("wb")) for path in paths)
         # Without a time or a name, so that equal rows have equal bytes.
-        gzipped = stack.enter_context(igzip.IGzipFile(filename="", fileobj=raw, mode="wb", mtime=0))
+        gzipped = stack.enter_context(gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=_LEVEL, mtime=0))
 
         def put(line: bytes) -> None:
             plain.write(line)

@@ -7,7 +7,8 @@ and without overlap. Predictions are stored as runs, and Dice is computed from t
 import re
 
 import numpy as np
-import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Runs = NDArray[np.int32]
@@ -34,8 +35,10 @@ def to_mask(runs: Runs, height: int, width: int) -> NDArray[np.uint8]:
 
 def to_text(runs: Runs) -> bytes:
     """Returns ASCII bytes `start length start length …`, empty if there are no runs."""
-    numbers = np.ascontiguousarray(runs).reshape(-1)
-    return orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].replace(b",", b" ")
+    words = pa.array(np.ascontiguousarray(runs).reshape(-1)).cast(pa.string())
+    # In less than half of the time of a join in Python.
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(words)], pa.int32()), words), " ")
+    return joined[0].as_py().encode("ascii")
 
 
 def from_text(text: str, height: int, width: int) -> Runs:
