@@ -183,3 +183,23 @@ def test_torch_reads_no_damaged_weights(tmp_path):
         (tmp_path / "encoder.pth").write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
         with pytest.raises(UserError, match=r"encoder\.pth does not hold weights .* is damaged"):
             zoo.load_encoder(encoder, tmp_path / "encoder.pth")
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_cpu_trains_depthwise_convolutions_and_no_others_in_float32(trains):
+    torch.manual_seed(0)
+    model = models.build(read_network(arch="unet", encoder=ENCODER, patch=1)).train(trains)
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)]
+    assert len({layer.groups > 1 for layer in layers}) == 2
+    for layer in layers:
+        features = torch.randn(2, layer.in_channels, 9, 9).bfloat16()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = layer(features)
+        exact = layer(features.float()).bfloat16()
+        gradients = [torch.autograd.grad(each.sum(), layer.weight)[0] for each in (output, exact)]
+        assert output.dtype == torch.bfloat16
+        if layer.groups > 1:
+            assert torch.equal(output, exact) >= trains
+            assert torch.equal(*gradients) == trains
+        else:
+            assert not torch.equal(*gradients)

@@ -1,6 +1,5 @@
 """Networks by name, from photos to one logit for each pixel."""
 
-import contextlib
 from collections.abc import Iterable
 
 import torch
@@ -8,7 +7,6 @@ from torch import Tensor, nn
 
 from carvana.base.errors import UserError, first_line, near
 from carvana.base.params import Network
-from carvana.networks import depthwise
 from carvana.networks.unet import UNet
 
 NONE = "none"  # stands for "no encoder" and for "no weights"
@@ -33,16 +31,12 @@ class Model(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
         self.network = network
-        self._has_groups = depthwise.has_groups(network)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Returns logits float32 [n, height, width] for photos [n, height, width, 3]."""
         # NHWC viewed as NCHW is already channels_last: only the conversion to float makes a copy.
         features = (photos.permute(0, 3, 1, 2) - self.mean) / self.deviation
-        # It costs every operation of torch some time, so that others do without it.
-        slow = self._has_groups and self.training and features.device.type == "cpu"
-        with depthwise.GroupsInFloat32() if slow else contextlib.nullcontext():
-            return self.network(features).squeeze(1).float()
+        return self.network(features).squeeze(1).float()
 
 
 def build(network: Network, encoder_weights: str = NONE) -> Model:
