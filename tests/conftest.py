@@ -6,11 +6,14 @@ import io
 import multiprocessing
 import os
 import random
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -52,12 +55,22 @@ stages:
 """
 
 
+has_bfloat16 = device.has_bfloat16
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _float32():
+    """`auto` is no bfloat16, whatever this machine has, unless a test asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "has_bfloat16", lambda _: False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def bfloat16(request, monkeypatch):
-    """Whether `auto` is bfloat16: False, whatever this machine has, unless a test asks for it by a parameter."""
-    has_it = getattr(request, "param", False)
-    monkeypatch.setattr(device, "has_bfloat16", lambda _: has_it)
-    return has_it
+    """Whether `auto` is bfloat16; see `both_precisions`."""
+    if has_it := getattr(request, "param", False):
+        monkeypatch.setattr(device, "has_bfloat16", lambda _: has_it)
 
 
 both_precisions = pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"], indirect=True)
@@ -243,16 +256,46 @@ def small_disk(folder, size):
         subprocess.run(["umount", folder], check=True)
 
 
-def stage(folder, *arguments, status=0):
-    """Runs a stage or a command as a user does; its output, or its errors where it is to fail."""
+def program(*arguments):
+    """The module to run for a stage or a command, and its arguments; `score` with arguments is a command."""
+    is_stage = (arguments[0] in STAGES and arguments[0] != "score") or arguments == ("score",)
+    return (f"stages.{arguments[0]}", *arguments[1:]) if is_stage else ("carvana", *arguments)
+
+
+def stage_alone(folder, *arguments, status=0):
+    """Does what `stage` does in a process of its own, which also shows what its children print."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
     environment["OMP_NUM_THREADS"] = "1"
-    is_stage = (arguments[0] in STAGES and arguments[0] != "score") or arguments == ("score",)
-    program = [f"stages.{arguments[0]}"] if is_stage else ["carvana", arguments[0]]
-    command = [sys.executable, "-m", *program, *arguments[1:]]
+    command = [sys.executable, "-m", *program(*arguments)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     return done.stderr if status else done.stdout
+
+
+def stage(folder, *arguments, status=0):
+    """Runs a stage or a command in a folder; its output, or its errors where it is to fail.
+
+    In this process, because another one would first import torch for seconds, but through the same door.
+    """
+    module, *words = program(*arguments)
+    shown, errors, ended = io.StringIO(), io.StringIO(), 0
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.setattr(sys, "argv", [module, *words])
+        for key in [key for key in os.environ if key.startswith("DVC")]:
+            patch.delenv(key)
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(errors):
+            try:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            except SystemExit as end:
+                ended = end.code or 0
+            except Exception:
+                traceback.print_exc()
+                ended = 1
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert ended == status, errors.getvalue()
+    return errors.getvalue() if status else shown.getvalue()
 
 
 @contextlib.contextmanager

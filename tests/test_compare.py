@@ -54,7 +54,7 @@ def test_what_cannot_be_compared_is_said(copy, monkeypatch):
     out = Path("data/nothing.html")
 
     def compare(one, other):
-        command.main((one, other), out)
+        command.main(one, other, out)
 
     with pytest.raises(UserError, match="workspace and small are the same"):
         compare("workspace", "small")

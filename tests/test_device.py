@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from conftest import read_params
+from conftest import has_bfloat16, read_params
 
 from carvana.base.errors import UserError
 from carvana.devices import device
@@ -15,7 +15,7 @@ from carvana.training import state
     ("capability", "precision"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16"), ((6, 1), "float32")]
 )
 def test_auto_is_the_fastest_precision_of_the_gpu(monkeypatch, capability, precision):
-    monkeypatch.undo()  # of what makes all tests compute in float32
+    monkeypatch.setattr(device, "has_bfloat16", has_bfloat16)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     gpu = torch.device("cuda")
     assert device.precision_name(gpu) == precision

@@ -155,7 +155,7 @@ def test_outputs_are_ignored_by_git_before_they_are_whole():
     for path in [
         *outputs,
         ".work/train-0.lock",
-        ".venv/x",
+        ".venv",
         "data/.cache.tmp/photos.npy",
         "metrics/.scores.csv.tmp",
     ]:

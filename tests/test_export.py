@@ -30,8 +30,8 @@ KINDS = ["onnx", "openvino", "torchscript"]
 def ensemble_of(network=SMALL, seed=0):
     """Two networks with random weights, as from two folds, which also see mirrored and smaller photos."""
     torch.manual_seed(seed)
-    ensemble = Ensemble([Trained(models.build(network).eval(), SIZE, network) for _ in range(2)])
-    return ensemble.averaging(True, (1.0, 0.7))
+    trained = [Trained(models.build(network).eval(), SIZE, network) for _ in range(2)]
+    return Ensemble(trained, flip=True, scales=(1.0, 0.7))
 
 
 def photos(count, size=SIZE):

@@ -79,7 +79,7 @@ def test_what_another_thread_is_writing_stays(tmp_path, one, other):
     assert {path.name for path in tmp_path.iterdir()} == {one, other}
 
 
-HOLD = "import sys, time; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from carvana import files\n"
+HOLD = "import sys, time; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from carvana.base import files\n"
 HOLD += "with files.only_writer(Path(sys.argv[2]), 'train'): print('held', flush=True); time.sleep(60)"
 
 

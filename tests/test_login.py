@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, make_project, set_params, stage
+from conftest import ROOT, make_project, set_params, stage_alone
 
 from carvana.kaggle import client
 
@@ -25,7 +25,7 @@ def test_credentials_are_found_where_the_client_looks(server, tmp_path, monkeypa
     project = make_project(tmp_path / "project")
     set_params(project, data_source="kaggle")
     # The rest of the files is missing, which is as far as credentials lead.
-    message = stage(project, "download", status=1)
+    message = stage_alone(project, "download", status=1)
     if way in ("none", "bad token"):
         assert "no credentials for Kaggle. On https://www.kaggle.com/settings" in message
         assert f"accept the rules on {client.PAGE}/rules" in message
@@ -51,7 +51,7 @@ def test_a_credential_of_two_lines_is_named_and_not_printed(server, tmp_path, mo
         monkeypatch.setenv("KAGGLE_KEY", "KGAT_secret\N{SNOWMAN}\n")
     project = make_project(tmp_path / "project")
     set_params(project, data_source="kaggle")
-    message = stage(project, "download", status=1)
+    message = stage_alone(project, "download", status=1)
     assert re.search("the token in .*(KAGGLE_API_TOKEN|access_token) has a line break|cannot log in", message), message
     assert len(message.splitlines()) == 1
     assert "cret" not in message

@@ -38,7 +38,7 @@ def has_ended(pid):
 
 def test_a_child_ends_with_its_parent():
     child = "import sys, time; sys.path.insert(0, sys.argv[1])\n"
-    child += "from carvana import processes; processes.die_with_parent(); processes.end_if_orphaned()\n"
+    child += "from carvana.base import processes; processes.die_with_parent(); processes.end_if_orphaned()\n"
     child += "print('ready', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", PARENT + "child.wait()", child, ROOT / "src"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

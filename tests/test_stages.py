@@ -170,7 +170,11 @@ def test_bad_files_are_named(project, kaggle):
         ({"split_folds": 5}, "split", "split.folds: 5; use fewer folds"),
         ({"train_epochs": "many"}, "train", "train.epochs"),
         ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not available on this machine"),
-        ({"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False}, "train", "the loss is"),
+        (
+            {"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False},
+            "train",
+            "diverged: lower train.learning",
+        ),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
         (
             {"train_depth": 6, "train_patch": 2, "predict_scales": [1.0, 1.5]},

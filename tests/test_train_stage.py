@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, copy_project, make_project, read_params, set_params, stage, wait_for_an_epoch
+from conftest import ROOT, copy_project, make_project, read_params, set_params, stage, stage_alone, wait_for_an_epoch
 
 from carvana.base import unfinished
 from carvana.devices import device
@@ -24,7 +24,7 @@ from carvana.training import history, resume
 
 COMMAND = [sys.executable, "-m", "stages.train", "0"]
 EVERYTHING = {"train_dropout": 0.2, "train_optimizer": "adamw", "augment_rotation": 10.0}
-PLAIN = {"train_batch_norm": False, "train_batch_size": 5, "train_learning_rate": 0.001, "augment_scale": 0.1}
+PLAIN = {"train_batch_norm": False, "train_batch_size": 4, "train_learning_rate": 0.001, "augment_scale": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +89,13 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
 def test_two_processes_train_as_one(projects):
     changes = PLAIN | {"train_epochs": 4}
     one, two = (projects(name, runtime_processes=n, **changes) for name, n in (("one", 1), ("two", 2)))
-    said = [stage(folder, "train", "0") for folder in (one, two)]
+    said = [stage_alone(folder, "train", "0") for folder in (one, two)]
     for each in said:
         assert re.findall(r"^Training.*", each, re.MULTILINE) == [
             "Training unet, 467 parameters, at 64×64: 4 photos, and 4 to validate"
         ]
         assert re.findall(r"^4 epochs of .*", each, re.MULTILINE) == ["4 epochs of 1 steps, 4 photos a step"]
-        assert re.findall(r"^epoch (./4): loss .* left$", each, re.MULTILINE) == ["1/4", "2/4", "3/4", "4/4"]
+        assert re.findall(r"^epoch (./4): loss .*", each, re.MULTILINE) == ["1/4", "2/4", "3/4", "4/4"]
     assert "threads each, 2 processes" in said[1]
     (curves, weights), (other_curves, other_weights) = outcome(one), outcome(two)
     assert np.allclose(curves, other_curves, rtol=1e-3)
@@ -125,7 +125,7 @@ def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(
 def test_an_error_in_two_processes_is_said_once_and_alone(projects):
     folder = projects("project", train_epochs=20, runtime_processes=2, **PLAIN | {"train_learning_rate": 1e30})
     message = stage(folder, "train", "0", status=1)
-    assert message.count("error in train-0: the loss is") == 1
+    assert message.count("lower train.learning_rate") == message.count("error in train-0") == 1
     assert "Traceback" not in message
     assert "torchrun" not in message
 
