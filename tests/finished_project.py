@@ -1,34 +1,29 @@
 """A project whose stages have come to their end, as DVC and git would have left it, ready to be submitted."""
 
+import contextlib
+import functools
 import gzip
 import json
 import os
 import shutil
 import subprocess
 
-from conftest import ROOT, csv_text, make_project, pack, set_params, stage
+import pytest
+from conftest import ROOT, csv_text, make_project, pack, set_params
 from kaggle_server import Server
 from ruamel.yaml import YAML
 
 from carvana.base import lockfile
+from carvana.base.errors import UserError
+from carvana.base.params import leaves
+from carvana.commands import submit
 
 ROWS = [["img", "rle_mask"], ["011330127438_01.jpg", "1 5"], ["011330127438_02.jpg", "7 2 100 1"]]
 LOCK = "dvc.lock"
 LOG = "data/submissions.jsonl"
 SAMPLE = "data/raw/sample_submission.csv.zip"
 SUBMISSION = ["data/submission.csv", "data/submission.csv.gz"]
-# Dependencies, outputs and parameters of the stages that a submission comes from.
-STAGES = {
-    "download": ([], [SAMPLE], ["data.source"]),
-    "train@0": ([], ["models/fold-0.safetensors", "models/fold-0.csv"], ["train.size", "train.seed"]),
-    "train@1": ([], ["models/fold-1.safetensors", "models/fold-1.csv"], ["train.size", "train.seed"]),
-    "evaluate": (["models"], ["metrics/evaluate.json"], ["train.folds", "predict.flip", "predict.scales"]),
-    "predict": (["models"], ["data/predictions"], ["train.folds"]),
-    "encode": (["data/predictions", SAMPLE], SUBMISSION, []),
-}
-
-
-ALL = [name for name in STAGES if not name.endswith("@1")]
+ALL = ["download", "resize", "split", "label", "train@0", "evaluate", "predict", "encode"]
 
 
 def git(folder, *arguments):
@@ -45,21 +40,43 @@ def commit(folder):
 
 
 def record(folder, *names):
-    """Writes into dvc.lock what DVC does after these stages: the hashes of their files as they are now."""
-    yaml, lock = YAML(typ="safe"), folder / LOCK
-    content = yaml.load(lock) if lock.exists() else {"stages": {}}
-    params = yaml.load(folder / "params.yaml")
+    """Writes into dvc.lock what DVC does after these stages: the hashes of their files and code as they are now."""
+    yaml = YAML(typ="safe")
+    definitions = yaml.load(folder / "dvc.yaml")["stages"]
+    params = leaves(yaml.load(folder / "params.yaml"))
+    lock = folder / LOCK
+    content = yaml.load(lock) if lock.exists() else {"schema": "2.0", "stages": {}}
     for name in names:
-        deps, outs, keys = STAGES[name]
-        values = {key: params[key.split(".")[0]][key.split(".")[1]] for key in keys}
-        # The code that a stage ran may have changed since.
-        code = [{"path": "stages/encode.py", "md5": "0" * 32}]
+        stage, _, fold = name.partition("@")
+        text = json.dumps(definitions[stage])
+        for key, value in (params | {"item.fold": fold}).items():
+            text = text.replace(f"${{{key}}}", str(value))
+        definition = json.loads(text)
+        outs = [out if isinstance(out, str) else next(iter(out)) for out in definition["outs"]]
         content["stages"][name] = {
-            "deps": code + [{"path": path, "md5": lockfile.md5_of(folder / path)} for path in deps],
-            "params": {"params.yaml": values},
-            "outs": [{"path": path, "md5": lockfile.md5_of(folder / path)} for path in outs],
+            "cmd": definition["cmd"],
+            "deps": [{"path": path, "hash": "md5", "md5": md5_of(folder, path)} for path in definition["deps"]],
+            "params": {"params.yaml": {key: params[key] for key in definition.get("params", [])}},
+            "outs": [{"path": path, "hash": "md5", "md5": md5_of(folder, path)} for path in outs],
         }
     yaml.dump(content, lock)
+
+
+def md5_of(folder, path):
+    """The MD5 that DVC records for a file or a folder; of those that are not there, all have the same."""
+    if path.startswith("src/"):
+        return md5_of_code(path)
+    return lockfile.md5_of(folder / path) if (folder / path).exists() else "0" * 32
+
+
+@functools.cache
+def md5_of_code(path):
+    """The MD5 of the library's code, which no test changes."""
+    code = ROOT / path
+    if code.is_file():
+        return lockfile.md5_of(code)
+    md5s = lockfile.md5s_in(code)
+    return lockfile.md5_of_folder({name: md5 for name, md5 in md5s.items() if "__pycache__" not in name})
 
 
 def write_models(folder, content, fold=0):
@@ -86,16 +103,22 @@ def log_of(folder):
     return [json.loads(line) for line in (folder / LOG).read_text(encoding="ascii").splitlines()]
 
 
+def sent(folder):
+    """What reaches Kaggle of a submission."""
+    with Server() as server, contextlib.chdir(folder):
+        submit.main("", sure=True)
+    return server.uploads
+
+
 def refused(folder):
     """What `make submit` says to a submission that it does not send."""
     # A server of its own, so that what is sent by mistake does not reach another test's.
-    with Server() as server:
-        message = stage(folder, "submit", "--yes", status=1)
+    with Server() as server, contextlib.chdir(folder), pytest.raises(UserError) as error:
+        submit.main("", sure=True)
     assert not server.uploads
     assert not (folder / LOG).exists()
     assert not (folder / ".work/submit").exists()
-    assert "Traceback" not in message
-    return message
+    return str(error.value)
 
 
 def make_finished_project(tmp_path, monkeypatch):
@@ -105,8 +128,12 @@ def make_finished_project(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "localhost")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     folder = make_project(tmp_path / "project")
-    (folder / "dvc.yaml").unlink()
-    for name in ("dvc.yaml", ".gitignore"):
+    for name in ("dvc.yaml", "stages"):
+        (folder / name).unlink()
+    for name in ("stages", "teachers"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / ".dvc").mkdir()
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copyfile(ROOT / name, folder / name)
     set_params(folder, train_seed=42)
     pack(folder / SAMPLE, {"sample_submission.csv": csv_text(ROWS)})

@@ -1,5 +1,6 @@
 """A submission is checked and sent, and the outcome is recorded; tests/test_submit_origin.py has its origin."""
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -22,12 +23,14 @@ from finished_project import (
     make_finished_project,
     record,
     refused,
+    sent,
     write_submission,
 )
 from kaggle_server import Server
 
+from carvana.base import paths
 from carvana.base.errors import UserError
-from carvana.commands import submit
+from carvana.commands import check, submit
 from carvana.kaggle import client
 
 
@@ -91,12 +94,15 @@ class Question:
 def test_nothing_is_sent_unless_somebody_says_so(project):
     with Server() as server:
         assert "YES=1` submits without a question" in stage(project, "submit", status=1)
-        for word, status in ((b"n\n", 1), (b"y\n", 0)):
+        for word in (b"n\n", b"\x04"):
             question = Question(project)
             assert "Submit (of 4 that are left today)? [y/N]" in question.asked
-            assert not (project / LOG).exists()
-            assert question.answer(word)[0] == status
-            assert len(server.uploads) == 1 - status
+            status, output = question.answer(word)
+            assert status == 1
+            assert "error in submit: not submitted" in output
+            assert "Traceback" not in output
+    assert not server.uploads
+    assert not (project / LOG).exists()
 
 
 @pytest.mark.parametrize("in_place", [True, False])
@@ -126,9 +132,8 @@ def test_the_rows_are_those_inside_the_gzip(project):
 def test_a_copy_that_a_killed_run_has_left_is_replaced(project):
     (project / ".work/submit").mkdir(parents=True)
     (project / ".work/submit/submission.csv.gz").write_bytes(b"of the killed run")
-    with Server() as server:
-        stage(project, "submit", "--yes")
-    assert server.uploads[0]["data"] == (project / "data/submission.csv.gz").read_bytes()
+    (upload,) = sent(project)
+    assert upload["data"] == (project / "data/submission.csv.gz").read_bytes()
     assert not (project / ".work/submit").exists()
 
 
@@ -144,12 +149,14 @@ def test_a_copy_that_a_killed_run_has_left_is_replaced(project):
         ([ROWS[0], [ROWS[1][0], ""], [ROWS[2][0], ""]], "2 of 2 masks are empty"),
     ],
 )
-def test_a_bad_submission_is_named_with_its_line_and_not_sent(project, rows, complaint):
+def test_a_bad_submission_is_named_with_its_line(project, monkeypatch, rows, complaint):
+    monkeypatch.chdir(project)
     write_submission(project, rows)
-    git(project, "commit", "-q", "-am", "bad")
-    for name in ("check", "submit"):
-        message = stage(project, name, status=1)
-        assert re.search(complaint, message), message
+    with pytest.raises(UserError, match=complaint):
+        check.main(paths.SUBMISSION)
+    with submit.copy_of(paths.SUBMISSION_GZIP) as packed, pytest.raises(UserError, match=complaint) as error:
+        submit.check(packed)
+    assert str(packed) not in str(error.value), "the user knows the original"
 
 
 @pytest.mark.parametrize(
@@ -174,19 +181,19 @@ def test_a_broken_evaluation_is_named(tmp_path, text, complaint):
         submit.read_dice(path)
 
 
-def test_what_was_sent_stays_in_the_log(project):
+def test_what_was_sent_stays_in_the_log(project, monkeypatch):
+    monkeypatch.chdir(project)
     with Server() as server:
-        stage(project, "submit", "--message", "first", "--yes")
+        submit.main("first", sure=True)
         before = (project / LOG).read_bytes()
-        assert Question(project).answer(b"n\n")[0] == 1
-        assert (project / LOG).read_bytes() == before
         server.refusals["CreateSubmission"] = [(400, {}, {"code": 400, "message": "No more today."})]
-        message = stage(project, "submit", "--message", "second", "--yes", status=1)
+        with pytest.raises(UserError) as message:
+            submit.main("second", sure=True)
     assert (project / LOG).read_bytes().startswith(before)
     *_, sending, error = log_of(project)
     assert sending["message"].startswith("second · ")
     assert error["event"] == "error"
-    assert error["error"] in message
+    assert error["error"] in str(message.value)
     assert error["id"] == sending["id"]
     assert "Kaggle answers 400: No more today; nothing was submitted" in error["error"]
 
@@ -213,41 +220,33 @@ def test_what_may_have_been_counted_is_recorded_as_such(project, monkeypatch, ki
     assert {sending["id"]} == {entry["id"] for entry in (*taken, outcome)}
 
 
-def warnings(folder, *arguments):
-    command = [sys.executable, "-m", "carvana", "submit", "--yes", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    return [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+def warnings(folder, capsys):
+    with contextlib.chdir(folder), contextlib.suppress(UserError):
+        submit.main("", sure=True)
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
 
 
-def test_the_same_file_and_a_limit_of_nothing_are_warned_of(project):
+def test_the_same_file_and_a_limit_of_nothing_are_warned_of(project, capsys, monkeypatch):
+    monkeypatch.setattr(client, "LOOK_PAUSE", 0)
     with Server() as server:
         server.refusals["CreateSubmission"] = [(400, {})]
-        assert not warnings(project)
-        assert not warnings(project), "the first was refused"
-        (warning,) = warnings(project)
+        assert not warnings(project, capsys)
+        assert not warnings(project, capsys), "the first was refused"
+        (warning,) = warnings(project, capsys)
         assert re.search(r"this file was sent before, 20\S+ .Kaggle took it, reference 43", warning)
         server.afterwards["CreateSubmission"] = [(500, {})]
         server.left = {"numAllowedNow": 0}
-        first, second = warnings(project), warnings(project)
+        first, second = warnings(project, capsys), warnings(project, capsys)
         assert "no submission is left today" in first[2]
         assert "it may have been counted" in second[2]
         with (project / LOG).open("ab") as file:
             file.write(b'\n[]\n{"event": "sending"}\n{"event": "sending", "id": "x", "file": 1}\n\xff\n{"id": ')
-        assert len(warnings(project)) == 5
+        assert len(warnings(project, capsys)) == 5
         assert "(of 0 that are left today)" in (question := Question(project)).asked
         assert question.answer(b"n\n")[0] == 1
 
 
-def test_no_answer_is_no(project):
-    with Server() as server:
-        status, output = Question(project).answer(b"\x04")
-    assert status == 1
-    assert "error in submit: not submitted" in output
-    assert "Traceback" not in output
-    assert not server.uploads
-
-
-@pytest.mark.parametrize("words", ["--yes", "-h", "cost $5, $HOME", "ünïcode", b"\xff no UTF-8"])
+@pytest.mark.parametrize("words", ["--yes", "cost $5 in ünïcode", b"\xff no UTF-8"])
 def test_every_message_is_text(project, words):
     with Server() as server:
         command = [sys.executable, "-m", "carvana", "submit", "--yes"]
@@ -270,9 +269,11 @@ def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
         process.wait()
         assert [entry["event"] for entry in log_of(project)] == ["sending"]
         server.may_upload.set()
-        stage(project, "submit", "--yes")
+    sent(project)
     assert [entry["event"] for entry in log_of(project)] == ["sending", "sending", "taken", "answer"]
 
 
-def test_a_good_submission_is_said_to_be_one(project):
-    assert "2 rows, 0 of them without a car" in stage(project, "check")
+def test_a_good_submission_is_said_to_be_one(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    check.main(paths.SUBMISSION)
+    assert "2 rows, 0 of them without a car" in capsys.readouterr().out

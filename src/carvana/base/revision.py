@@ -1,12 +1,12 @@
-"""What git and DVC know of the workspace: its commit, its experiment, and files as they were committed."""
+"""The workspace's commit, its experiment, and files as they were committed; nothing of it where there is no git."""
 
 import os
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_HEAD = "HEAD"
+from carvana.base import git
+from carvana.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -23,25 +23,20 @@ class Revision:
 
 def current(code: Iterable[str]) -> Revision | None:
     """Returns the workspace's revision; None without git, or if there is no commit. `code` are files and folders."""
-    commit = _git("rev-parse", "--short", _HEAD)
-    if not commit:
+    try:
+        commit = git.output("rev-parse", "--short", "HEAD")
+        branch = git.output("branch", "--show-current")
+        # Without the lock that git would take to store what it finds: DVC works on the same repository.
+        status = git.output("--no-optional-locks", "status", "--porcelain", "--", *code)
+    except UserError:
         return None
-    branch = _git("symbolic-ref", "--short", "--quiet", _HEAD) or ""
-    # Without the lock that git would take to store what it finds: DVC works on the same repository.
-    status = _git("--no-optional-locks", "status", "--porcelain", "--", *code) or ""
     edited = tuple(line[3:] for line in status.splitlines())
-    return Revision(os.environ.get("DVC_EXP_NAME", branch.strip()), commit.strip(), edited)
+    return Revision(os.environ.get("DVC_EXP_NAME", branch), commit, edited)
 
 
 def committed(path: Path) -> str | None:
     """Returns a file's text in the last commit; None if it is not there, or without git."""
-    return _git("show", f"{_HEAD}:./{path.as_posix()}")
-
-
-def _git(*arguments: str) -> str | None:
-    command = ["git", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
-    except OSError:
+        return git.read("HEAD", path)
+    except UserError:
         return None
-    return None if done.returncode else done.stdout

@@ -75,28 +75,16 @@ def trace(packed: Path) -> tuple[Origin, dict[str, Any]]:
     """
     recorded = lockfile.read(paths.LOCK)
     origin = provenance.find(paths.LOCK)
-    params = provenance.read_yaml(origin.commit, paths.PARAMS)
-    defined = set(provenance.read_yaml(origin.commit, paths.PIPELINE).get("stages") or {})
-    stages = lineage.current(recorded, defined)
-    lineage.require_connected(stages, recorded)
-    lineage.require_params(stages, params, origin.commit)
-    lineage.require_same_params(read_params(), params, origin.commit)
+    params = provenance.read_params(origin.commit)
+    stages = lineage.in_use(recorded)
     lineage.require_file(stages, "encode", paths.SUBMISSION)
     lineage.require_file(stages, "encode", paths.SUBMISSION_GZIP, packed)
     lineage.require_file(stages, "evaluate", paths.EVALUATION)
     provenance.require_committed(origin.commit, paths.EVALUATION)
-    lineage.require_models(stages)
+    lineage.require_clean(stages, recorded)
     for path, md5 in lineage.brought(stages).items():
         provenance.require_kept(path, md5)
     return origin, params
-
-
-def read_params() -> dict[str, Any]:
-    try:
-        text = paths.PARAMS.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{paths.PARAMS} cannot be read ({error}); run this from the repository's root") from error
-    return provenance.parse_yaml(text, str(paths.PARAMS))
 
 
 def check(packed: Path) -> tuple[int, int]:

@@ -1,105 +1,61 @@
-"""Whether the submission, its Dice and its parameters in dvc.lock belong to the same models.
+"""Whether a submission and its Dice are those of the models, parameters and code that are here, by DVC's own word.
 
 DVC can run a part of the pipeline (`dvc repro encode`), so dvc.lock may record new models beside an old submission.
 """
 
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from carvana.base import lockfile, paths
+from carvana.base import definition, lockfile, params, paths
 from carvana.base.errors import UserError, some
 from carvana.base.lockfile import Recorded
-from carvana.base.params import leaves
 
 Stages = dict[str, Recorded]
 
-_REPRO = "`dvc repro` runs what is out of date"
-_MISSING = object()
-_MODEL_STAGES = ("train",)  # one for each of train.folds
+_MODELS = paths.MODELS.as_posix()
 
 
-def current(recorded: Stages, defined: set[str]) -> Stages:
-    """Returns the recorded stages that are in use; DVC never removes the others from dvc.lock.
-
-    Stages in use are those that dvc.yaml defines and, for training, one for each of train.folds.
-    Raises UserError if one that every submission needs is missing.
-    """
-    needed = ["evaluate", "predict", "encode"]
-    _require(recorded, needed)
-    folds = recorded["predict"].params.get("train.folds")
-    if not isinstance(folds, list):
-        raise UserError(f"{paths.LOCK} does not record train.folds for predict; {_REPRO}")
-    _require(recorded, of_folds := [f"{stage}@{fold}" for stage in _MODEL_STAGES for fold in folds])
-    names = (defined & recorded.keys()) | set(needed) | set(of_folds)
-    return {name: recorded[name] for name in sorted(names)}
-
-
-def require_connected(stages: Stages, recorded: Stages) -> None:
-    """Raises UserError unless every stage has read what the earlier stages have written, `brought` aside.
-
-    `recorded` is all of dvc.lock.
-    """
-    outs = _outputs(stages)
-    exempt = brought(stages)
-    for name, stage in stages.items():
-        for path, md5 in stage.deps.items():
-            # A dependency is an output, a folder of outputs (models), or a file in the repository.
-            if path in outs:
-                same = outs[path] == md5
-            elif inside := _inside(path, outs):
-                same = _is_folder_of(path, md5, inside, recorded)
-            elif path in exempt:
-                continue
-            elif Path(path).parts[0] in ("data", "models", "metrics"):
-                raise UserError(f"{paths.LOCK}: {name} depends on {path}, which no stage has written; {_REPRO}")
-            else:
-                continue
-            if not same:
-                producers = [each for each, other in stages.items() if path in other.outs or _inside(path, other.outs)]
-                raise UserError(
-                    f"{paths.LOCK}: {name} was run with other contents of {path} than {some(producers)} wrote; {_REPRO}"
-                )
+def in_use(recorded: Stages) -> Stages:
+    """Returns the stages of dvc.lock that dvc.yaml defines for train.folds; DVC never removes the others from it."""
+    defined = definition.read_yaml(paths.PIPELINE)["stages"]
+    folds = {"", *map(str, params.load(paths.PARAMS).train.folds)}
+    split = {name: name.partition("@") for name in recorded}
+    return {name: recorded[name] for name, (stage, _, fold) in split.items() if stage in defined and fold in folds}
 
 
 def brought(stages: Stages) -> dict[str, str]:
     """Returns the MD5s of pseudo-labels and their photos that no stage has written, by path: of another experiment."""
     label = stages.get("label")
-    wanted = {} if label is None else label.params
-    if wanted.get("train.pseudo_labels", "none") == "none":
+    if label is None or label.params.get("train.pseudo_labels", "none") == "none":
         return {}
-    inputs = (f"{paths.TEACHERS}/{wanted['train.pseudo_labels']}", str(wanted.get("train.pseudo_photos")))
-    return {
-        path: stages["label"].deps[path] for path in inputs if path in stages["label"].deps.keys() - _outputs(stages)
-    }
+    inputs = (f"{paths.TEACHERS}/{label.params['train.pseudo_labels']}", str(label.params.get("train.pseudo_photos")))
+    return {path: label.deps[path] for path in inputs if path in label.deps.keys() - _outputs(stages)}
 
 
-def require_params(stages: Stages, params: dict[str, Any], commit: str) -> None:
-    """Raises UserError unless the stages were run with the parameters that the commit has."""
-    wrong = {
-        name
-        for stage in stages.values()
-        for name, value in stage.params.items()
-        if not _is_runtime(name) and _value(params, name) != value
-    }
-    if wrong:
+def require_clean(stages: Stages, recorded: Stages) -> None:
+    """Raises UserError unless `dvc status` finds `encode`, `evaluate` and all stages before them up to date.
+
+    Data may be missing, because another machine may have pulled the submission alone; then dvc.lock must have it as the
+    output of an earlier stage. `stages` are those in use, `recorded` is all of dvc.lock.
+    """
+    status = _status("encode", "evaluate")
+    # A file of `dvc add` is no stage of dvc.lock; the stage that reads its data compares it.
+    unrecorded = sorted(name for name in status.keys() - stages if not name.endswith(".dvc"))
+    if unrecorded:
+        raise UserError(f"{paths.LOCK} does not record {some(unrecorded)}; `dvc repro` runs what is out of date")
+    written = {path: {md5} for path, md5 in (_outputs(stages) | brought(stages)).items()}
+    written[_MODELS] = _folders_of_models(stages, recorded)
+    changes: list[str] = []
+    for name in sorted(status.keys() & stages):
+        changes += _changes(name, stages[name], status[name], written)
+    if changes:
         raise UserError(
-            f"{paths.LOCK} was made with other parameters than {paths.PARAMS} of commit {commit[:12]} has: "
-            f"{some(sorted(wrong))}; commit {paths.PARAMS} and {paths.LOCK} of the same run together"
-        )
-
-
-def require_same_params(workspace: dict[str, Any], params: dict[str, Any], commit: str) -> None:
-    """Raises UserError if a parameter in the workspace, runtime aside, differs from the commit's."""
-    here, there = leaves(workspace), leaves(params)
-    wrong = [
-        name
-        for name in sorted(here.keys() | there.keys())
-        if not _is_runtime(name) and here.get(name, _MISSING) != there.get(name, _MISSING)
-    ]
-    if wrong:
-        raise UserError(
-            f"{paths.PARAMS} differs from commit {commit[:12]}, which made the submission, in {some(wrong)}; "
-            "set these back, or run `dvc repro` and commit for a submission with the new values"
+            f"the submission is out of date by `dvc status`: {some(changes)}; restore what it was made by, or run "
+            "`dvc repro` and commit"
         )
 
 
@@ -108,53 +64,54 @@ def require_file(stages: Stages, stage: str, path: Path, file: Path | None = Non
     file = file or path
     if not file.exists():
         raise UserError(f"{path} is missing; `dvc repro` makes it")
-    if stages[stage].outs.get(path.as_posix()) != lockfile.md5_of(file):
-        raise UserError(f"{path} differs from {paths.LOCK}; {_REPRO}")
+    if stage not in stages or stages[stage].outs.get(path.as_posix()) != lockfile.md5_of(file):
+        raise UserError(f"{path} differs from {paths.LOCK}; `dvc repro` runs what is out of date")
 
 
-def require_models(stages: Stages) -> None:
-    """Raises UserError if models or predictions on the disk differ from dvc.lock; they may be missing."""
-    for name, stage in stages.items():
-        if name == "predict" or name.partition("@")[0] in _MODEL_STAGES:
-            for path in map(Path, stage.outs):
-                if path.exists():
-                    require_file(stages, name, path)
+def _status(*stages: str) -> dict[str, list[Any]]:
+    """Returns what DVC finds of these stages and all before them, by the stage's name.
+
+    That is `changed command`, or the state of each dependency or output by its path: `modified`, `deleted`, `new`, …
+    """
+    command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", *stages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        reason = done.stderr.strip().removeprefix("ERROR: ").split("\n")[0]
+        raise UserError(f"`dvc status` fails ({reason}), so it is not known whether the submission is up to date")
+    return dict(json.loads(done.stdout))
+
+
+def _changes(name: str, stage: Recorded, found: list[Any], written: dict[str, set[str]]) -> Iterator[str]:
+    """Yields what DVC has found of a stage, but for missing data and models of folds that are not in use.
+
+    `written` are the MD5s that a dependency may have, by its path.
+    """
+    for entry in found:
+        if isinstance(entry, str):
+            yield f"{name}: {entry}"
+            continue
+        for path, state in entry.get("changed deps", {}).items():
+            if isinstance(state, dict):
+                yield from (f"{name} was run with another {key}" for key in state)
+            elif not (state == "deleted" or path == _MODELS) or stage.deps.get(path) not in written.get(path, ()):
+                yield f"{name} was run with another {path}"
+        for path in entry.get("changed outs", {}):
+            # DVC does not compare an output that its cache lacks.
+            if Path(path).exists() and stage.outs.get(path) != lockfile.md5_of(Path(path)):
+                yield f"{path} is not what {name} wrote"
+
+
+def _folders_of_models(stages: Stages, recorded: Stages) -> set[str]:
+    """Returns the MD5s that the folder of models may have had.
+
+    A fold that is no longer in use may have left its model there, and has left its stage in dvc.lock.
+    """
+    models, earlier = (
+        {Path(path).name: md5 for path, md5 in _outputs(each).items() if Path(path).parent == paths.MODELS}
+        for each in (stages, recorded)
+    )
+    return {lockfile.md5_of_folder(models), lockfile.md5_of_folder(earlier | models)}
 
 
 def _outputs(stages: Stages) -> dict[str, str]:
     return {path: md5 for stage in stages.values() for path, md5 in stage.outs.items()}
-
-
-def _require(recorded: Stages, names: list[str]) -> None:
-    missing = [name for name in names if name not in recorded]
-    if missing:
-        raise UserError(f"{paths.LOCK} does not record {some(missing)}; {_REPRO}")
-
-
-def _is_folder_of(path: str, md5: str, files: dict[str, str], recorded: Stages) -> bool:
-    """Returns whether a folder with that MD5 has these files and no others than those of earlier runs."""
-    if md5 == lockfile.md5_of_folder(files):
-        return True
-    # A fold that is no longer in train.folds leaves its model in the folder, and its stage in dvc.lock.
-    on_disk = lockfile.md5s_in(Path(path)) if Path(path).is_dir() else {}
-    earlier = {name: each for stage in recorded.values() for name, each in _inside(path, stage.outs).items()}
-    return md5 in (lockfile.md5_of_folder(on_disk | files), lockfile.md5_of_folder(earlier | files))
-
-
-def _inside(folder: str, files: dict[str, str]) -> dict[str, str]:
-    """Returns those of the files that are in the folder, by their paths relative to it."""
-    return {name.removeprefix(f"{folder}/"): md5 for name, md5 in files.items() if name.startswith(f"{folder}/")}
-
-
-def _is_runtime(name: str) -> bool:
-    """Returns whether a parameter affects speed only."""
-    return name.partition(".")[0] == "runtime"
-
-
-def _value(params: dict[str, Any], name: str) -> Any:
-    value: Any = params
-    for key in name.split("."):
-        if not isinstance(value, dict) or key not in value:
-            return _MISSING
-        value = value[key]
-    return value

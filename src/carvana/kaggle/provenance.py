@@ -1,14 +1,17 @@
-"""The commit and the experiment that a submission comes from, and the content of that commit."""
+"""The commit or the experiment that a submission comes from, and what that commit has."""
 
 import hashlib
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from carvana.base import lockfile, paths, yaml12
-from carvana.base.errors import UserError, reading
+from carvana.base import git, lockfile, paths, yaml12
+from carvana.base.errors import UserError, reading, some
+from carvana.base.params import leaves
+
+_MISSING = object()
+_TOGETHER = "commit both together (`git add -A && git commit`)"
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ def find(lock: Path) -> Origin:
         raise UserError(f"{lock} is missing; `dvc repro` makes it")
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if _has("HEAD", lock):
-        return Origin(_git("rev-parse", "HEAD"), _git("rev-parse", "--abbrev-ref", "HEAD"), digest)
+        return Origin(git.output("rev-parse", "HEAD"), git.output("rev-parse", "--abbrev-ref", "HEAD"), digest)
     # DVC stores experiments as refs/exps/<the commit that they started from, in two parts>/<name>.
-    experiments = _git("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps")
+    experiments = git.output("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps")
     for line in experiments.splitlines():
         commit, _, reference = line.partition(" ")
         if reference.count("/") == 4 and _has(commit, lock):
@@ -45,10 +48,7 @@ def find(lock: Path) -> Origin:
 def require_committed(commit: str, path: Path) -> None:
     """Raises UserError unless a file is equal to the one in the commit."""
     if not _has(commit, path):
-        raise UserError(
-            f"{path} is not the one in commit {commit[:12]}, which has this dvc.lock; commit both together "
-            "(`git add -A && git commit`)"
-        )
+        raise UserError(f"{path} is not the one in commit {commit[:12]}, which has this {paths.LOCK}; {_TOGETHER}")
 
 
 def require_kept(path: str, md5: str) -> None:
@@ -56,9 +56,9 @@ def require_kept(path: str, md5: str) -> None:
 
     It does so if a stage of its dvc.lock has written it, or if it has a file of `dvc add` with this MD5.
     """
-    if _git("log", "--all", f"-S{md5}", "--max-count=1", "--format=%H", "--", "*.dvc"):
+    if git.output("log", "--all", f"-S{md5}", "--max-count=1", "--format=%H", "--", "*.dvc"):
         return
-    commits = _git("log", "--all", f"-S{md5}", "--format=%H", "--", paths.LOCK.as_posix()).split()
+    commits = git.output("log", "--all", f"-S{md5}", "--format=%H", "--", paths.LOCK.as_posix()).split()
     if not any(md5 in _written(commit) for commit in commits):
         raise UserError(
             f"{path}, on which the models were trained, is the output of no commit and no experiment, so the "
@@ -66,21 +66,26 @@ def require_kept(path: str, md5: str) -> None:
         )
 
 
-def _written(commit: str) -> set[str]:
-    """Returns the MD5s of all outputs that a commit's dvc.lock records; none if it has no dvc.lock."""
-    if _blob(commit, paths.LOCK) is None:
-        return set()
-    with reading(f"{paths.LOCK} of commit {commit[:12]}", "is not what DVC writes", "commit it again"):
-        stages = lockfile.parse(_git("show", f"{commit}:./{paths.LOCK.as_posix()}"))
-    return {md5 for stage in stages.values() for md5 in stage.outs.values()}
-
-
-def read_yaml(commit: str, path: Path) -> dict[str, Any]:
-    """Returns the content of a YAML file in the commit, parsed as DVC does."""
-    where = f"{path} of commit {commit[:12]}"
-    if _blob(commit, path) is None:
-        raise UserError(f"{where} is missing; commit it together with dvc.lock (`git add -A && git commit`)")
-    return parse_yaml(_git("show", f"{commit}:./{path.as_posix()}"), where)
+def read_params(commit: str) -> dict[str, Any]:
+    """Returns the commit's parameters. Raises UserError if those in the workspace are others, `runtime` aside."""
+    text = git.read(commit, paths.PARAMS)
+    if text is None:
+        raise UserError(f"{paths.PARAMS} is missing in commit {commit[:12]}, which has this {paths.LOCK}; {_TOGETHER}")
+    params = parse_yaml(text, f"{paths.PARAMS} of commit {commit[:12]}")
+    with reading(paths.PARAMS, "is not YAML", "correct it", "run this from the repository's root"):
+        here = leaves(parse_yaml(paths.PARAMS.read_text(encoding="utf-8"), str(paths.PARAMS)))
+    there = leaves(params)
+    wrong = [
+        name
+        for name in sorted(here.keys() | there.keys())
+        if name.partition(".")[0] != "runtime" and here.get(name, _MISSING) != there.get(name, _MISSING)
+    ]
+    if wrong:
+        raise UserError(
+            f"{paths.PARAMS} differs from commit {commit[:12]}, which made the submission, in {some(wrong)}; "
+            "set these back, or run `dvc repro` and commit for a submission with the new values"
+        )
+    return params
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
@@ -94,36 +99,15 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     return content
 
 
+def _written(commit: str) -> set[str]:
+    """Returns the MD5s of all outputs that a commit's dvc.lock records; none if it has no dvc.lock."""
+    text = git.read(commit, paths.LOCK)
+    if text is None:
+        return set()
+    with reading(f"{paths.LOCK} of commit {commit[:12]}", "is not what DVC writes", "commit it again"):
+        return {md5 for stage in lockfile.parse(text).values() for md5 in stage.outs.values()}
+
+
 def _has(commit: str, path: Path) -> bool:
-    blob = _blob(commit, path)
-    return blob is not None and path.exists() and blob == _git("hash-object", path.as_posix())
-
-
-def _blob(commit: str, path: Path) -> str | None:
-    """Returns the hash of a file in the commit; None if it is missing there, or if HEAD has no commit yet."""
-    result = _run("rev-parse", "--verify", "--quiet", f"{commit}:./{path.as_posix()}")
-    # With --quiet, git exits with 1 and prints nothing if there is no such file.
-    if result.returncode == 1 and not result.stderr.strip():
-        return None
-    return _output(result)
-
-
-def _git(*arguments: str) -> str:
-    return _output(_run(*arguments))
-
-
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["git", *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
-    except FileNotFoundError:
-        raise UserError("git is not installed; it is needed to trace a submission to its commit") from None
-
-
-def _output(result: subprocess.CompletedProcess[str]) -> str:
-    if result.returncode:
-        reason = (result.stderr.strip() or f"exit status {result.returncode}").splitlines()[0]
-        raise UserError(
-            f"git failed ({reason}), so the submission cannot be traced to its commit; `git status` says more"
-        )
-    return result.stdout.strip()
+    blob = git.blob(commit, path)
+    return blob is not None and path.exists() and blob == git.output("hash-object", path.as_posix())
