@@ -23,7 +23,7 @@ from carvana.competition import SUBMISSION_HEADER, mask_of
 from carvana.cutouts import outputs, photo_files, photo_pixels
 from carvana.data import cache, labels, photos, split
 from carvana.data.archive import Archive
-from carvana.kaggle import provenance, submission
+from carvana.kaggle import submission
 from carvana.masks import rle, shards
 from carvana.networks import checkpoint, models
 from carvana.training import history, resume
@@ -317,10 +317,6 @@ READERS = {
     "params": Reader(
         file_of("params.yaml", (ROOT / "params.yaml").read_bytes),
         read_params,
-    ),
-    "params of a commit": Reader(
-        file_of("params.yaml", (ROOT / "params.yaml").read_bytes),
-        lambda path: provenance.parse_yaml(path.read_text("utf-8", "replace"), str(path)),
     ),
     "lock": Reader(text_file("dvc.lock", DVC_LOCK), read_lock),
     "pipeline": Reader(file_of("dvc.yaml", (ROOT / "dvc.yaml").read_bytes), read_pipeline),

@@ -50,19 +50,18 @@ def test_an_experiment_is_found_by_its_name_and_what_nobody_kept_is_refused(proj
     assert provenance.find(Path(LOCK)).commit == committed
 
 
-@pytest.mark.parametrize(
-    "name", [*SUBMISSION, "metrics/evaluate.json", "models/fold-0.safetensors", "data/predictions/0.parquet"]
-)
-def test_a_file_that_is_not_the_locks_is_refused(project, name):
-    (project / name).write_bytes(b"other")
-    output = name.removesuffix("/0.parquet")
-    assert re.search(f"{output} (differs from dvc.lock|is not what .* wrote)", refused(project))
-
-
 @pytest.mark.parametrize("name", [*SUBMISSION, "metrics/evaluate.json"])
-def test_a_missing_file_is_named(project, name):
+def test_a_file_that_is_not_the_locks_or_is_missing_is_refused(project, name):
+    (project / name).write_bytes(b"other")
+    assert f"{name} differs from dvc.lock" in refused(project)
     (project / name).unlink()
     assert f"{name} is missing; `dvc repro` makes it" in refused(project)
+
+
+def test_a_model_that_is_not_the_locks_is_refused(project):
+    (project / "models/fold-0.safetensors").write_bytes(b"other")
+    found = "`dvc status`: models/fold-0.safetensors is not what train@0 wrote; restore what it was made by"
+    assert found in refused(project)
 
 
 def test_models_and_predictions_need_not_be_there(project):
@@ -84,23 +83,24 @@ def test_a_submission_or_a_dice_of_another_model_is_refused(project, ran, stale,
 
 
 @pytest.mark.parametrize(
-    ("on_disk", "complaint"),
+    ("recorded", "on_disk", "complaint"),
     [
-        (b"other runs", "encode was run with another data/predictions"),
-        (b"runs", "data/predictions is not what predict wrote"),
-        (None, "encode was run with another data/predictions"),
+        (b"other runs", b"other runs", "encode was run with another data/predictions"),
+        (b"other runs", b"runs", "data/predictions is not what predict wrote"),
+        (b"other runs", None, "encode was run with another data/predictions"),
+        (b"runs", b"other runs", "encode was run with another data/predictions"),
     ],
 )
-def test_predictions_that_encode_has_not_read_are_refused(project, on_disk, complaint):
+def test_predictions_that_encode_has_not_read_are_refused(project, recorded, on_disk, complaint):
     path = project / "data/predictions/0.parquet"
-    path.write_bytes(b"other runs")
+    path.write_bytes(recorded)
     record(project, "predict")
     if on_disk:
         path.write_bytes(on_disk)
     else:
         shutil.rmtree(path.parent)
     commit(project)
-    assert f"`dvc status`: {complaint}; " in refused(project)
+    assert f"`dvc status`: {complaint}" in refused(project)
 
 
 def test_a_file_that_no_stage_has_written_is_refused(project):
@@ -191,11 +191,11 @@ def test_parameters_are_read_as_dvc_reads_them(project):
 
 @pytest.mark.parametrize(
     "text",
-    ["a: [", "- a", "", "a: !!timestamp x", "a: !!bool x", "a: &a [*a]", "? [1]\n: 2", "a: 2020-13-45", "[" * 1500],
+    ["a: [", "- a", "", "a: !!timestamp x", "a: &a [*a]", "? [1]\n: 2", "a: 2020-13-45", "[" * 1500],
 )
 def test_broken_parameters_are_named(project, text):
     (project / "params.yaml").write_text(text, encoding="ascii")
-    assert "params.yaml is not " in refused(project)
+    assert refused(project).startswith("params.yaml")
 
 
 def test_a_failure_of_git_is_not_taken_for_a_commit(project):

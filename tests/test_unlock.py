@@ -6,25 +6,27 @@ import subprocess
 import sys
 
 import pytest
-from conftest import make_project, stage
+
+from carvana.base import paths
+from carvana.base.errors import UserError
+from carvana.commands import unlock
 
 WHOLE = b"schema: '2.0'\nstages:\n  split:\n    cmd: x\n    outs:\n    - path: data/split.csv\n      md5: abcd\n"
+NO_MD5 = WHOLE[: WHOLE.index(b"      md5")]
 
 
 @pytest.fixture
-def lock(tmp_path):
-    folder = make_project(tmp_path / "project")
-    path = folder / ".dvc/tmp/rwlock"
-    path.parent.mkdir(parents=True)
-    return path
+def lock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths.DVC_LOCK.parent.mkdir(parents=True)
+    return paths.DVC_LOCK
 
 
 @pytest.fixture
 def running(lock):
     """A process that looks like a DVC of this project."""
     (lock.parent / "dvc").write_text("import time; print('running', flush=True); time.sleep(60)", encoding="ascii")
-    command = [sys.executable, lock.parent / "dvc", "repro"]
-    with subprocess.Popen(command, cwd=lock.parent.parent.parent, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, lock.parent / "dvc", "repro"], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         yield process
         process.kill()
@@ -34,57 +36,57 @@ def held_by(pid):
     return json.dumps({"write": {"data/cache": {"pid": pid, "cmd": "dvc repro"}}, "read": {}})
 
 
-def unlock(lock, status=0):
-    return stage(lock.parent.parent.parent, "unlock", status=status)
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"write": {"data/cache": {"pid": "x", "cmd": ""}}}', "the number of this process"]
-)
-def test_a_damaged_lock_and_one_whose_number_another_program_has_are_removed(lock, content):
-    lock.write_text(content.replace("the number of this process", held_by(os.getpid())), encoding="ascii")
-    assert "removed .dvc/tmp/rwlock" in unlock(lock)
+@pytest.mark.parametrize("content", ["", "{", "[]", held_by("x"), held_by(os.getpid())])
+def test_a_damaged_lock_and_one_whose_number_another_program_has_are_removed(lock, capsys, content):
+    lock.write_text(content, encoding="ascii")
+    unlock.main()
+    assert "removed .dvc/tmp/rwlock" in capsys.readouterr().out
     assert not lock.exists()
-    assert unlock(lock) == "", "there is nothing to do"
+    unlock.main()
+    assert capsys.readouterr().out == "", "there is nothing to do"
 
 
 def test_the_lock_of_a_dvc_that_runs_stays(lock, running):
     for content in (held_by(running.pid), ""):
         lock.write_text(content, encoding="ascii")
-        assert f"DVC is running here (process {running.pid})" in unlock(lock, status=1)
+        with pytest.raises(UserError, match=rf"DVC is running here \(process {running.pid}\)"):
+            unlock.main()
         assert lock.exists()
 
 
 @pytest.mark.parametrize("kept", [0, 20, 60])
-def test_a_dvc_lock_that_was_cut_short_is_moved_aside(lock, running, kept):
-    path = lock.parent.parent.parent / "dvc.lock"
-    path.write_bytes(WHOLE)
-    assert unlock(lock) == ""
-    path.write_bytes(WHOLE[:kept])
-    assert "DVC is running here" in unlock(lock, status=1)
+def test_a_dvc_lock_that_was_cut_short_is_moved_aside(running, capsys, kept):
+    paths.LOCK.write_bytes(WHOLE[:kept])
+    with pytest.raises(UserError, match="DVC is running here"):
+        unlock.main()
     running.kill()
     running.wait()
-    assert "moved dvc.lock, which DVC cannot read, to .work/dvc.lock" in unlock(lock)
-    assert not path.exists()
-    assert (path.parent / ".work/dvc.lock").read_bytes() == WHOLE[:kept]
+    unlock.main()
+    assert "moved dvc.lock, which DVC cannot read, to .work/dvc.lock" in capsys.readouterr().out
+    assert not paths.LOCK.exists()
+    assert (paths.WORK / "dvc.lock").read_bytes() == WHOLE[:kept]
 
 
-def test_a_dvc_lock_that_dvc_can_read_stays(lock):
-    """Cut before the MD5: DVC runs that stage again."""
-    path = lock.parent.parent.parent / "dvc.lock"
-    path.write_bytes(WHOLE[: WHOLE.index(b"      md5")])
-    assert unlock(lock) == ""
-    assert path.exists()
+@pytest.mark.parametrize("content", [WHOLE, NO_MD5, WHOLE + b"datasets: {}\n"])
+@pytest.mark.usefixtures("lock")
+def test_a_dvc_lock_that_dvc_can_read_stays(capsys, content):
+    """Without the MD5, DVC runs the stage again."""
+    paths.LOCK.write_bytes(content)
+    unlock.main()
+    assert capsys.readouterr().out == ""
+    assert paths.LOCK.read_bytes() == content
 
 
-def test_a_dvc_lock_with_conflict_marks_is_the_users(lock):
-    path = lock.parent.parent.parent / "dvc.lock"
-    path.write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\n", encoding="ascii")
-    assert "conflict marks" in unlock(lock, status=1)
-    assert path.exists()
+@pytest.mark.usefixtures("lock")
+def test_a_dvc_lock_with_conflict_marks_is_the_users():
+    paths.LOCK.write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\n", encoding="ascii")
+    with pytest.raises(UserError, match="conflict marks"):
+        unlock.main()
+    assert paths.LOCK.exists()
 
 
-def test_a_lock_that_names_nobody_is_left_alone(lock):
+def test_a_lock_that_names_nobody_is_left_alone(lock, capsys):
     lock.write_text('{"write": {}, "read": {}}', encoding="ascii")
-    assert unlock(lock) == ""
+    unlock.main()
+    assert capsys.readouterr().out == ""
     assert lock.exists()

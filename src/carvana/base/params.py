@@ -17,6 +17,7 @@ from carvana.base.processes import cores
 
 _LARGEST_SIDE = 4096  # pixels; the photos have 1918
 _MOST_MESSAGES = 20  # of a file
+_RESTORE = f"correct it, or restore it by `git checkout HEAD {paths.PARAMS}`"
 
 # Values in messages, shortened.
 _brief = reprlib.Repr()
@@ -227,13 +228,19 @@ class Params(_Frozen):
 
 def load(path: Path) -> Params:
     """Returns the parameters of a file. Raises a UserError that names every invalid key."""
-    advice = f"correct it, or restore it by `git checkout HEAD {path}`"
-    with reading(path, "is not YAML", advice, "run this from the repository's root"):
-        content = yaml12.parse(path.read_text(encoding="utf-8"))
+    with reading(path, "is not YAML", _RESTORE, "run this from the repository's root"):
+        text = path.read_text(encoding="utf-8")
+    return parse(text, path)
+
+
+def parse(text: str, where: object) -> Params:
+    """Returns the parameters of a file's text. Raises a UserError that names `where` and every invalid key."""
+    with reading(where, "is not YAML", _RESTORE):
+        content = yaml12.parse(text)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(_message(path, fault) for fault in error.errors()[:_MOST_MESSAGES])) from None
+        raise UserError("\n".join(_message(where, fault) for fault in error.errors()[:_MOST_MESSAGES])) from None
 
 
 def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -244,17 +251,17 @@ def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _message(path: Path, fault: Any) -> str:
+def _message(file: object, fault: Any) -> str:
     """Returns one line for one of pydantic's errors: the file, the key, and what is wrong."""
     # pydantic adds the branch of a union that it tried to the key.
     branches = ("str", "int", "tuple[int, int]", "function-after")
     key = ".".join(str(part) for part in fault["loc"] if part not in branches)
     if fault["type"] == "extra_forbidden":
-        return f"{path}: {key} is not a parameter{near(key, _keys(Params))}"
+        return f"{file}: {key} is not a parameter{near(key, _keys(Params))}"
     if fault["type"] == "missing":
-        return f"{path}: {key} is missing"
+        return f"{file}: {key} is missing"
     what = fault["msg"].removeprefix("Value error, ")
-    where = f"{path}: {key}: " if key else f"{path}: "
+    where = f"{file}: {key}: " if key else f"{file}: "
     # pydantic has a Literal's values only as text: 'adam', 'adamw' or 'sgd'.
     names = re.findall("'(.*?)'", fault["ctx"]["expected"]) if fault["type"] == "literal_error" else []
     advice = near(str(fault["input"])[:80], names)

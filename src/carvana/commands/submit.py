@@ -148,13 +148,13 @@ def earlier(sha256: str) -> list[tuple[dict[str, Any], int | None]]:
     return [
         (entry, references.get(entry["id"]))
         for entry in entries
-        if entry["event"] == "sending" and entry["id"] not in refused and _has_hash(entry, sha256)
+        if entry["event"] == "sending" and entry["id"] not in refused and _hash(entry) == sha256
     ]
 
 
-def _has_hash(sending: dict[str, Any], sha256: str) -> bool:
+def _hash(sending: dict[str, Any]) -> str | None:
     file = sending.get("file")
-    return isinstance(file, dict) and file.get("sha256") == sha256
+    return file.get("sha256") if isinstance(file, dict) else None
 
 
 def ask(left: int | None) -> None:

@@ -1,11 +1,10 @@
 """Prints where the submission is and how it scored, at the end of `make submission`: `carvana summary`."""
 
 import json
-import subprocess
 from pathlib import Path
 
-from carvana.base import paths
-from carvana.base.errors import reading
+from carvana.base import git, paths
+from carvana.base.errors import UserError, reading
 
 
 def main() -> None:
@@ -29,8 +28,10 @@ def main() -> None:
 def has_uncommitted_results() -> bool:
     """Returns whether dvc.lock, the parameters or the metrics have changes that are not committed to git."""
     files = (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)
-    command = ["git", "status", "--porcelain", "--", *map(str, files)]
-    return bool(subprocess.run(command, capture_output=True, check=False).stdout)  # noqa: S603
+    try:
+        return bool(git.output("status", "--porcelain", "--", *map(str, files)))
+    except UserError:
+        return False
 
 
 def _read(path: Path) -> dict:

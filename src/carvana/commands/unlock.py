@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from carvana.base import lockfile, paths, yaml12
+from carvana.base import paths, yaml12
 from carvana.base.errors import UserError, reading
 
 
@@ -36,25 +36,16 @@ def main() -> None:
 
 def is_damaged(lock: Path) -> bool:
     """Returns whether DVC cannot read a dvc.lock. Raises UserError if a merge left conflict marks in it."""
-    try:
-        lockfile.read(lock)
-    except UserError:
-        if b"<<<<<<<" in lock.read_bytes():
-            raise
-        return not is_dvcs(lock)
-    return False
-
-
-def is_dvcs(lock: Path) -> bool:
-    """Returns whether DVC accepts a dvc.lock, of which it may know more than `lockfile.read`."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
     try:
-        with reading(lock, "is damaged", "DVC writes another"):
+        with reading(lock, "is damaged", "resolve the conflict marks of the merge"):
             COMPILED_LOCKFILE_SCHEMA(yaml12.parse(lock.read_text(encoding="utf-8")))
     except UserError:
-        return False
-    return True
+        if b"<<<<<<<" in lock.read_bytes():
+            raise
+        return True
+    return False
 
 
 def processes_of(lock: Path) -> set[int] | None:

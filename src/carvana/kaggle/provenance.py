@@ -1,16 +1,13 @@
 """The commit or the experiment that a submission comes from, and what that commit has."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from carvana.base import git, lockfile, paths, yaml12
+from carvana.base import git, lockfile, params, paths, yaml12
 from carvana.base.errors import UserError, reading, some
-from carvana.base.params import leaves
 
-_MISSING = object()
 _TOGETHER = "commit both together (`git add -A && git commit`)"
 
 
@@ -67,36 +64,22 @@ def require_kept(path: str, md5: str) -> None:
 
 
 def read_params(commit: str) -> dict[str, Any]:
-    """Returns the commit's parameters. Raises UserError if those in the workspace are others, `runtime` aside."""
+    """Returns the content of the commit's params.yaml.
+
+    Raises UserError if it has another value than the workspace's, `runtime` aside, or an invalid one.
+    """
     text = git.read(commit, paths.PARAMS)
     if text is None:
         raise UserError(f"{paths.PARAMS} is missing in commit {commit[:12]}, which has this {paths.LOCK}; {_TOGETHER}")
-    params = parse_yaml(text, f"{paths.PARAMS} of commit {commit[:12]}")
-    with reading(paths.PARAMS, "is not YAML", "correct it", "run this from the repository's root"):
-        here = leaves(parse_yaml(paths.PARAMS.read_text(encoding="utf-8"), str(paths.PARAMS)))
-    there = leaves(params)
-    wrong = [
-        name
-        for name in sorted(here.keys() | there.keys())
-        if name.partition(".")[0] != "runtime" and here.get(name, _MISSING) != there.get(name, _MISSING)
-    ]
+    both = params.load(paths.PARAMS), params.parse(text, f"{paths.PARAMS} of commit {commit[:12]}")
+    here, there = (params.leaves(each.model_dump(exclude={"runtime"})) for each in both)
+    wrong = [name for name, value in here.items() if there.get(name) != value]
     if wrong:
         raise UserError(
             f"{paths.PARAMS} differs from commit {commit[:12]}, which made the submission, in {some(wrong)}; "
             "set these back, or run `dvc repro` and commit for a submission with the new values"
         )
-    return params
-
-
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Returns the mapping that a YAML text is. Raises UserError if it is something else; `where` names it."""
-    with reading(where, "is not YAML", "correct it"):
-        content = yaml12.parse(text)
-        # The record of submissions keeps it as JSON; YAML can also have lists as keys.
-        json.dumps(content, default=str, sort_keys=True)
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{where} is not a YAML mapping of keys to values")
-    return content
+    return dict(yaml12.parse(text))
 
 
 def _written(commit: str) -> set[str]:
