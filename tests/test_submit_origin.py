@@ -79,16 +79,16 @@ def test_a_submission_or_a_dice_of_another_model_is_refused(project, ran, stale,
     commit(project)
     if not are_there:
         shutil.rmtree(project / "models")
-    assert f"`dvc status`: {stale} was run with another models; " in refused(project)
+    assert f"`dvc status`: {stale} was run with other contents of models; " in refused(project)
 
 
 @pytest.mark.parametrize(
     ("recorded", "on_disk", "complaint"),
     [
-        (b"other runs", b"other runs", "encode was run with another data/predictions"),
+        (b"other runs", b"other runs", "encode was run with other contents of data/predictions"),
         (b"other runs", b"runs", "data/predictions is not what predict wrote"),
-        (b"other runs", None, "encode was run with another data/predictions"),
-        (b"runs", b"other runs", "encode was run with another data/predictions"),
+        (b"other runs", None, "encode was run with other contents of data/predictions"),
+        (b"runs", b"other runs", "encode was run with other contents of data/predictions"),
     ],
 )
 def test_predictions_that_encode_has_not_read_are_refused(project, recorded, on_disk, complaint):
@@ -156,7 +156,11 @@ def test_code_that_did_not_make_the_submission_is_refused(project, change):
     else:
         text = (project / "dvc.yaml").read_text(encoding="utf-8")
         (project / "dvc.yaml").write_text(text.replace("-m stages.train", "-m stages.other"), encoding="utf-8")
-    found = "train@0: changed command" if change == "as a command" else "train@0 was run with another stages/train.py"
+    found = (
+        "train@0: changed command"
+        if change == "as a command"
+        else "train@0 was run with other contents of stages/train.py"
+    )
     assert f"`dvc status`: {found}; restore what it was made by" in refused(project)
 
 
@@ -170,7 +174,7 @@ def test_parameters_that_did_not_make_the_model_are_refused(project):
     assert "params.yaml differs from commit" in (message := refused(project))
     assert "in train.size;" in message
     commit(project)
-    assert "`dvc status`: evaluate was run with another train.size, " in refused(project)
+    assert "`dvc status`: evaluate was run with another value of train.size, " in refused(project)
 
 
 def test_a_change_of_speed_alone_is_accepted_and_not_recorded(project):
@@ -249,6 +253,6 @@ def test_pseudo_labels_that_nobody_has_kept_are_refused_until_they_are(student):
 def test_kept_pseudo_labels_need_not_be_there_but_others_are_refused(student):
     labels = student / "teachers/big/0.parquet"
     labels.write_bytes(b"others")
-    assert "`dvc status`: label was run with another teachers/big; " in refused(student)
+    assert "`dvc status`: label was run with other contents of teachers/big; " in refused(student)
     shutil.rmtree(labels.parent)
     assert len(sent(student)) == 1

@@ -92,9 +92,9 @@ def _changes(name: str, stage: Recorded, found: list[Any], written: dict[str, se
             continue
         for path, state in entry.get("changed deps", {}).items():
             if isinstance(state, dict):
-                yield from (f"{name} was run with another {key}" for key in state)
+                yield from (f"{name} was run with another value of {key}" for key in state)
             elif not (state == "deleted" or path == _MODELS) or stage.deps.get(path) not in written.get(path, ()):
-                yield f"{name} was run with another {path}"
+                yield f"{name} was run with other contents of {path}"
         for path in entry.get("changed outs", {}):
             # DVC does not compare an output that its cache lacks.
             if Path(path).exists() and stage.outs.get(path) != lockfile.md5_of(Path(path)):
