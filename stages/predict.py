@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana.base import console, definition, files, params, paths, speed, torchrun, unfinished
+from carvana.base import console, definition, files, params, paths, processes, speed, torchrun, unfinished
 from carvana.base.errors import UserError, some
 from carvana.base.files import link_or_copy, whole_folder
+from carvana.base.speed import Speed, Stopwatch
 from carvana.base.stage import command_line, run
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ def main() -> None:
             if distributed.rank() == 0:
                 console.say(plan(settings, ensemble, len(archive.photos), how.at(on)))
             skip = settings.predict.on_bad_image == "skip"
-            damaged = sweep(ensemble, archive, folder, how.at(on), skip)
-            damaged = distributed.gathered(damaged)
+            watch = Stopwatch()
+            damaged = distributed.gathered(sweep(ensemble, archive, folder, how.at(on), skip, watch))
+            each = distributed.gathered([(watch.seconds, watch.photos, watch.photos_per_second)])
             if distributed.rank() == 0:
                 report(damaged, skip)
                 publish([folder, folder / DAMAGED])
-                write_speed(folder, how.at(on))
+                write_speed(each, how.at(on))
                 unfinished.finish(folder, [paths.PREDICTIONS])
 
 
@@ -106,13 +108,24 @@ def publish(folders: list[Path]) -> None:
             link_or_copy(path, temporary / path.name)
 
 
-def write_speed(folder: Path, how: Settings) -> None:
-    """Writes the record of this prediction's speed, by all its processes."""
-    from carvana.devices import distributed
-    from carvana.prediction import effort
+def write_speed(each: list[tuple[float, int, float]], how: Settings) -> None:
+    """Writes the record of this run's speed; `each` has the seconds, photos and photos per second of every process."""
+    from carvana.devices import device
 
-    found, more = effort.summarise(folder, how, distributed.world())
-    speed.write(paths.PREDICTION_SPEED, found, **more)
+    seconds, photos, rates = zip(*each, strict=True)
+    found = Speed(
+        seconds=max(seconds),
+        photos=sum(photos),
+        photos_per_second=sum(rates),
+        engine=how.engine,
+        device=how.on.type,
+        processor=device.processor(how.on),
+        precision=device.precision_name(how.on),
+        processes=len(each),
+        threads=how.threads,
+        cores=processes.cores(),
+    )
+    speed.write(paths.PREDICTION_SPEED, found)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Exported models against the ensemble that they are of, in every format, for any number of photos."""
 
 import importlib.util
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,22 +11,32 @@ import onnxruntime
 import openvino
 import pytest
 import torch
-from conftest import read_network, read_params
+from conftest import ROOT, jpeg, make_project, picture, read_network, read_params, set_params, stage
+from finished_project import LOCK, commit, git, make_finished_project, write_evaluation, write_models
+from PIL import Image
+from test_cutout_stage import bright_network
 
+from carvana.base import params
 from carvana.base.errors import UserError
-from carvana.networks import models
+from carvana.commands.export import history
+from carvana.competition import HEIGHT, WIDTH
+from carvana.data.photos import decode_photo
+from carvana.masks import metrics, rle
+from carvana.masks.fullsize import runs_of_logits
+from carvana.networks import checkpoint, models
 from carvana.networks.checkpoint import Trained
 from carvana.prediction import engines, export, model_files
 from carvana.prediction.inference import Ensemble
 from carvana.prediction.settings import Settings
 
 SIZE = (64, 96)
+MODEL = "models/fold-0.safetensors"
 SMALL = read_network(depth=2, width=2)
 PATCHES = read_network(depth=3, width=4, patch=2, upsampling="bilinear", head="slides")
 PLAIN = read_network(depth=3, width=4, upsampling="transposed", batch_norm=False, dropout=0.5)
 ENCODER = read_network(encoder="tu-tf_efficientnet_lite0")
 
-KINDS = ["onnx", "openvino", "torchscript"]
+KINDS = ["onnx", "openvino"]
 
 
 def ensemble_of(network=SMALL, seed=0):
@@ -42,10 +54,8 @@ def run(path, batch):
     """What another program does with the file."""
     if path.suffix == ".onnx":
         return onnxruntime.InferenceSession(path).run(["logits"], {"photos": batch})[0]
-    if path.suffix == ".xml":
-        settings = {"INFERENCE_PRECISION_HINT": "f32"}
-        return openvino.compile_model(path, "CPU", settings)({"photos": batch})["logits"]
-    return torch.jit.load(path)(torch.from_numpy(batch)).numpy()
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.compile_model(path, "CPU", settings)({"photos": batch})["logits"]
 
 
 def assert_equal_for_any_number(path, ensemble):
@@ -70,7 +80,7 @@ def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos(exported
     assert_equal_for_any_number(exported[kind], ensemble_of())
 
 
-@pytest.mark.parametrize("kind", ["openvino", "torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "network",
     [PATCHES, PLAIN, pytest.param(ENCODER, marks=pytest.mark.slow)],
@@ -97,7 +107,7 @@ def test_a_file_for_one_photo_at_a_time_is_refused(tmp_path):
         export.require_equal(tmp_path / "model.xml", ensemble, photos(5))
 
 
-@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_exported_file_is_an_engine(exported, kind):
     how = Settings.of(read_params(runtime_engine="torch", runtime_device="cpu", runtime_workers=2))
     build, size = model_files.load([exported[kind]], how)
@@ -132,3 +142,90 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UserError, match="`pip install openvino`"):
         engines.load_openvino.__wrapped__()
+
+
+@pytest.fixture
+def project(tmp_path, kaggle):
+    folder = make_project(tmp_path / "project")
+    set_params(folder, runtime_engine="torch")
+    checkpoint.save(folder / MODEL, *bright_network(), (64, 64))
+    (folder / "data").mkdir()
+    kaggle.rename(folder / "data/raw")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_the_example_of_the_document_gives_the_pipelines_mask(project, kind):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(encoding="utf-8"), re.DOTALL)
+    out = "exported"
+    if kind == "openvino":
+        out = "exported-openvino"
+        example = re.sub(r"import onnxruntime  # or openvino: (.*)", r"import openvino\n\1", example)
+        example = re.sub(r"model = onnx.*\n", "", example).replace("model.get_inputs()[0].shape[1:3]", "64, 64")
+        example = re.sub(r"(\(logits,\) = )model\.run.*# openvino: \(logits,\) = (.*)", r"\1\2", example)
+    assert "differs from torch by at most" in stage(project, "export", "--format", kind, "--out", out)
+    text = (project / out / "README.md").read_text(encoding="utf-8")
+    assert "uint8 | [n, 64, 64, 3], any n" in text
+    assert "Its Dice is not known" in text
+    photo = jpeg(picture(1)[0])
+    (project / "car.jpg").write_bytes(photo)
+    subprocess.run([sys.executable, "-c", example], cwd=project, check=True)
+    with Image.open(project / "mask.png") as image:
+        found = np.asarray(image) == 255
+    ensemble = Ensemble.load([project / MODEL])
+    small = decode_photo(photo, "car.jpg", ensemble.size)
+    with torch.inference_mode():
+        logits = ensemble(torch.from_numpy(small[None]))[0].numpy()
+    expected = rle.to_mask(runs_of_logits(logits, 0.5), HEIGHT, WIDTH) == 1
+    assert 0.05 < expected.mean() < 0.95
+    assert metrics.overlap_of_masks(found, expected).dice > 0.998
+
+
+def test_cutouts_take_an_exported_model(project):
+    path = export.write(Ensemble.load([project / MODEL]), "openvino", project)
+    (project / "one.jpg").write_bytes(jpeg(picture(1)[0][:300, :500]))
+    stage(project, "cutout", "one.jpg", "--out", "by-fold", "--masks")
+    (project / MODEL).unlink()
+    assert "1 cut-out in by-file" in stage(
+        project, "cutout", "one.jpg", "--out", "by-file", "--masks", "--model", path.name
+    )
+    masks = [Image.open(project / folder / "one_mask.png") for folder in ("by-fold", "by-file")]
+    by_fold, by_file = (np.asarray(each).astype(int) for each in masks)
+    assert by_fold.max() == 255
+    assert np.abs(by_fold - by_file).mean() < 1
+
+
+def test_a_folder_that_exists_is_not_touched_and_a_failure_leaves_none(project):
+    (project / "mine").mkdir()
+    command = ("export", "--format", "openvino", "--out")
+    assert "mine is there already" in stage(project, *command, "mine", status=1)
+    (project / MODEL).unlink()
+    assert f"{MODEL} is missing" in stage(project, *command, "out", status=1)
+    assert not (project / "out").exists()
+
+
+def test_the_readme_tells_dice_and_commit_only_of_these_models(tmp_path, monkeypatch):
+    project = make_finished_project(tmp_path, monkeypatch)
+    monkeypatch.chdir(project)
+
+    def told():
+        return "\n".join(history(params.load(project / "params.yaml")))
+
+    assert "unseen test cars: 0.9931 (worst 0.8927)" in told()
+    assert f"Commit: {git(project, 'rev-parse', 'HEAD')}." in told()
+    lock = (project / LOCK).read_bytes()
+    (project / LOCK).write_bytes(lock + b"# not committed\n")
+    assert "Commit: none has this model yet." in told()
+    (project / LOCK).write_bytes(lock)
+    for changed in ({"predict_flip": True}, {"predict_scales": [1.0, 0.8]}):
+        set_params(project, **changed)
+        assert "Its Dice is not known" in told()
+    set_params(project)
+    write_models(project, "other")
+    commit(project)
+    assert "Its Dice is not known" in told()
+    write_models(project, "model")
+    write_evaluation(project, 0.9)
+    assert "Its Dice is not known" in told()
+    (project / LOCK).unlink()
+    assert "Its Dice is not known" in told()

@@ -27,7 +27,7 @@ def test_batches_hold_what_decoding_gives_in_the_order_asked_for(kaggle, workers
         assert [batch.names for batch in batches] == [names[start : start + 3] for start in range(0, len(names), 3)]
         for name, photo in ((n, p) for batch in batches for n, p in zip(batch.names, batch.photos, strict=True)):
             assert np.array_equal(photo.numpy(), decode_photo(archive.read(name), name, SIZE))
-    assert all(batch.seconds > 0 and not batch.reasons for batch in batches)
+    assert not any(batch.reasons for batch in batches)
 
 
 def test_nothing_to_do_is_done_at_once(tmp_path):
@@ -40,7 +40,6 @@ def test_a_batch_is_split_without_losing_a_photo(kaggle):
     parts = list(batch.split(4))
     assert [len(part.photos) for part in parts] == [4, 4, 2]
     assert [name for part in parts for name in part.names] == batch.names
-    assert sum(part.seconds for part in parts) == pytest.approx(batch.seconds)
 
 
 def test_little_shared_memory_is_said_and_one_process_decodes(kaggle, monkeypatch, capsys):

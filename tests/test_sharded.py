@@ -4,11 +4,12 @@ import pytest
 import torch
 from conftest import read_network, read_params, repack
 
+from carvana.base.speed import Stopwatch
 from carvana.data.archive import Archive
 from carvana.masks import shards
 from carvana.networks import models
 from carvana.networks.checkpoint import Trained
-from carvana.prediction import effort, inference, sharded
+from carvana.prediction import inference, sharded
 
 
 @pytest.fixture
@@ -18,12 +19,12 @@ def ensemble():
     return inference.Ensemble([Trained(models.build(network).eval(), (64, 64), network)])
 
 
-def run(ensemble, kaggle, tmp_path, skip=False):
+def run(ensemble, kaggle, tmp_path, skip=False, watch=None):
     how = replace(inference.Settings.of(read_params()), on=torch.device("cpu"), engine="torch")
     folder = tmp_path / "work"
     folder.mkdir(exist_ok=True)
     with Archive(kaggle / "train.zip") as archive:
-        return folder, sharded.sweep(ensemble, archive, folder, how, skip)
+        return folder, sharded.sweep(ensemble, archive, folder, how, skip, watch or Stopwatch())
 
 
 def content(folder):
@@ -44,15 +45,11 @@ def test_shards_that_are_there_are_kept_and_damaged_or_other_ones_are_made_again
     flipped[12] ^= 1
     (folder / "003.parquet").write_bytes(flipped)
     (folder / "004.parquet").write_bytes(first["000.parquet"])
-    spent = effort.read(folder / "effort-0.json")
-    run(ensemble, kaggle, tmp_path)
+    watch = Stopwatch()
+    run(ensemble, kaggle, tmp_path, watch=watch)
     assert content(folder) == first
     assert kept.stat().st_mtime_ns == before
-    both = effort.read(folder / "effort-0.json")
-    assert (spent.photos, both.photos) == (10, 18), "four shards of two photos were made again"
-    assert both.seconds > spent.seconds > spent.steady_seconds > 0
-    assert sum(both.shares.values()) == pytest.approx(1, abs=0.01)
-    assert both.peak_memory_mb >= spent.peak_memory_mb > 10
+    assert watch.photos == 8, "four shards of two photos were made again"
 
 
 def test_a_damaged_photo_costs_its_shard_or_gets_an_empty_mask(ensemble, kaggle, tmp_path):

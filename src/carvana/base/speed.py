@@ -3,19 +3,22 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from time import perf_counter
+from typing import Self
 
 from carvana.base.errors import reading
 from carvana.base.files import write_json
+from carvana.base.processes import peak_memory
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How long the work took, all runs of a resumed one together, and what did it.
+    """How long the work took, and what did it.
 
-    A training's photos are those that it trained on, counted once an epoch, and its seconds include validation. A
-    prediction's `photos_per_second` is without the time before its first photo, in which the network is loaded or
-    compiled and workers start; its seconds include that time.
+    A training's photos are those that it trained on, counted once an epoch, and its seconds include validation and
+    those of all its runs if it was resumed. A prediction's photos are those of its last run: a resumed one has fewer.
+    Its `photos_per_second` is without the time before the first photo, in which the network is loaded or compiled and
+    workers start; its seconds include that time.
     """
 
     seconds: float
@@ -40,7 +43,33 @@ class Speed:
             return cls(**values)
 
 
-def write(path: Path, speed: Speed, **more: Any) -> None:
-    """Writes the record as JSON, with `more` that only this kind of work has to say."""
+def write(path: Path, speed: Speed) -> None:
+    """Writes the record as JSON, with the peak memory of this process in MB."""
     numbers = {"seconds": round(speed.seconds, 2), "photos_per_second": round(speed.photos_per_second, 2)}
-    write_json(path, asdict(speed) | numbers | more)
+    write_json(path, asdict(speed) | numbers | {"peak_memory_mb": peak_memory()})
+
+
+class Stopwatch:
+    """Counts photos, and the seconds since its creation."""
+
+    def __init__(self) -> None:
+        self._begun = perf_counter()
+        self._first: float | None = None
+        self.photos = 0
+
+    def add_photo(self) -> None:
+        """Counts a photo as done."""
+        self._first = self._first or perf_counter()
+        self.photos += 1
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the creation."""
+        return perf_counter() - self._begun
+
+    @property
+    def photos_per_second(self) -> float:
+        """Photos per second after the first one; of a single photo that of its whole time, of none 0."""
+        if self.photos < 2 or self._first is None:
+            return self.photos / self.seconds
+        return (self.photos - 1) / (perf_counter() - self._first)

@@ -1,8 +1,8 @@
 """Writes the model as one file for other programs: `carvana export --format onnx --out exported`.
 
-The folder, which must not exist yet, gets the model and a README.md with an example. The model is the mean of those of
-train.folds in models/, with predict.flip and predict.scales; it takes uint8 photos at the model's size, and returns
-logits.
+The folder, which must not exist yet, gets the model and a README.md that says what it is; docs/export.md shows how to
+use it. The model is the mean of those of train.folds in models/, with predict.flip and predict.scales; it takes uint8
+photos at the model's size, and returns logits.
 """
 
 from __future__ import annotations
@@ -28,12 +28,24 @@ if TYPE_CHECKING:
 
 _PHOTOS = 5  # that the written model is compared with torch on
 
+_README = """# {file}: where the car is in a photo
+
+| | name | type | shape | values |
+|---|---|---|---|---|
+| input | `photos` | uint8 | [n, {height}, {width}, 3], any n | RGB, 0–255 |
+| output | `logits` | float32 | [n, {height}, {width}] | above {level:.4g} is car; the sigmoid is its probability |
+
+{facts}
+
+docs/export.md of the project leads from a photo to its mask.
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         dest="kind",
-        choices=["onnx", "openvino", "torchscript"],
+        choices=["onnx", "openvino"],
         required=True,
         help="what the other program reads",
     )
@@ -45,7 +57,7 @@ def main(kind: str, out: Path) -> None:
         raise UserError(f"{out} is there already; choose another folder with --out, or remove it")
 
     from carvana.data.archive import Archive
-    from carvana.prediction import export, export_readme
+    from carvana.prediction import export
     from carvana.prediction.inference import Ensemble
 
     settings = params.load(paths.PARAMS)
@@ -60,9 +72,11 @@ def main(kind: str, out: Path) -> None:
         difference = export.require_equal(path, ensemble, photos)
         level = math.log(settings.predict.threshold / (1 - settings.predict.threshold))
         equal = f"Compared with torch in float32, its logits differ by at most {difference:.1g}."
-        text = export_readme.render(kind, ensemble.size, level, [f"It is {network}.", *history(settings), equal])
+        facts = "\n".join(f"- {fact}" for fact in (f"It is {network}.", *history(settings), equal))
+        height, width = ensemble.size
+        text = _README.format(file=path.name, height=height, width=width, level=level, facts=facts)
         (folder / "README.md").write_text(text, encoding="utf-8")
-    print(f"{out / path.name} differs from torch by at most {difference:.1g}; {out / 'README.md'} says how to use it")
+    print(f"{out / path.name} differs from torch by at most {difference:.1g}; {out / 'README.md'} says more")
 
 
 def describe(ensemble: Ensemble) -> str:

@@ -1,4 +1,4 @@
-"""Writes an ensemble as a model for programs that do not have this project: ONNX, OpenVINO or TorchScript.
+"""Writes an ensemble as a model for programs that do not have this project: ONNX or OpenVINO.
 
 The model takes photos uint8 [n, height, width, 3], for any n, and returns logits float32 [n, height, width].
 """
@@ -17,7 +17,7 @@ from carvana.prediction import engines
 from carvana.prediction.inference import Ensemble
 
 # The file of each format. OpenVINO writes the weights beside it, to model.bin.
-FILES = {"onnx": "model.onnx", "openvino": "model.xml", "torchscript": "model.pt"}
+FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
 
 MOST_DIFFERENCE = 1e-4  # from torch's logits, as a share of the largest of them
 _BATCHES = (1, 2, 5)  # numbers of photos that a file is checked with
@@ -29,7 +29,7 @@ def write(ensemble: Ensemble, kind: str, folder: Path) -> Path:
     Raises UserError if a package is missing, or if the network cannot be converted.
     """
     path = folder / FILES[kind]
-    convert = {"onnx": _write_onnx, "openvino": _write_openvino, "torchscript": _write_torchscript}[kind]
+    convert = {"onnx": _write_onnx, "openvino": _write_openvino}[kind]
     with reading("the network", f"cannot be converted to {kind}", "try another --format"), warnings.catch_warnings():
         # Of tracing, which asks for more care; `largest_difference` is that care.
         warnings.simplefilter("ignore")
@@ -87,21 +87,13 @@ def _write_openvino(ensemble: Ensemble, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
-def _write_torchscript(ensemble: Ensemble, path: Path) -> None:
-    with torch.inference_mode():
-        torch.jit.trace(ensemble, _photos(ensemble), check_trace=False).save(path)
-
-
 def _photos(ensemble: Ensemble) -> torch.Tensor:
     # Two, because exporters take a batch of one for a constant.
     return torch.zeros(2, *ensemble.size, 3, dtype=torch.uint8)
 
 
 def _runner(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Returns the function that a written model is, computed in float32 by OpenVINO, or TorchScript by torch."""
-    if path.name == FILES["torchscript"]:
-        module = torch.jit.load(path, "cpu")
-        return lambda photos: module(torch.from_numpy(photos)).numpy()
+    """Returns the function that a written model is, computed in float32 by OpenVINO."""
     _, core = engines.load_openvino()
     compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda photos: compiled(photos)[0]

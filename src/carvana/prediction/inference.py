@@ -5,13 +5,11 @@ compute runs from its logits.
 """
 
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Self, TypeVar
 
 import numpy as np
@@ -53,23 +51,6 @@ class Damaged:
 
 Outcome = Prediction | Damaged
 Result = TypeVar("Result")
-
-
-@dataclass
-class Clock:
-    """Seconds that workers have spent on decoding, and threads on the network and on computing runs."""
-
-    decode: float = 0.0
-    compute: float = 0.0
-    runs: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, decode: float = 0.0, compute: float = 0.0, runs: float = 0.0) -> None:
-        """Adds the seconds of a piece of work."""
-        with self._lock:
-            self.decode += decode
-            self.compute += compute
-            self.runs += runs
 
 
 class Ensemble(nn.Module):
@@ -121,23 +102,16 @@ class Ensemble(nn.Module):
         return torch.stack([model(photos) for model in self.models]).mean(dim=0)
 
 
-def predict(
-    ensemble: Ensemble, archive: Archive, names: Iterable[str], how: Settings, clock: Clock | None = None
-) -> Iterator[Outcome]:
+def predict(ensemble: Ensemble, archive: Archive, names: Iterable[str], how: Settings) -> Iterator[Outcome]:
     """Yields a `Prediction` for every named photo, in order, or `Damaged` if it cannot be read.
 
     Raises UserError if the network's output is not finite.
     """
-    clock = clock or Clock()
     engine = engines.build(ensemble, ensemble.size, how)
 
     def finish(piece: Batch) -> list[Outcome]:
-        started = perf_counter()
         logits = engine.compute(piece.photos.numpy())
-        computed = perf_counter()
-        outcomes = [_outcome(name, piece, each, how.threshold) for name, each in zip(piece.names, logits, strict=True)]
-        clock.add(piece.seconds, computed - started, perf_counter() - computed)
-        return outcomes
+        return [_outcome(name, piece, each, how.threshold) for name, each in zip(piece.names, logits, strict=True)]
 
     batches = loader.load(
         archive.path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda"

@@ -1,7 +1,6 @@
 """Photos of a zip, read and decoded in batches by the workers of a torch DataLoader."""
 
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +20,11 @@ _BATCHES_AHEAD = 2  # that each worker decodes before they are needed
 
 @dataclass(frozen=True)
 class Batch:
-    """Names, photos uint8 [n, height, width, 3], and why a photo cannot be read; such a photo is black.
-
-    `seconds` is the time that one worker took to make it.
-    """
+    """Names, photos uint8 [n, height, width, 3], and why a photo cannot be read; such a photo is black."""
 
     names: list[str]
     photos: Tensor
     reasons: dict[str, UserError]
-    seconds: float
 
     def pin_memory(self) -> Self:
         """Returns the batch in memory that a GPU can copy from; the DataLoader calls it."""
@@ -39,8 +34,7 @@ class Batch:
         """Yields the batch in parts of at most `size` photos."""
         for start in range(0, len(self.names), size):
             part = slice(start, start + size)
-            names = self.names[part]
-            yield Batch(names, self.photos[part], self.reasons, self.seconds * len(names) / len(self.names))
+            yield Batch(self.names[part], self.photos[part], self.reasons)
 
 
 class _Photos(Dataset[Batch]):
@@ -54,7 +48,6 @@ class _Photos(Dataset[Batch]):
         return len(self._names)
 
     def __getitems__(self, places: list[int]) -> Batch:
-        started = time.perf_counter()
         self._archive = self._archive or Archive(self._path)
         names = [self._names[place] for place in places]
         photos = torch.zeros(len(names), *self._size, 3, dtype=torch.uint8)
@@ -67,7 +60,7 @@ class _Photos(Dataset[Batch]):
                 photo[...] = decode_photo(self._archive.read(name), f"{self._path}: {name}", self._size)
             except UserError as error:
                 reasons[name] = error
-        return Batch(names, photos, reasons, time.perf_counter() - started)
+        return Batch(names, photos, reasons)
 
 
 def load(

@@ -20,8 +20,8 @@ def load(files: Sequence[Path], how: Settings) -> tuple[Callable[[], Engine], tu
     The files are read at once; to build the engine may take seconds.
 
     Files are trained models (.safetensors), whose logits are averaged, or one exported to ONNX (.onnx) or OpenVINO
-    (.xml), which OpenVINO computes on the CPU. Raises UserError if a file cannot be used. TorchScript is refused,
-    because it is a program, which can do more than compute.
+    (.xml), which OpenVINO computes on the CPU. Raises UserError if a file cannot be used. Files of
+    torch are refused, because they may be programs, which can do more than compute.
     """
     if len(files) == 1 and files[0].suffix in _EXPORTED:
         model, size = _read(files[0])

@@ -7,34 +7,33 @@ from pathlib import Path
 import numpy as np
 
 from carvana.base.console import Bar
+from carvana.base.speed import Stopwatch
 from carvana.data.archive import Archive
 from carvana.devices import distributed
 from carvana.masks import shards
 from carvana.masks.rle import Runs
-from carvana.prediction import effort
-from carvana.prediction.inference import Clock, Damaged, Ensemble, Outcome, predict
+from carvana.prediction.inference import Damaged, Ensemble, Outcome, predict
 from carvana.prediction.settings import Settings
 
 DAMAGED = "damaged"
 _NO_CAR: Runs = np.empty((0, 2), np.int32)
 
 
-def sweep(ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, skip_damaged: bool) -> list[Damaged]:
+def sweep(
+    ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, skip_damaged: bool, watch: Stopwatch
+) -> list[Damaged]:
     """Writes this process's missing shards into `folder`, and returns the photos that cannot be read.
 
     A shard with such a photo is left out, and all others are written. With `skip_damaged` the photo gets an empty mask,
-    and its shard is written to `folder`/damaged, for this run only. This process's effort is kept in `folder`, too,
-    after each shard. Raises UserError if the network's output is not finite.
+    and its shard is written to `folder`/damaged, for this run only. `watch` counts the photos. Raises UserError if the
+    network's output is not finite.
     """
     parts = shards.plan(archive.photos)
     mine = range(distributed.rank(), len(parts), distributed.world())
     missing = [number for number in mine if not shards.is_whole(shards.path_of(folder, number), parts[number])]
     total = sum(len(parts[number]) for number in mine)
     todo = [photo for number in missing for photo in parts[number]]
-    clock, watch, damaged = Clock(), effort.Watch(), []
-    kept = effort.path_of(folder, distributed.rank())
-    before = effort.read(kept)
-    outcomes = predict(ensemble, archive, todo, how, clock)
+    outcomes, damaged = predict(ensemble, archive, todo, how), []
     quiet = distributed.rank() != 0
     with Bar(total=total, initial=total - len(todo), desc="predict", unit=" photos", quiet=quiet) as bar:
         for number in missing:
@@ -44,13 +43,10 @@ def sweep(ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, ski
                 shards.write(shards.path_of(folder, number), parts[number], runs)
             elif skip_damaged:
                 shards.write(shards.path_of(folder / DAMAGED, number), parts[number], runs)
-            spent = watch.read(clock)
-            effort.write(kept, before.plus(spent))
-            bar.set_postfix({name: f"{share:.0%}" for name, share in spent.shares.items()}, refresh=False)
     return damaged
 
 
-def _take(outcomes: Iterator[Outcome], count: int, bar: Bar, watch: effort.Watch) -> tuple[list[Runs], list[Damaged]]:
+def _take(outcomes: Iterator[Outcome], count: int, bar: Bar, watch: Stopwatch) -> tuple[list[Runs], list[Damaged]]:
     """Returns the runs of the next photos, empty for a damaged one, and the damaged ones."""
     runs, damaged = [], []
     for outcome in islice(outcomes, count):
