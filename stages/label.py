@@ -17,7 +17,7 @@ def main() -> None:
     if found.empty:
         say(f"{len(found.empty)} photos on which {folder} shows no car are left out: {some(found.empty)}")
     size = settings.train.size
-    cache.write_labelled(photos, found.names, found.each_runs(), paths.PSEUDO, size, settings.runtime.workers)
+    cache.write_labelled(photos, found.names, found.runs_of, paths.PSEUDO, size, settings.runtime.workers)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def write_labels(folder: Path) -> Path:
 
 def read_labels(path: Path) -> Any:
     found = labels.read(path.parent, path.parent / "test.zip")
-    return found.names, found.empty, [runs.tolist() for runs in found.each_runs()]
+    return found.names, found.empty, [found.runs_of(name).tolist() for name in found.names]
 
 
 def small_masks() -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import torch
 from conftest import ROOT
 
 from carvana.base.errors import UserError
-from carvana.data import cache, workers
+from carvana.data import cache, loader
 from carvana.training import batches
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -110,7 +110,7 @@ def test_workers_end_with_a_stage_that_is_stopped(made, number):
 def test_workers_are_for_gpus_and_have_room_in_shared_memory(monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(64 * 2**20))
-    monkeypatch.setattr(workers, "_SHARED_MEMORY", ROOT)
+    monkeypatch.setattr(loader, "_SHARED_MEMORY", ROOT)
     assert batches.workers_for(CPU, 8, 2**20, 1) == 0
     assert batches.workers_for(GPU, 8, 2**20, 1) == 8
     assert batches.workers_for(GPU, 8, 2**20, 4) == 2

@@ -71,7 +71,8 @@ def test_photos_with_given_masks_make_the_same_rows_without_truth(kaggle, tmp_pa
     made = cache.read(tmp_path / "cache")
     rows = np.array([7, 2, 3])
     names, runs = [made.names[row] for row in rows], made.read_truth(rows)
-    cache.write_labelled(kaggle / "train.zip", names, runs, tmp_path / "pseudo", SIZE, 1)
+    runs_of = dict(zip(names, runs, strict=True)).__getitem__
+    cache.write_labelled(kaggle / "train.zip", names, runs_of, tmp_path / "pseudo", SIZE, 1)
     labelled = cache.read_labelled(tmp_path / "pseudo")
     assert labelled.names == names
     assert np.array_equal(labelled.read_photos(np.arange(3)), made.read_photos(rows))
@@ -89,12 +90,13 @@ def test_many_given_masks_are_written_by_several_processes_in_their_order(kaggle
     made = cache.read(tmp_path / "cache")
     rows = np.random.default_rng(0).integers(0, len(made.names), 50)
     names = [made.names[row] for row in rows]
-    cache.write_labelled(kaggle / "train.zip", names, made.read_truth(rows), tmp_path / "pseudo", SIZE, 2)
+    runs_of = dict(zip(names, made.read_truth(rows), strict=True)).__getitem__
+    cache.write_labelled(kaggle / "train.zip", names, runs_of, tmp_path / "pseudo", SIZE, 2)
     assert np.array_equal(cache.read_labelled(tmp_path / "pseudo").read_masks(np.arange(50)), made.read_masks(rows))
 
 
 def test_a_cache_of_no_photos_needs_no_zip(tmp_path):
-    cache.write_labelled(tmp_path / "nothing.zip", [], [], tmp_path / "pseudo", SIZE, 2)
+    cache.write_labelled(tmp_path / "nothing.zip", [], str, tmp_path / "pseudo", SIZE, 2)
     empty = cache.read_labelled(tmp_path / "pseudo")
     assert (empty.names, empty.size) == ([], SIZE)
     assert empty.read_photos(np.arange(0)).shape == (0, *SIZE, 3)

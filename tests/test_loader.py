@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from carvana.data import loader
 from carvana.data.archive import Archive
 from carvana.data.photos import decode_photo
-from carvana.prediction import loader
 
 SIZE = (64, 96)
 
@@ -42,20 +42,23 @@ def test_a_batch_is_split_without_losing_a_photo(kaggle):
     assert [name for part in parts for name in part.names] == batch.names
 
 
-def test_little_shared_memory_is_said_and_one_process_decodes(kaggle, monkeypatch, capsys):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**16, 0, 2**16))
-    with Archive(kaggle / "train.zip") as archive:
-        batches = list(loader.load(archive.path, archive.photos, SIZE, 4, 2, pin=False))
-    assert [len(batch.names) for batch in batches] == [4, 4, 2]
-    assert "too small for 2 workers" in capsys.readouterr().err
+def test_little_shared_memory_is_said_and_as_many_workers_decode_as_fit(kaggle, monkeypatch, capsys):
+    usage = namedtuple("usage", "free")
+    batch = 4 * 64 * 96 * 3
+    for free, workers in ((2**16, 0), (4 * batch, 1), (5 * batch, 1), (2**30, 2)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(free))
+        with Archive(kaggle / "train.zip") as archive:
+            batches = list(loader.load(archive.path, archive.photos, SIZE, 4, 2, pin=False))
+        assert [len(batch.names) for batch in batches] == [4, 4, 2]
+        said = capsys.readouterr().err
+        assert said == "" if workers == 2 else f"room for the batches of {workers} of 2 workers" in said
 
 
 READING = """
 import multiprocessing, os, sys
 from pathlib import Path
 from carvana.data.archive import Archive
-from carvana.prediction import loader
+from carvana.data import loader
 from carvana.base.stage import run
 
 def work():

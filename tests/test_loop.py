@@ -40,8 +40,8 @@ def labelled(_competition, examples, tmp_path_factory):
 
     def make(*names):
         folder = tmp_path_factory.mktemp("pseudo") / "pseudo"
-        runs = examples.cache.read_truth(np.arange(len(names)))
-        cache.write_labelled(_competition[0] / "test.zip", list(names), runs, folder, (64, 64), 1)
+        runs_of = dict(zip(names, examples.cache.read_truth(np.arange(len(names))), strict=True)).__getitem__
+        cache.write_labelled(_competition[0] / "test.zip", list(names), runs_of, folder, (64, 64), 1)
         return Examples.of(examples.cache, examples.train, examples.validation, cache.read_labelled(folder))
 
     return make

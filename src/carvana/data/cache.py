@@ -11,13 +11,11 @@ Both arrays are memory-mapped to read a batch, so that training needs no more me
 
 import csv
 import hashlib
-import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +23,18 @@ from numpy.typing import NDArray
 from carvana.base.console import Bar
 from carvana.base.errors import UserError, reading
 from carvana.base.files import whole_folder
-from carvana.base.processes import die_with_parent, end_if_orphaned, none_killed
 from carvana.competition import HEIGHT, WIDTH, mask_of
 from carvana.data import photos
 from carvana.data.archive import Archive
 from carvana.masks import rle, shards
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _COLUMNS = ["image", "digest"]
 _INCOMPLETE, _DISAGREE = "is not a complete cache", "its files disagree"
-_CHUNK = 16  # photos a task: a car's worth
-_QUEUED = 4  # tasks a process that may wait, so that memory does not grow with the number of photos
+_AT_A_TIME = 4  # photos that a worker resizes before it sends them
 
 
 @dataclass(frozen=True)
@@ -75,21 +74,13 @@ class Cache:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """Photos for a worker, the number of the first one's row, and their masks' runs; None: the masks are in a zip."""
+class _Rows:
+    """Some rows as a worker has made them: photos, soft masks, the masks' runs, and a digest of each row."""
 
-    start: int
-    names: list[str]
-    runs: list[rle.Runs] | None
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What a worker returns of the rows that it has written: digests, and the runs of masks that it read from a zip."""
-
-    start: int
-    digests: list[str]
+    photos: "Tensor"
+    masks: "Tensor"
     runs: list[rle.Runs]
+    digests: list[str]
 
 
 def _map(folder: Path, kind: str) -> np.memmap:
@@ -144,133 +135,121 @@ def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], w
     with Archive(train) as archive:
         names = archive.photos
     with whole_folder(folder) as temporary:
-        runs = _fill(temporary, train, train_masks, names, None, size, workers, "resize")
+        runs = _fill(temporary, _Source(train, names, size, masks=train_masks), workers, "resize")
         shards.write(temporary / _TRUTH, names, runs)
 
 
 def write_labelled(
-    photos: Path, names: list[str], runs: Iterable[rle.Runs], folder: Path, size: tuple[int, int], workers: int
+    train: Path,
+    names: list[str],
+    runs_of: Callable[[str], rle.Runs],
+    folder: Path,
+    size: tuple[int, int],
+    workers: int,
 ) -> None:
-    """Writes a cache of some photos of a zip with masks given as runs at 1918×1280, in the order of `names`.
+    """Writes a cache of some photos of a zip, whose masks are given as runs at 1918×1280 by the photo's name.
 
     Neither the zip nor a process is opened if there are no names.
     """
     with whole_folder(folder) as temporary:
-        _fill(temporary, photos, None, names, iter(runs), size, workers, "label")
+        _fill(temporary, _Source(train, names, size, runs_of=runs_of), workers, "label")
 
 
-def _fill(
-    folder: Path,
-    photos: Path,
-    masks: Path | None,
-    names: list[str],
-    given: Iterator[rle.Runs] | None,
-    size: tuple[int, int],
-    workers: int,
-    what: str,
-) -> list[rle.Runs]:
-    """Writes arrays and index of some photos, with masks from a zip or given; returns the runs of those from a zip."""
-    targets = {"photos": (len(names), *size, 3), "masks": (len(names), *size)}
-    offsets = {kind: _allocate(folder / f"{kind}.npy", shape) for kind, shape in targets.items()}
-    context = multiprocessing.get_context("spawn")
-    setup = (photos, masks, folder, size, offsets)
-    most = max(1, min(workers, -(-len(names) // _CHUNK)))
-    pool = ProcessPoolExecutor(most, context, initializer=_open, initargs=setup)
-    try:
-        with none_killed("resizes photos"), Bar(total=len(names), desc=what, unit=" photos") as bar:
-            done: list[_Written] = []
-            for written in _bounded(pool, _tasks(names, given), workers):
-                done.append(written)
-                bar.update(len(written.digests))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    done.sort(key=lambda written: written.start)
-    digests = [digest for written in done for digest in written.digests]
-    index = [f"{name},{digest}" for name, digest in zip(names, digests, strict=True)]
+class _Source:
+    """Photos and masks by their row, as a data set of torch's; every process that reads them opens the zips itself.
+
+    Masks are those of the zip `masks`, or what `runs_of` returns for a photo's name.
+    """
+
+    def __init__(
+        self,
+        photos: Path,
+        names: list[str],
+        size: tuple[int, int],
+        masks: Path | None = None,
+        runs_of: Callable[[str], rle.Runs] | None = None,
+    ) -> None:
+        self.names, self.size = names, size
+        self._paths, self._runs_of = (photos, masks), runs_of
+        self._archives: list[Archive] = []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitems__(self, rows: list[int]) -> _Rows | UserError:
+        """Returns rows, or why one of them cannot be made: torch would add a traceback to what a worker raises."""
+        try:
+            return self._make(rows)
+        except UserError as error:
+            return error
+
+    def _make(self, rows: list[int]) -> _Rows:
+        from carvana.data.loader import empty  # noqa: PLC0415 - seconds of imports, for which an empty cache has no use
+
+        if not self._archives:
+            self._archives = [Archive(path) for path in self._paths if path]
+        made = _Rows(empty(len(rows), *self.size, 3), empty(len(rows), *self.size), [], [])
+        for row, photo, soft in zip(rows, made.photos.numpy(), made.masks.numpy(), strict=True):
+            name = self.names[row]
+            photo[...] = photos.decode_photo(self._archives[0].read(name), name, self.size)
+            mask, runs = self._mask(name)
+            soft[...] = photos.soften(mask, self.size)
+            digest = hashlib.blake2b(digest_size=16)
+            for part in (photo, soft, runs):
+                digest.update(np.ascontiguousarray(part).data)
+            made.runs.append(runs)
+            made.digests.append(digest.hexdigest())
+        return made
+
+    def _mask(self, name: str) -> tuple[NDArray[np.uint8], rle.Runs]:
+        """Returns a photo's mask uint8 [1280, 1918] of {0, 1}, and its runs."""
+        if self._runs_of is not None:
+            runs = self._runs_of(name)
+            return rle.to_mask(runs, HEIGHT, WIDTH), runs
+        mask = photos.decode_mask(self._archives[1].read(mask_of(name)), mask_of(name))
+        return mask, rle.to_runs(mask)
+
+
+def _fill(folder: Path, source: _Source, workers: int, what: str) -> list[rle.Runs]:
+    """Writes arrays and index of a source's rows; returns the runs of their masks."""
+    runs: list[rle.Runs] = []
+    digests: list[str] = []
+    shape = (len(source), *source.size)
+    with (
+        _array(folder / "photos.npy", (*shape, 3)) as photos_file,
+        _array(folder / "masks.npy", shape) as masks_file,
+        Bar(total=len(source), desc=what, unit=" photos") as bar,
+    ):
+        for made in _made(source, workers):
+            # On a full disk a memory map would die of SIGBUS; a file raises OSError.
+            photos_file.write(made.photos.numpy().data)
+            masks_file.write(made.masks.numpy().data)
+            runs += made.runs
+            digests += made.digests
+            bar.update(len(made.digests))
+    index = [f"{name},{digest}" for name, digest in zip(source.names, digests, strict=True)]
     (folder / _INDEX).write_text("\n".join([",".join(_COLUMNS), *index, ""]), encoding="ascii")
-    return [runs for written in done for runs in written.runs]
+    return runs
 
 
-def _tasks(names: list[str], given: Iterator[rle.Runs] | None) -> Iterator[_Task]:
-    for start in range(0, len(names), _CHUNK):
-        part = names[start : start + _CHUNK]
-        yield _Task(start, part, None if given is None else list(islice(given, len(part))))
+def _made(source: _Source, workers: int) -> Iterator[_Rows]:
+    if not len(source):
+        return
+    from carvana.data import loader  # noqa: PLC0415 - as above
+
+    row_bytes = source.size[0] * source.size[1] * 4
+    for made in loader.batches(source, len(source), _AT_A_TIME, row_bytes, workers):
+        if isinstance(made, UserError):
+            raise made
+        yield made
 
 
-def _allocate(path: Path, shape: tuple[int, ...]) -> int:
-    """Writes the header of a uint8 array, and returns the offset of its first element."""
-    with path.open("wb") as file:
-        header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        offset = file.tell()
-        # With the space reserved, a full disk is an error here rather than half-way.
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, offset + int(np.prod(shape)))
-        else:
-            file.truncate(offset + int(np.prod(shape)))
-        return offset
-
-
-def _bounded(pool: ProcessPoolExecutor, tasks: Iterable[_Task], workers: int) -> Iterator[_Written]:
-    """Runs the tasks, a few ahead, and yields what is written as it is done."""
-    pending: set[Future[_Written]] = set()
-    for task in tasks:
-        pending.add(pool.submit(_resize, task))
-        if len(pending) >= _QUEUED * max(workers, 1):
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        yield from (future.result() for future in done)
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """What a worker process has open."""
-
-    photos: Archive
-    masks: Archive | None
-    photos_file: int
-    masks_file: int
-    size: tuple[int, int]
-    offsets: dict[str, int]
-
-
-_worker: _Worker | None = None
-
-
-def _open(photos: Path, masks: Path | None, folder: Path, size: tuple[int, int], offsets: dict[str, int]) -> None:
-    global _worker  # noqa: PLW0603 - how a pool's initializer hands over what its tasks need
-    die_with_parent()
-    end_if_orphaned()
-    photos_file, masks_file = (os.open(folder / f"{kind}.npy", os.O_WRONLY) for kind in ("photos", "masks"))
-    _worker = _Worker(Archive(photos), Archive(masks) if masks else None, photos_file, masks_file, size, offsets)
-
-
-def _resize(task: _Task) -> _Written:
-    assert _worker is not None
-    height, width = _worker.size
-    written = _Written(task.start, [], [])
-    for place, name in enumerate(task.names):
-        photo = photos.decode_photo(_worker.photos.read(name), name, _worker.size)
-        if task.runs is None:
-            mask = _read_mask(name)
-            runs = rle.to_runs(mask)
-            written.runs.append(runs)
-        else:
-            runs = task.runs[place]
-            mask = rle.to_mask(runs, HEIGHT, WIDTH)
-        soft = photos.soften(mask, _worker.size)
-        row = task.start + place
-        # On a full disk a memory map would die of SIGBUS; pwrite raises OSError.
-        os.pwrite(_worker.photos_file, photo.data, _worker.offsets["photos"] + row * height * width * 3)
-        os.pwrite(_worker.masks_file, soft.data, _worker.offsets["masks"] + row * height * width)
-        digest = hashlib.blake2b(b"".join(each.tobytes() for each in (photo, soft, runs)), digest_size=16)
-        written.digests.append(digest.hexdigest())
-    return written
-
-
-def _read_mask(name: str) -> NDArray[np.uint8]:
-    assert _worker is not None
-    assert _worker.masks is not None
-    return photos.decode_mask(_worker.masks.read(mask_of(name)), mask_of(name))
+def _array(path: Path, shape: tuple[int, ...]) -> BinaryIO:
+    """Opens a file for an array of uint8, after its header."""
+    file = path.open("wb")
+    header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    # With the space reserved, a full disk is an error here rather than half-way.
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, file.tell() + int(np.prod(shape)))
+    return file

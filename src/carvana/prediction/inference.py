@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from carvana.base.errors import UserError
+from carvana.data import loader
 from carvana.data.archive import Archive
+from carvana.data.loader import Batch
 from carvana.devices import device
 from carvana.masks import rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.networks import checkpoint, models
 from carvana.networks.sizes import sizes_of
-from carvana.prediction import engines, loader
-from carvana.prediction.loader import Batch
+from carvana.prediction import engines
 from carvana.prediction.settings import Settings
 
 _AHEAD = 2  # pieces per thread that may wait, so that memory stays constant

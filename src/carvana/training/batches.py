@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from carvana.data import workers
+from carvana.data import loader
 from carvana.data.cache import Cache
 from carvana.data.joined import Joined, Rows
 from carvana.devices import distributed
@@ -25,7 +25,7 @@ def batches(cache: Cache | Joined, on: torch.device, processes: int) -> Iterator
     workers read ahead, and serve all calls; with 0 this process reads. Raises UserError if a worker is killed.
     """
     pieces: list[Rows] = []
-    loader = DataLoader(
+    made = DataLoader(
         _Pieces(cache),
         batch_size=None,
         sampler=pieces,
@@ -34,17 +34,17 @@ def batches(cache: Cache | Joined, on: torch.device, processes: int) -> Iterator
         prefetch_factor=1 if processes else None,
         persistent_workers=processes > 0,
         pin_memory=on.type == "cuda",
-        worker_init_fn=workers.begin,
+        worker_init_fn=loader.begin,
         # Otherwise the loader would draw from the same random numbers as dropout.
         generator=torch.Generator(),
     )
 
     def read(wanted: Iterable[Rows]) -> Iterator[Batch]:
         pieces[:] = wanted
-        for photos, masks in loader:
+        for photos, masks in made:
             yield photos.to(on, non_blocking=True), masks.to(on, non_blocking=True)
 
-    with workers.of(loader):
+    with loader.ending(made):
         yield read
 
 
@@ -66,12 +66,7 @@ def workers_for(on: torch.device, wanted: int, size: int, processes: int) -> int
     """
     if on.type != "cuda":
         return 0
-    count = max(wanted // processes, min(wanted, 1))
-    free = workers.free_shared_memory()
-    if free is None:
-        return count
-    # Besides the pieces that are being read, one is on its way to pinned memory, and one to the GPU.
-    return max(min(count, free // processes // size - 2), 0)
+    return loader.fitting(max(wanted // processes, min(wanted, 1)), size, ahead=1, beside=processes)
 
 
 class _Pieces(Dataset[Batch]):
