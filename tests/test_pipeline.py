@@ -270,7 +270,7 @@ def test_a_submission_is_that_of_its_experiment(clone, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "localhost")
     clone.dvc("exp", "run", "--name", "half", "-S", "train.epochs=1", "evaluate")
     message = stage(clone.folder, "submit", "--yes", status=1)
-    assert "predict was run with other contents of models than train@0 wrote" in message
+    assert "`dvc status`: predict was run with other contents of models; " in message
     clone.dvc("exp", "run", "--name", "whole")
     dice = clone.read("metrics/evaluate.json")["test"]["dice"]
     with Server() as server:

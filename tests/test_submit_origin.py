@@ -1,5 +1,7 @@
 """A submission is sent only if it, its Dice and its parameters are those of a commit or an experiment."""
 
+import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -147,24 +149,28 @@ def test_a_dice_that_the_commit_does_not_have_is_refused(project):
     assert "metrics/evaluate.json is not the one in commit" in refused(project)
 
 
-@pytest.mark.parametrize("change", ["another", "missing", "as a command"])
-def test_code_that_did_not_make_the_submission_is_refused(project, change):
-    if change == "another":
-        (project / "stages/train.py").write_text("edited since", encoding="ascii")
-    elif change == "missing":
-        (project / "stages/train.py").unlink()
-    else:
-        text = (project / "dvc.yaml").read_text(encoding="utf-8")
-        (project / "dvc.yaml").write_text(text.replace("-m stages.train", "-m stages.other"), encoding="utf-8")
-    found = (
-        "train@0: changed command"
-        if change == "as a command"
-        else "train@0 was run with other contents of stages/train.py"
-    )
-    assert f"`dvc status`: {found}; restore what it was made by" in refused(project)
+def test_code_that_did_not_make_the_submission_is_refused(project):
+    (project / "stages/train.py").write_text("edited since", encoding="ascii")
+    found = "`dvc status`: train@0 was run with other contents of stages/train.py; restore what it was made by"
+    assert found in refused(project)
+    (project / "stages/train.py").unlink()
+    assert found in refused(project), "only data may be missing"
+
+
+def test_a_stage_of_which_dvc_would_not_speak_or_that_has_another_command_is_refused(project):
+    path = project / "dvc.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub("    cmd: .* stages.encode", r"    frozen: true\n\g<0>", text), encoding="utf-8")
+    assert "encode is frozen in dvc.yaml, and DVC does not say whether" in refused(project)
+    path.write_text(text.replace("-m stages.encode", "-m stages.other"), encoding="utf-8")
+    assert "`dvc status`: encode: changed command; restore" in refused(project)
 
 
 def test_a_failure_of_dvc_is_not_taken_for_its_word(project):
+    busy = {"write": {str(project / "data/submission.csv"): {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}
+    (project / ".dvc/tmp").mkdir()
+    (project / ".dvc/tmp/rwlock").write_text(json.dumps(busy), encoding="ascii")
+    assert re.search(rf"`dvc status` fails \(.* is busy, .* blocked by: \(PID {os.getpid()}\)", refused(project))
     shutil.rmtree(project / ".dvc")
     assert "`dvc status` fails (you are not inside of a DVC repository" in refused(project)
 

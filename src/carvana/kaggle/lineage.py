@@ -42,6 +42,12 @@ def require_clean(stages: Stages, recorded: Stages) -> None:
     Data may be missing, because another machine may have pulled the submission alone; then dvc.lock must have it as the
     output of an earlier stage. `stages` are those in use, `recorded` is all of dvc.lock.
     """
+    pipeline = definition.read_yaml(paths.PIPELINE)["stages"]
+    if frozen := [name for name in stages if pipeline[name.partition("@")[0]].get("frozen")]:
+        raise UserError(
+            f"{some(frozen)} is frozen in {paths.PIPELINE}, and DVC does not say whether a frozen stage is up to date; "
+            f"`dvc unfreeze {frozen[0]}`"
+        )
     status = _status("encode", "evaluate")
     # A file of `dvc add` is no stage of dvc.lock; the stage that reads its data compares it.
     unrecorded = sorted(name for name in status.keys() - stages if not name.endswith(".dvc"))
@@ -76,7 +82,7 @@ def _status(*stages: str) -> dict[str, list[Any]]:
     command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", *stages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        reason = done.stderr.strip().removeprefix("ERROR: ").split("\n")[0]
+        reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")[:300]
         raise UserError(f"`dvc status` fails ({reason}), so it is not known whether the submission is up to date")
     return dict(json.loads(done.stdout))
 
