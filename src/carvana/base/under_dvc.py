@@ -7,7 +7,6 @@ by an editor or by another `dvc exp run -S`, DVC would record and cache the resu
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,7 @@ from carvana.base.errors import UserError, some
 _PROCESS = "CARVANA_STAGE_PROCESS"  # in the environment, also of its children: the ID of the process that DVC started
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """A stage's inputs except data: parameters by their dotted names, and the MD5 of every file of code."""
-
-    params: dict[str, Any]
-    code: dict[str, str]
-
-
-_at_begin: _Inputs | None = None
+_at_begin: tuple[dict[str, Any], dict[str, str]] | None = None  # what `_inputs` returned
 
 
 def begin() -> None:
@@ -44,11 +35,9 @@ def require_unchanged() -> None:
     """Raises UserError if the stage's parameters or code have changed since it began."""
     if _at_begin is None:
         return
-    then, now = _at_begin, _inputs()
-    changed = [
-        f"{key} ({then.params[key]} → {now.params[key]})" for key in then.params if then.params[key] != now.params[key]
-    ]
-    changed += sorted({path for path, _ in then.code.items() ^ now.code.items()})
+    (params, code), (params_now, code_now) = _at_begin, _inputs()
+    changed = [f"{key} ({old} → {params_now.get(key)})" for key, old in params.items() if old != params_now.get(key)]
+    changed += sorted({path for path, _ in code.items() ^ code_now.items()})
     if changed:
         raise UserError(
             f"{some(changed)} changed while {stage()} ran, and DVC would record the result under the new state; "
@@ -84,13 +73,11 @@ def stage() -> str:
     return os.environ["DVC_STAGE"].rsplit(":", 1)[-1]
 
 
-def _inputs() -> _Inputs:
+def _inputs() -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the stage's parameters by their dotted names, and the MD5 of every file of its code."""
     mine = definition.read(stage())
     params = definition.read_yaml(paths.PARAMS)
-    return _Inputs(
-        {key: _value(params, key) for key in mine.params},
-        {path.as_posix(): lockfile.md5_of(path) for path in mine.files},
-    )
+    return {key: _value(params, key) for key in mine.params}, {str(path): lockfile.md5_of(path) for path in mine.files}
 
 
 def _value(params: Any, key: str) -> Any:
