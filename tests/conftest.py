@@ -168,17 +168,24 @@ def kaggle(tmp_path, _competition):
     return folder
 
 
+@pytest.fixture(scope="session")
+def train_zip(tmp_path_factory):
+    """The bytes of a zip of 8 MB."""
+    path = tmp_path_factory.mktemp("train") / "train.zip"
+    pack(path, {"train/a.jpg": random.Random(0).randbytes(8 * 10**6), "train/b.jpg": b"b"})
+    return path.read_bytes()
+
+
 @pytest.fixture
-def server(tmp_path, monkeypatch):
+def server(tmp_path, monkeypatch, train_zip):
     """A server with one zip, and the way to it for this process and for those that it starts."""
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     settings = {"KAGGLE_API_ENVIRONMENT": "TEST", "KAGGLE_API_TOKEN": "good", "NO_PROXY": "localhost"}
     for name, value in (settings | {"HOME": str(tmp_path), "KAGGLE_CONFIG_DIR": str(tmp_path)}).items():
         monkeypatch.setenv(name, value)
-    pack(tmp_path / "train.zip", {"train/a.jpg": random.Random(0).randbytes(2 * 10**7), "train/b.jpg": b"b"})
     with Server() as server:
-        server.files["train.zip"] = (tmp_path / "train.zip").read_bytes()
+        server.files["train.zip"] = train_zip
         yield server
 
 

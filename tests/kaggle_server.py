@@ -31,7 +31,6 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         self.files = {}
-        self.modified = "Thu, 27 Jul 2017 00:00:00 GMT"
         self.sizes = {}  # that the list of files names, where they differ
         self.refusals = {}
         self.afterwards = {}
@@ -41,12 +40,13 @@ class Server(ThreadingHTTPServer):
         self.stalls = []  # after so many bytes of a file nothing more comes, once each
         self.offsets = []  # by which a requested range is missed, once each
         self.ranges = True  # whether a part can be requested
+        self.heeds_if_range = True
         self.location = None  # that a download is redirected to
         self.create_url = f"http://localhost:{PORT}/upload?signature=secret"
         self.bytes_a_second = None
         self.served = Counter()
         self.calls = []
-        self.authorizations = set()
+        self.authorization = None  # of the last call
         self.uploads = []
         self.upload_status = 200
         self.may_upload = threading.Event()  # until it is set, an upload waits
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.rsplit("/", 1)[-1]
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         self.server.calls.append((name, body))
-        self.server.authorizations.add(self.headers.get("Authorization"))
+        self.server.authorization = self.headers.get("Authorization")
         if not self.spoiled(name, self.server.refusals):
             getattr(self, name)(body)
 
@@ -103,6 +103,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def IntrospectToken(self, body):
         self.answer(200, {"active": body["token"] == "good", "username": "somebody"})
+
+    def GenerateAccessToken(self, body):
+        self.answer(200, {"token": "good" if body["refreshToken"] == "more" else "bad", "expiresIn": 3600})
 
     def ListDataFiles(self, _):
         sizes = {name: len(data) for name, data in self.server.files.items()} | self.server.sizes
@@ -146,7 +149,8 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.split("?")[0].rsplit("/", 1)[-1]
         data = self.server.files[name]
         tag = f'"{hash(data)}"'
-        asked = self.headers.get("Range") if self.headers.get("If-Range", tag) == tag and self.server.ranges else None
+        is_meant = self.headers.get("If-Range", tag) == tag or not self.server.heeds_if_range
+        asked = self.headers.get("Range") if is_meant and self.server.ranges else None
         first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "bytes=0-").groups()
         first, last = int(first), int(last or len(data) - 1)
         if first >= len(data):
@@ -158,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(last + 1 - first))
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", tag)
-        self.send_header("Last-Modified", self.server.modified)
+        self.send_header("Last-Modified", "Thu, 27 Jul 2017 00:00:00 GMT")
         if asked:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.end_headers()

@@ -5,21 +5,21 @@ import itertools
 import pytest
 
 from carvana.base.errors import UserError
-from carvana.kaggle import client, http, login
+from carvana.kaggle import client, http
 
 
 def test_a_word_of_kaggle_that_quotes_secrets_is_shown_without_them(server):
     words = "Bad token good at https://localhost/x?signature=secret.\n\x1b[31mGo away."
     server.refusals["ListDataFiles"] = [(400, {}, {"code": 400, "message": words})]
     with pytest.raises(UserError) as error:
-        client.sizes(login.log_in())
+        client.sizes(client.log_in())
     assert "400: Bad token … at https://localhost/x  [31mGo away; " in str(error.value)
 
 
 def test_an_error_in_the_body_alone_is_one(server):
     server.refusals["ListDataFiles"] = [(200, {}, {"code": 403, "message": "accept the rules"})]
     with pytest.raises(UserError, match="answers 403: accept the rules; most likely"):
-        client.sizes(login.log_in())
+        client.sizes(client.log_in())
 
 
 BUSY = (429, {"Retry-After": "3"})

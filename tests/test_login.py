@@ -1,74 +1,83 @@
-import os
-import re
-import subprocess
+"""Credentials, wherever Kaggle's client keeps them, against a server on this machine."""
+
+import json
 import sys
 
 import pytest
-from conftest import ROOT, make_project, set_params, stage_alone
+from kagglesdk import kaggle_http_client
 
+import carvana.kaggle
+from carvana.base.errors import UserError
 from carvana.kaggle import client
 
+TOKEN_FILE = ".kaggle/access_token"
+LOGIN = {"refresh_token": "more", "access_token": "good", "access_token_expiration": "2100-01-01T00:00:00+00:00"}
 
-@pytest.mark.parametrize("way", ["token", "token file", "user and key", "kaggle.json", "none", "bad token"])
-def test_credentials_are_found_where_the_client_looks(server, tmp_path, monkeypatch, way):
+
+def put(tmp_path, monkeypatch, environment, files):
+    """Sets variables without KAGGLE_ before their names, and writes files of the user's home."""
     monkeypatch.delenv("KAGGLE_API_TOKEN")
-    if way in ("token", "bad token"):
-        monkeypatch.setenv("KAGGLE_API_TOKEN", "good" if way == "token" else "bad")
-    elif way == "token file":
-        (tmp_path / ".kaggle").mkdir()
-        (tmp_path / ".kaggle/access_token").write_text("good", encoding="ascii")
-    elif way == "user and key":
-        monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
-        monkeypatch.setenv("KAGGLE_KEY", "good")
-    elif way == "kaggle.json":
-        (tmp_path / "kaggle.json").write_text('{"username": "somebody", "key": "good"}', encoding="ascii")
-    project = make_project(tmp_path / "project")
-    set_params(project, data_source="kaggle")
-    # The rest of the files is missing, which is as far as credentials lead.
-    message = stage_alone(project, "download", status=1)
-    if way in ("none", "bad token"):
-        assert "no credentials for Kaggle. On https://www.kaggle.com/settings" in message
-        assert f"accept the rules on {client.PAGE}/rules" in message
+    for name, value in environment.items():
+        monkeypatch.setenv(f"KAGGLE_{name}", value)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("environment", "files"),
+    [
+        ({"API_TOKEN": "good"}, {TOKEN_FILE: "bad"}),
+        ({}, {TOKEN_FILE: "good"}),
+        ({"USERNAME": "somebody", "KEY": "good"}, {TOKEN_FILE: "bad"}),
+        ({"KEY": "good"}, {"kaggle.json": '{"username": "somebody", "key": "old"}'}),
+        ({}, {"kaggle.json": '{"username": "somebody", "key": "good"}'}),
+        ({}, {".kaggle/credentials.json": json.dumps(LOGIN)}),
+        ({}, {".kaggle/credentials.json": json.dumps({"refresh_token": "more"})}),
+    ],
+)
+def test_credentials_are_found_where_the_client_keeps_them(server, tmp_path, monkeypatch, environment, files):
+    put(tmp_path, monkeypatch, environment, files)
+    assert client.sizes(client.log_in())
+    assert server.authorization in ("Bearer good", "Basic c29tZWJvZHk6Z29vZA==")
+
+
+@pytest.mark.parametrize("environment", [{}, {"API_TOKEN": "bad"}])
+@pytest.mark.parametrize("status", [200, 404])
+def test_without_credentials_it_is_said_how_to_get_some(server, tmp_path, monkeypatch, environment, status):
+    put(tmp_path, monkeypatch, environment, {})
+    server.refusals["IntrospectToken"] = [(status, {})] * (status != 200)
+    with pytest.raises(UserError, match=r"^no credentials for Kaggle\. On https://www\.kaggle\.com/settings") as error:
+        client.log_in()
+    assert f"accept the rules on {client.PAGE}/rules" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "files", "complaint"),
+    [
+        ({"API_TOKEN": "KGAT_secret\n"}, {}, "the credential in KAGGLE_API_TOKEN has a line break"),
+        ({}, {TOKEN_FILE: "KGAT_secret\nKGAT_other\n"}, "the credential in ~/.kaggle/access_token has a line break"),
+        ({"USERNAME": "somebody", "KEY": "KGAT_secret\N{SNOWMAN}"}, {}, "the credential in KAGGLE_KEY or kaggle.json"),
+        ({"API_TOKEN": "KGAT_secret" + "\N{SNOWMAN}" * 300}, {}, "cannot log in .OSError.; compare the files"),
+        ({}, {"kaggle.json": '{"key": secret'}, "cannot log in .JSONDecodeError.; compare the files"),
+    ],
+)
+def test_a_malformed_credential_is_named_and_not_printed(server, tmp_path, monkeypatch, environment, files, complaint):
+    put(tmp_path, monkeypatch, environment, files)
+    with pytest.raises(UserError, match=complaint) as error:
+        client.log_in()
+    assert "secret" not in str(error.value)
+    assert error.value.__cause__ is None
+    assert not server.calls
+
+
+@pytest.mark.parametrize("change", ["missing", "other"])
+def test_a_client_that_is_missing_or_of_another_version_is_named(monkeypatch, change):
+    monkeypatch.delitem(sys.modules, "carvana.kaggle.login", raising=False)
+    monkeypatch.delattr(carvana.kaggle, "login", raising=False)
+    if change == "missing":
+        monkeypatch.setitem(sys.modules, "kagglesdk", None)
     else:
-        assert "the competition has no train_masks.zip" in message
-        assert server.authorizations & {"Bearer good", "Basic c29tZWJvZHk6Z29vZA=="}
-    assert len(message.splitlines()) == 1
-    assert "good" not in message
-
-
-@pytest.mark.parametrize("way", ["token", "token file", "user and key", "word"])
-def test_a_credential_of_two_lines_is_named_and_not_printed(server, tmp_path, monkeypatch, way):
-    monkeypatch.delenv("KAGGLE_API_TOKEN")
-    if way == "token":
-        monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_secret\n")
-    elif way == "word":
-        monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_sécret" + "\N{SNOWMAN}" * 300)
-    elif way == "token file":
-        (tmp_path / ".kaggle").mkdir()
-        (tmp_path / ".kaggle/access_token").write_text("KGAT_secret\nKGAT_other\n", encoding="ascii")
-    else:
-        monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
-        monkeypatch.setenv("KAGGLE_KEY", "KGAT_secret\N{SNOWMAN}\n")
-    project = make_project(tmp_path / "project")
-    set_params(project, data_source="kaggle")
-    message = stage_alone(project, "download", status=1)
-    assert re.search("the token in .*(KAGGLE_API_TOKEN|access_token) has a line break|cannot log in", message), message
-    assert len(message.splitlines()) == 1
-    assert "cret" not in message
-
-
-def test_the_import_sends_nothing(tmp_path):
-    """Kaggle's client logs in as it is imported, in production, whatever KAGGLE_API_ENVIRONMENT says."""
-    code = """
-import os, socket
-def refuse(*_, **__):
-    os._exit(3)  # unlike an exception, the import cannot catch it
-socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from carvana.kaggle import client, http, login
-login._client_class()
-print("nothing sent")
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "KAGGLE_API_TOKEN": "good", "HOME": str(tmp_path)}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "nothing sent\n", done.stderr
+        monkeypatch.setattr(kaggle_http_client.KaggleHttpClient, "call", lambda _, request: request)
+    with pytest.raises(UserError, match=r"Kaggle's client is missing or of a version .* `pip install"):
+        client.log_in()

@@ -68,7 +68,6 @@ def test_the_wheel_leads_from_a_photo_to_a_mask_in_another_folder(wheel, tmp_pat
 
 
 def test_what_the_library_imports_is_required():
-    """`kagglesdk`, `requests` and `urllib3` come with `kaggle`."""
     imported = set()
     for path in FILES.values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -76,7 +75,7 @@ def test_what_the_library_imports_is_required():
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.split(".")[0] for name in names}
     packages = importlib.metadata.packages_distributions()
-    theirs = imported - set(sys.stdlib_module_names) - {"carvana", "kagglesdk", "requests", "urllib3"}
+    theirs = imported - set(sys.stdlib_module_names) - {"carvana"}
     needed = {normal(packages[name][0]) for name in theirs} | {"torchvision", "onnx", "onnxscript"}
     assert needed == {*map(normal, PROJECT["dependencies"]), *OPTIONAL}
 

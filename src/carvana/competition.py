@@ -1,9 +1,12 @@
-"""Kaggle's Carvana Image Masking Challenge: sizes, names, and the form of a submission.
+"""Kaggle's Carvana Image Masking Challenge: its name, sizes, names of files, and the form of a submission.
 
 Another competition would begin by changing this file.
 """
 
 import re
+
+# As it stands in the competition's address on Kaggle.
+KAGGLE_NAME = "carvana-image-masking-challenge"
 
 # Pixels of every photo and every mask.
 HEIGHT = 1280

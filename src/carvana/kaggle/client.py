@@ -10,8 +10,9 @@ import requests
 from tqdm import tqdm
 
 from carvana.base.errors import UserError
-from carvana.kaggle import http, login, troubles
-from carvana.kaggle.troubles import COMPETITION, PAGE
+from carvana.competition import KAGGLE_NAME
+from carvana.kaggle import http, troubles
+from carvana.kaggle.troubles import PAGE
 
 LOOKS = 5  # at the list of submissions, where a new one can appear late
 LOOK_PAUSE = 3.0  # seconds
@@ -31,12 +32,21 @@ class Receipt:
     words: str
 
 
-def sizes(api: Any) -> dict[str, int]:
-    """Returns the size in bytes of every file of the competition, by name."""
-    from kagglesdk.competitions.types.competition_api_service import ApiListDataFilesRequest  # noqa: PLC0415
+def log_in() -> Any:
+    """Returns Kaggle's API for competitions, logged in. Raises UserError if no credentials are accepted."""
+    try:
+        from carvana.kaggle import login  # noqa: PLC0415 - what needs no Kaggle runs without its client
+    except ImportError as error:
+        raise UserError(
+            f"Kaggle's client is missing or of a version that is not known here ({error}): "
+            "`pip install -r requirements.txt`"
+        ) from error
+    return login.log_in()
 
-    request = ApiListDataFilesRequest()
-    request.competition_name, request.page_size = COMPETITION, 100
+
+def sizes(api: Any) -> dict[str, int]:
+    """Returns the size in bytes of every file of the competition, by name. Raises UserError if Kaggle refuses."""
+    request = _request("ListDataFiles", page_size=100)
     with http.explained("the list of files"):
         answer = http.patiently("the list of files", lambda: api.list_data_files(request))
     files = [(file.name, file.total_bytes) for file in answer.files]
@@ -45,22 +55,18 @@ def sizes(api: Any) -> dict[str, int]:
 
 def open_file(api: Any, name: str, headers: dict[str, str]) -> requests.Response:
     """Requests a file by a fresh address; returns the answer with an unread body. Raises RequestException."""
-    from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFileRequest  # noqa: PLC0415
-
-    request = ApiDownloadDataFileRequest()
-    request.competition_name, request.file_name = COMPETITION, name
-    return http.follow(api.download_data_file(request), headers)
+    response = api.download_data_file(_request("DownloadDataFile", file_name=name))
+    if response.next is None:
+        return response  # it is the file itself
+    response.close()
+    return http.get(response.next.url, headers)
 
 
 def submissions_left() -> int | None:
     """Returns how many more submissions Kaggle accepts today; None if it does not say."""
-    from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest  # noqa: PLC0415
-
-    api = login.log_in()
-    request = ApiGetSubmissionLimitsRequest()
-    request.competition_name = COMPETITION
+    api = log_in()
     try:
-        left = api.get_submission_limits(request).num_allowed_now
+        left = api.get_submission_limits(_request("GetSubmissionLimits")).num_allowed_now
     except requests.RequestException:
         return None
     return left if isinstance(left, int) else None
@@ -72,7 +78,7 @@ def submit(file: Path, message: str, taken: Callable[[Receipt], None]) -> str:
     Calls `taken` once Kaggle has taken it, before looking for it in the list. Raises UncertainError if an answer is
     lost, or if Kaggle does not list it, and any other UserError if it is not submitted or cannot be scored.
     """
-    api = login.log_in()
+    api = log_in()
     with http.explained("the upload", "nothing was submitted"):
         token = http.patiently("the upload", lambda: _upload(api, file))
     receipt = _create(api, token, message)
@@ -82,13 +88,12 @@ def submit(file: Path, message: str, taken: Callable[[Receipt], None]) -> str:
 
 def _upload(api: Any, file: Path) -> str:
     """Uploads a file to a fresh address; returns the token that stands for it. Nothing is submitted by that."""
-    from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest  # noqa: PLC0415
-
-    request = ApiStartSubmissionUploadRequest()
-    request.competition_name, request.file_name = COMPETITION, file.name
-    request.content_length, request.last_modified_epoch_seconds = file.stat().st_size, int(file.stat().st_mtime)
-    answer = api.start_submission_upload(request)
-    size = request.content_length
+    size, modified = file.stat().st_size, int(file.stat().st_mtime)
+    answer = api.start_submission_upload(
+        _request(
+            "StartSubmissionUpload", file_name=file.name, content_length=size, last_modified_epoch_seconds=modified
+        )
+    )
     with (
         file.open("rb") as reader,
         tqdm.wrapattr(reader, "read", total=size, desc="upload", miniters=1, disable=None) as counted,
@@ -98,10 +103,8 @@ def _upload(api: Any, file: Path) -> str:
 
 
 def _create(api: Any, token: str, message: str) -> Receipt:
-    from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest  # noqa: PLC0415
-
-    request = ApiCreateSubmissionRequest()
-    request.competition_name, request.blob_file_tokens, request.submission_description = COMPETITION, token, message
+    """Submits what was uploaded. Raises UncertainError if it may have been counted, else UserError if it is refused."""
+    request = _request("CreateSubmission", blob_file_tokens=token, submission_description=message)
     with http.explained("the submission", "nothing was submitted"):
         try:
             # Repeated only if it was not counted: every submission uses up one of the day's.
@@ -119,10 +122,7 @@ def _create(api: Any, token: str, message: str) -> Receipt:
 
 def _find(api: Any, receipt: Receipt) -> str:
     """Returns the status under which Kaggle lists a submission. Raises UserError if that is an error."""
-    from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest  # noqa: PLC0415
-
-    request = ApiListSubmissionsRequest()
-    request.competition_name, request.page_size = COMPETITION, 20
+    request = _request("ListSubmissions", page_size=20)
     reason = "does not list it"
     for look in range(LOOKS):
         if look:
@@ -144,3 +144,13 @@ def _find(api: Any, receipt: Receipt) -> str:
     raise UncertainError(
         f"Kaggle took the submission ({receipt.words}; reference {receipt.reference}) but {reason}; {_MAYBE}"
     )
+
+
+def _request(name: str, **fields: Any) -> Any:
+    """Returns a request of Kaggle's client about this competition."""
+    from kagglesdk.competitions.types import competition_api_service as types  # noqa: PLC0415 - as in log_in
+
+    request = getattr(types, f"Api{name}Request")()
+    for field, value in {"competition_name": KAGGLE_NAME, **fields}.items():
+        setattr(request, field, value)
+    return request

@@ -7,39 +7,36 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 from tqdm import tqdm
 
 from carvana.base.errors import UserError, some
 from carvana.base.files import can_link, whole_file
-from carvana.kaggle import client, http, login, troubles
+from carvana.kaggle import client, http, troubles
 from carvana.kaggle.troubles import Unexpected
 
 _PARTIAL = "partial"  # the folder, beside a file, for its unfinished download
 _PIECE = 2**18
 _PROGRESS = 2**20  # bytes after which a broken connection is no failed attempt
+_NUMBER = "([0-9]{1,18})"
 _PLAIN = {"Accept-Encoding": "identity"}
 
 Opener = Callable[[dict[str, str]], requests.Response]  # requests a file by a fresh address, with these headers
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """Which version of a file the storage has; None for what it does not say."""
 
     size: int | None
     etag: str | None
     modified: str | None
 
-    def may_be(self, other: "Version | None") -> bool:
+    def may_be(self, other: "Version") -> bool:
         """Returns whether nothing that both say differs."""
-        return other is not None and all(
-            mine == theirs or None in (mine, theirs)
-            for mine, theirs in zip(asdict(self).values(), asdict(other).values(), strict=True)
-        )
+        return all(mine == theirs or None in (mine, theirs) for mine, theirs in zip(self, other, strict=True))
 
 
 def download(names: list[str], folder: Path) -> list[Path]:
@@ -50,16 +47,12 @@ def download(names: list[str], folder: Path) -> list[Path]:
     is read to its end. Raises UserError if there are no valid credentials, too little disk space, an error of Kaggle or
     a damaged zip.
     """
-    api = login.log_in()
+    api = client.log_in()
     sizes = client.sizes(api)
     if unknown := [name for name in names if name not in sizes]:
         raise UserError(f"the competition has no {some(unknown)}; it has {some(sorted(sizes), 20) or 'no files'}")
     _require_space(folder, sum(_missing(sizes[name], folder / name) for name in names))
-    return [_download(name, folder / name, _opener(api, name)) for name in names]
-
-
-def _opener(api: object, name: str) -> Opener:
-    return lambda headers: client.open_file(api, name, headers)
+    return [_download(name, folder / name, functools.partial(client.open_file, api, name)) for name in names]
 
 
 def _missing(size: int, folder: Path) -> int:
@@ -88,52 +81,48 @@ def _download(name: str, folder: Path, opener: Opener) -> Path:
             _require_whole(target)
             return target
         partial.parent.mkdir(parents=True, exist_ok=True)
-        reached: int | None = 0
-        while reached is not None:
-            reached = http.patiently(name, functools.partial(_continue, partial, opener, reached))
+        while not http.patiently(name, lambda: _continue(partial, opener)):
+            pass  # it has come farther
     _require_whole(partial)
     os.replace(partial, target)
-    _version_file(partial).unlink(missing_ok=True)
+    os.replace(_version_file(partial), _version_file(target))
     return target
 
 
 def _is_current(target: Path, opener: Opener) -> bool:
-    """Returns whether a complete file has the size and the date of the one in the storage."""
+    """Returns whether a complete file is of the storage's version, as far as that is known, and of its size."""
     if not target.exists():
         return False
     with opener(_PLAIN | {"Range": "bytes=0-0"}) as response:
         version = _version(response, 0)
-    modified, status = troubles.date_of(version.modified), target.stat()
-    return version.size == status.st_size and (modified is None or modified <= status.st_mtime)
+    known = _read_version(target)
+    return version.size == target.stat().st_size and (known is None or version.may_be(known))
 
 
-def _continue(partial: Path, opener: Opener, reached: int) -> int | None:
-    """Adds to a partial file what is missing; returns None if it is then complete.
+def _continue(partial: Path, opener: Opener) -> bool:
+    """Adds to a partial file what is missing; returns whether it is then complete.
 
-    Returns its size if the connection breaks after the file has become larger than ever; `reached` is its largest size
-    so far. Raises RequestException in other cases; the partial file is left as it is if the answer is neither its
-    continuation nor the beginning of a zip.
+    Returns False if the connection breaks after the file has grown. Raises RequestException in other cases; the
+    partial file is left as it is if the answer is neither its continuation nor the beginning of a zip.
     """
     known = _read_version(partial)
     came = partial.stat().st_size if partial.exists() else 0
     if known and came == known.size:
-        return None
+        return True
     first = came if known and known.size and came < known.size else 0
     with _open(partial, opener, known, first) as response:
         version = _version(response, first)
-        if first and response.status_code == 206 and not version.may_be(known):
+        if first and known and response.status_code == 206 and not version.may_be(known):
             _version_file(partial).unlink()
             raise Unexpected("the file has changed meanwhile")
         start = first if response.status_code == 206 else 0
         broken = _append(partial, version, start, response)
     complete = partial.stat().st_size
     if complete == version.size or (version.size is None and not broken):
-        if (modified := troubles.date_of(version.modified)) is not None:
-            os.utime(partial, (modified, modified))
-        return None
-    if complete < max(first, reached) + _PROGRESS:
+        return True
+    if complete < came + _PROGRESS:
         raise broken or Unexpected(f"it ends after {complete} of {version.size} bytes")
-    return complete
+    return False
 
 
 def _open(partial: Path, opener: Opener, known: Version | None, first: int) -> requests.Response:
@@ -146,29 +135,26 @@ def _open(partial: Path, opener: Opener, known: Version | None, first: int) -> r
     try:
         return opener(_PLAIN | {"Range": f"bytes={first}-"} | ({"If-Range": unchanged} if unchanged else {}))
     except troubles.StorageRefused as error:
-        if error.response is not None and error.response.status_code == 416:
+        if error.response.status_code == 416:
             _version_file(partial).unlink()  # another, shorter file: the next attempt begins anew
         raise
 
 
 def _version(response: requests.Response, first: int) -> Version:
     """Returns the version of an answer. Raises Unexpected unless it is a whole file or begins at byte `first`."""
-    size: int | None
     if response.status_code == 206:
-        place = re.fullmatch(
-            r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("Content-Range", "")
-        )
+        place = re.fullmatch(f"bytes {_NUMBER}-{_NUMBER}/{_NUMBER}", response.headers.get("Content-Range", ""))
         if not place or int(place[1]) != first or not first <= int(place[2]) < int(place[3]):
             raise Unexpected("another part of the file than was requested")
-        size = int(place[3])
+        size = place[3]
     elif response.status_code == 200:
-        length = response.headers.get("Content-Length", "")
-        size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
+        size = response.headers.get("Content-Length", "")
     else:
         raise Unexpected(f"status {response.status_code}")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise Unexpected("a compressed file")
-    return Version(size, response.headers.get("ETag"), response.headers.get("Last-Modified"))
+    number = int(size) if re.fullmatch(_NUMBER, size) else None
+    return Version(number, response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
 
 def _append(
@@ -183,7 +169,7 @@ def _append(
             raise Unexpected("not a zip")
         partial.unlink(missing_ok=True)
         with whole_file(_version_file(partial)) as temporary:
-            temporary.write_text(json.dumps(asdict(version)), encoding="utf-8")
+            temporary.write_text(json.dumps(version._asdict()), encoding="utf-8")
     bar = {"desc": partial.name, "unit": "B", "unit_scale": True, "disable": None}
     with partial.open("ab") as file, tqdm(total=version.size, initial=start, **bar) as progress:
         try:
@@ -196,33 +182,32 @@ def _append(
     return None
 
 
-def _version_file(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.json")
+def _version_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
-def _read_version(partial: Path) -> Version | None:
-    """Returns the version that a partial file belongs to; None if it is unknown."""
+def _read_version(path: Path) -> Version | None:
+    """Returns the version that a file, partial or whole, belongs to; None if it is unknown."""
     try:
-        return Version(**json.loads(_version_file(partial).read_text(encoding="utf-8")))
+        return Version(**json.loads(_version_file(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _require_whole(path: Path) -> None:
     """Reads a zip to its end; removes it and raises UserError if it is damaged."""
+    bar = {"desc": f"check {path.name}", "unit": "B", "unit_scale": True, "disable": None}
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            with tqdm(total=size, desc=f"check {path.name}", unit="B", unit_scale=True, disable=None) as bar:
-                for member in members:
-                    with archive.open(member) as file:
-                        while piece := file.read(2**20):
-                            bar.update(len(piece))
+        with (
+            path.open("rb") as file,
+            tqdm.wrapattr(file, "read", path.stat().st_size, **bar) as counted,
+            zipfile.ZipFile(counted) as archive,
+        ):
+            damaged = archive.testzip()
     except Exception as error:  # zipfile and its decompressors raise a dozen kinds at damaged bytes
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        damaged = str(error) or type(error).__name__
+    if damaged is not None:
         path.unlink()
-        raise UserError(
-            f"{path.name} was damaged ({error}) and has been removed; start again to download it again"
-        ) from error
+        raise UserError(f"{path.name} was damaged ({damaged}) and has been removed; start again to download it again")

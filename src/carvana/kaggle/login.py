@@ -1,124 +1,120 @@
-"""Kaggle's client, logged in, with requests that go through carvana.kaggle.http. Nothing else imports `kaggle`.
+"""Kaggle's client `kagglesdk`, logged in, with requests that go through carvana.kaggle.http.
 
-The client finds credentials by itself (https://www.kaggle.com/docs/api): KAGGLE_API_TOKEN or
-~/.kaggle/access_token, KAGGLE_USERNAME and KAGGLE_KEY or kaggle.json, or those of `kaggle auth login`. They are
-neither printed nor stored here.
+Not its package `kaggle`, which logs in as it is imported and exits without credentials. They are looked for in the
+same places (https://www.kaggle.com/docs/api): KAGGLE_API_TOKEN or ~/.kaggle/access_token, KAGGLE_USERNAME and
+KAGGLE_KEY or kaggle.json, and what `kaggle auth login` has left. They are neither printed nor stored here.
 """
 
-import contextlib
-import functools
-import io
-from collections.abc import Iterator
+import inspect
+import json
+import os
+from pathlib import Path
 from typing import Any
 
-import requests
+from kagglesdk import KaggleClient, KaggleCredentials, KaggleEnv, get_access_token_from_env
+from kagglesdk.common.types.http_redirect import HttpRedirect
+from kagglesdk.kaggle_env import get_endpoint, get_env
+from kagglesdk.kaggle_http_client import KaggleHttpClient
+from kagglesdk.security.types.oauth_service import IntrospectTokenRequest
 
 from carvana.base.errors import UserError
 from carvana.kaggle import http
-from carvana.kaggle.troubles import PAGE
+from carvana.kaggle.troubles import PAGE, Refused
+
+
+class Transport:
+    """Sends the calls of Kaggle's client, with credentials as requests takes them.
+
+    It stands in for the client's own KaggleHttpClient, which waits for ever and offers no way to set timeouts.
+    """
+
+    def __init__(self, credentials: Any) -> None:
+        self.credentials = credentials
+
+    def call(self, service_name: str, request_name: str, request: Any, response_type: Any) -> Any:
+        """Returns Kaggle's answer as a `response_type`; that to a download is a redirect, which is not followed."""
+        environment = get_env()
+        address = get_endpoint(environment) + ("/v1" if environment is KaggleEnv.PROD else "/api/v1")
+        is_download = response_type is HttpRedirect
+        response = http.post(
+            f"{address}/{service_name}/{request_name}", request.to_dict(), self.credentials, stream=is_download
+        )
+        return response if is_download else http.parse(response, response_type.from_dict)
+
+
+if len(inspect.signature(KaggleHttpClient.call).parameters) != len(inspect.signature(Transport.call).parameters):
+    raise ImportError("it sends its calls in another way")
 
 
 def log_in() -> Any:
     """Returns Kaggle's API for competitions, logged in. Raises UserError if no credentials are accepted."""
-    with _speechless():  # without credentials, the client prints a page of help and exits
-        try:
-            return _logged_in()
-        except ImportError as error:
-            raise UserError(f"Kaggle's client is not installed ({error}): `pip install -r requirements.txt`") from error
-        except SystemExit:
-            raise UserError(
-                "no credentials for Kaggle. On https://www.kaggle.com/settings, under API, make a token, and put it "
-                "into ~/.kaggle/access_token or into the environment as KAGGLE_API_TOKEN (an older kaggle.json, "
-                f"in ~/.kaggle, and `kaggle auth login` work as well). Then accept the rules on {PAGE}/rules"
-            ) from None
-        except UserError:
-            raise
-        except Exception as error:
-            # Not the original, which can quote the token.
-            raise UserError(
-                f"the client of Kaggle cannot log in ({type(error).__name__}); compare the files in ~/.kaggle and the "
-                "variables KAGGLE_… of the environment with https://www.kaggle.com/docs/api"
-            ) from None
-
-
-def _logged_in() -> Any:
-    from kagglesdk.security.types.oauth_service import IntrospectTokenRequest  # noqa: PLC0415
-
-    client = _client_class()()
-    _require_one_line_of_token()
-    with http.explained("logging in"):
-        http.patiently("logging in", client.authenticate)
-    kaggle = client.build_kaggle_client()
-    # A credential that no header can carry fails here, not at the first call.
-    _prepared(kaggle.http_client(), "", "", IntrospectTokenRequest())
-    return kaggle.competitions.competition_api_client
-
-
-def _client_class() -> type:
-    from kagglesdk import KaggleClient  # noqa: PLC0415
-    from kagglesdk.kaggle_http_client import KaggleHttpClient  # noqa: PLC0415
-
-    with _offline(KaggleHttpClient):
-        from kaggle.api.kaggle_api_extended import KaggleApi  # noqa: PLC0415
-
-    class Client(KaggleApi):
-        def build_kaggle_client(self) -> KaggleClient:
-            # Like the client's own method, but without `env`: version 2.2.4 sets it, which overrides
-            # KAGGLE_API_ENVIRONMENT.
-            values = self.config_values
-            names = (self.CONFIG_NAME_USER, self.CONFIG_NAME_KEY, self.CONFIG_NAME_TOKEN)
-            username, password, token = (values.get(name) for name in names)
-            client = KaggleClient(username=username, password=password, api_token=token)
-            # The client's own method waits for ever.
-            client.http_client().call = functools.partial(_call, client.http_client())
-            return client
-
-    return Client
-
-
-def _call(library: Any, service: str, name: str, request: Any, kind: Any) -> Any:
-    """Calls Kaggle's API in place of KaggleHttpClient.call; a redirect is returned, not followed."""
-    from kagglesdk.common.types.http_redirect import HttpRedirect  # noqa: PLC0415
-
-    prepared = _prepared(library, service, name, request)
-    if kind is HttpRedirect:
-        return http.require_success(http.send(prepared, stream=True))
-    return http.parse(http.send(prepared), kind.from_dict if kind else dict)
-
-
-def _prepared(library: Any, service: str, name: str, request: Any) -> requests.PreparedRequest:
-    library._init_session()  # finds the credentials
-    return library._prepare_request(service, name, request)
-
-
-@contextlib.contextmanager
-def _offline(http_client: Any) -> Iterator[None]:
-    """Lets no request through: the import of `kaggle` logs in at its production host, whatever the environment says."""
-
-    def refuse(*_: Any) -> None:
-        raise ConnectionError
-
-    call, http_client.call = http_client.call, refuse
     try:
-        yield
-    finally:
-        http_client.call = call
-
-
-def _require_one_line_of_token() -> None:
-    from kagglesdk.kaggle_env import get_access_token_from_env  # noqa: PLC0415
-
-    token, source = get_access_token_from_env()
-    if token and not (token.isascii() and token.isprintable() and " " not in token):
-        where = "~/.kaggle/access_token" if source == "access_token" else source
+        with http.explained("logging in"):
+            credentials = http.patiently("logging in", _find_credentials)
+    except UserError:
+        raise
+    except Exception as error:
+        # Not the original, which can quote the token.
         raise UserError(
-            f"the token in {where} has a line break, a blank or another character that no token has; make it the "
+            f"the client of Kaggle cannot log in ({type(error).__name__}); compare the files in ~/.kaggle and the "
+            "variables KAGGLE_… of the environment with https://www.kaggle.com/docs/api"
+        ) from None
+    if credentials is None:
+        raise UserError(
+            "no credentials for Kaggle. On https://www.kaggle.com/settings, under API, make a token, and put it "
+            "into ~/.kaggle/access_token or into the environment as KAGGLE_API_TOKEN (an older kaggle.json, "
+            f"in ~/.kaggle, and `kaggle auth login` work as well). Then accept the rules on {PAGE}/rules"
+        )
+    return _client(credentials).competitions.competition_api_client
+
+
+def _client(credentials: Any) -> KaggleClient:
+    client, transport = KaggleClient(), Transport(credentials)
+    client.competitions = KaggleClient.Competitions(transport)
+    client.security = KaggleClient.Security(transport)
+    client.users = KaggleClient.Users(transport)
+    return client
+
+
+def _find_credentials() -> Any:
+    """Returns the first credentials that are there, and for a token valid, as requests takes them; None without."""
+    token, source = get_access_token_from_env()
+    if token and _is_valid(_plain(token, "~/.kaggle/access_token" if source == "access_token" else source)):
+        return KaggleHttpClient.BearerAuth(token)
+    name, key = _name_and_key()
+    if name and key:
+        return _plain(name, "KAGGLE_USERNAME or kaggle.json"), _plain(key, "KAGGLE_KEY or kaggle.json")
+    left = KaggleCredentials.load(_client(None))
+    token = left.get_access_token() if left else None
+    return KaggleHttpClient.BearerAuth(_plain(token, "~/.kaggle/credentials.json")) if token else None
+
+
+def _is_valid(token: str) -> bool:
+    request = IntrospectTokenRequest()
+    request.token = token
+    try:
+        answer = _client(KaggleHttpClient.BearerAuth(token)).security.oauth_client.introspect_token(request)
+    except Refused as error:
+        if error.response.status_code in (400, 403, 404):
+            return False
+        raise
+    return bool(answer.active and answer.username)
+
+
+def _name_and_key() -> list[str | None]:
+    """Returns the user's name and key, each from the environment or else from kaggle.json."""
+    configuration = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    folders = [os.environ.get("KAGGLE_CONFIG_DIR") or "~/.kaggle", "~/.kaggle", f"{configuration}/kaggle"]
+    files = [Path(folder, "kaggle.json").expanduser() for folder in folders]
+    values = json.loads(next((file.read_text(encoding="utf-8") for file in files if file.exists()), "{}"))
+    return [os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) for name in ("username", "key")]
+
+
+def _plain(credential: str, where: str) -> str:
+    """Returns a credential that a header can carry. Raises UserError if it cannot."""
+    if not (credential.isascii() and credential.isprintable() and " " not in credential):
+        raise UserError(
+            f"the credential in {where} has a line break, a blank or another character that none has; make it the "
             "token alone, as https://www.kaggle.com/settings shows it"
         )
-
-
-@contextlib.contextmanager
-def _speechless() -> Iterator[None]:
-    """Suppresses what the client prints to stdout."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    return credential
