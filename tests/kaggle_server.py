@@ -22,8 +22,9 @@ class Server(ThreadingHTTPServer):
     """Serves `files`, and does on a bad day what the attributes say.
 
     `refusals` are answers that calls of a name get before the right one: (status, headers), and a body if it is not
-    to be JSON with the message "no"; the status 0 resets the connection. Calls of the storage are named `files` and
-    `upload`. `afterwards` are the same in place of the right one, once a call has had its effect.
+    to be JSON with the message "no"; the status 0 resets the connection, and None in place of the tuple is silence.
+    Calls of the storage are named `files` and `upload`. `afterwards` are the same in place of the right one, once a
+    call has had its effect.
     """
 
     daemon_threads = True
@@ -51,7 +52,6 @@ class Server(ThreadingHTTPServer):
         self.upload_status = 200
         self.may_upload = threading.Event()  # until it is set, an upload waits
         self.may_upload.set()
-        self.late = 0  # how many times a new submission is not yet listed
         self.listed = {}  # how a submission is listed besides its reference
         self.left = {"numAllowedNow": 4}
         # The port is given, so that tests in other processes wait for their turn.
@@ -84,13 +84,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def spoiled(self, name, answers):
         """Whether the call gets one of the answers in place of the right one."""
-        if name in self.server.silent:
-            self.server.over.wait(60)
-            return True
-        waiting = answers.get(name, [])
+        waiting = [None] if name in self.server.silent else answers.get(name, [])
         if not waiting:
             return False
-        status, headers, *body = waiting.pop(0)
+        answer = waiting.pop(0)
+        if answer is None:
+            self.server.over.wait(60)
+            return True
+        status, headers, *body = answer
         if status:
             self.answer(status, *(body or [{"code": status, "message": "no"}]), headers)
         else:
@@ -128,13 +129,14 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"message": "Successfully submitted", "ref": 41 + len(self.server.uploads)})
 
     def ListSubmissions(self, _):
-        self.server.late -= 1
-        count = 0 if self.server.late >= 0 else len(self.server.uploads)
-        listed = [{"ref": 42 + number, "status": "PENDING"} | self.server.listed for number in range(count)]
-        self.answer(200, {"submissions": listed})
+        numbers = range(42, 42 + len(self.server.uploads))
+        self.answer(200, {"submissions": [{"ref": each, "status": "PENDING"} | self.server.listed for each in numbers]})
 
     def GetSubmissionLimits(self, _):
         self.answer(200, self.server.left)
+
+    def do_CONNECT(self):
+        self.answer(407, b"")  # as a proxy that asks for credentials
 
     def do_PUT(self):
         data = self.rfile.read(int(self.headers["Content-Length"]))

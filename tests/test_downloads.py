@@ -169,10 +169,13 @@ def test_an_address_that_cannot_be_used_is_said_and_not_printed(server, fetch, p
         ("http://localhost:7777", r"the proxy asks for credentials .407.; compare HTTPS_PROXY=http://user"),
     ],
 )
-def test_a_proxy_that_does_not_work_is_named(server, fetch, pauses, monkeypatch, proxy, complaint):
+@pytest.mark.parametrize("way", ["http", "https"])
+def test_a_proxy_that_does_not_work_is_named(server, fetch, pauses, monkeypatch, proxy, complaint, way):
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv(f"{way}_proxy", proxy)
+    # No address there is asked for: every proxy here fails.
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST" if way == "http" else "PROD")
     server.refusals["IntrospectToken"] = [(407, {}, b"")]
     with pytest.raises(UserError, match=f"logging in: .*{complaint}"):
         fetch()

@@ -24,25 +24,24 @@ ATTEMPTS = 4
 Result = TypeVar("Result")
 
 
-def post(url: str, content: dict[str, Any], auth: Any, *, stream: bool) -> requests.Response:
-    """Calls Kaggle's API; returns its answer, with an unread body if `stream`, and follows no redirect."""
-    response = _send("POST", url, json=content, auth=auth, stream=stream, allow_redirects=False)
+def post(url: str, content: dict[str, Any], credentials: Any, parser: Callable[[dict[str, Any]], Any] | None) -> Any:
+    """Calls Kaggle's API, and returns what `parser` makes of the JSON object that it answers.
+
+    Without a parser, returns the answer itself, with an unread body; a redirect is not followed. Raises Refused for an
+    error, and Unexpected if the answer cannot be parsed.
+    """
+    response = _send("POST", url, json=content, auth=credentials, stream=parser is None, allow_redirects=False)
+    answer = troubles.content_of(response) if parser else None
+    if answer and isinstance(answer.get("code"), int) and answer["code"] >= 400:
+        response.status_code = answer["code"]  # Kaggle can also write it into the body alone
     if response.status_code >= 400:
         raise Refused(response=response)
-    return response
-
-
-def parse(response: requests.Response, parser: Callable[[dict[str, Any]], Result]) -> Result:
-    """Returns what an answer of the API says. Raises Refused for an error, Unexpected if it cannot be parsed."""
-    content = troubles.content_of(response)
-    if response.status_code != 200 or content is None:
+    if parser is None:
+        return response
+    if response.status_code != 200 or answer is None:
         raise Unexpected(f"status {response.status_code} without a JSON object")
-    code = content.get("code")
-    if isinstance(code, int) and code >= 400:
-        response.status_code = code  # Kaggle can also write it into the body alone
-        raise Refused(response=response)
     try:
-        return parser(content)
+        return parser(answer)
     except Exception as error:  # whatever the parser raises at what is not of the expected form
         raise Unexpected(f"{type(error).__name__} in reading it") from None
 

@@ -35,11 +35,8 @@ class Transport:
         """Returns Kaggle's answer as a `response_type`; that to a download is a redirect, which is not followed."""
         environment = get_env()
         address = get_endpoint(environment) + ("/v1" if environment is KaggleEnv.PROD else "/api/v1")
-        is_download = response_type is HttpRedirect
-        response = http.post(
-            f"{address}/{service_name}/{request_name}", request.to_dict(), self.credentials, stream=is_download
-        )
-        return response if is_download else http.parse(response, response_type.from_dict)
+        parser = None if response_type is HttpRedirect else response_type.from_dict
+        return http.post(f"{address}/{service_name}/{request_name}", request.to_dict(), self.credentials, parser)
 
 
 if len(inspect.signature(KaggleHttpClient.call).parameters) != len(inspect.signature(Transport.call).parameters):
