@@ -46,27 +46,20 @@ def made(_competition, tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_pieces_come_as_asked_for_and_leave_random_numbers_alone(made, workers):
+def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers_alone(made, workers):
     state = torch.get_rng_state()
+    before, seen = set(psutil.Process().children()), []
     with batches.batches(made, CPU, workers) as read:
         for wanted in (PIECES, PIECES[:1], []):
             found = list(read(wanted))
+            seen.append(set(psutil.Process().children()) - before)
             assert len(found) == len(wanted)
             for rows, (photos, masks) in zip(wanted, found, strict=True):
                 assert np.array_equal(photos.numpy(), made.read_photos(rows))
                 assert np.array_equal(masks.numpy(), made.read_masks(rows))
+    assert [len(each) for each in seen] == [workers] * 3
+    assert len(set.union(*seen)) == workers
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_the_same_workers_serve_all_epochs(made):
-    with batches.batches(made, CPU, 2) as read:
-        seen = []
-        for _ in range(2):
-            loaded = read(PIECES)
-            for _ in PIECES:
-                next(loaded)
-            seen.append({child.pid for child in psutil.Process().children()})
-    assert seen[0] == seen[1]
 
 
 def test_a_killed_worker_is_said_at_once(made):
@@ -88,9 +81,8 @@ def test_a_killed_worker_is_said_at_once(made):
 def test_workers_end_with_a_stage_that_is_stopped(made, number):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
     command = [sys.executable, "-c", READING, str(made.folder)]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
         for _ in range(3):  # of both workers
             process.stdout.readline()
         children = psutil.Process(process.pid).children(recursive=True)

@@ -1,7 +1,6 @@
 """Processes of torchrun: how long they wait for each other, and what becomes of an error."""
 
 import os
-import socket
 from datetime import timedelta
 
 import pytest
@@ -38,19 +37,11 @@ run(work, "test", writes=False)
 """
 
 
-@pytest.fixture
-def alone(monkeypatch):
-    """The environment of torchrun's only process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    names = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    for name, value in (names | {"TORCHELASTIC_RUN_ID": "none"}).items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.mark.parametrize(("in_step", "days"), [(True, 0), (False, 7)])
-def test_processes_at_their_own_pace_wait_for_each_other_for_days(alone, in_step, days):
+def test_processes_at_their_own_pace_wait_for_each_other_for_days(monkeypatch, in_step, days):
+    only = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in (only | {"TORCHELASTIC_RUN_ID": "none"}).items():
+        monkeypatch.setenv(name, value)
     with distributed.joined(CPU, in_step=in_step):
         options = distributed_c10d._get_default_group()._get_backend(CPU).options
         assert options._timeout // timedelta(days=1) == days

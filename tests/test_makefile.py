@@ -16,9 +16,17 @@ ALONE = {name: value for name, value in os.environ.items() if not name.startswit
 TOOLS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def make(folder, *arguments, **environment):
-    command = ["make", *arguments]
+def make(folder, *arguments, before=(), **environment):
+    command = [*before, "make", *arguments]
     return subprocess.run(command, cwd=folder, env=ALONE | environment, capture_output=True, text=True, check=False)
+
+
+def complaint_of(folder, *arguments, **options):
+    """What a `make` that must fail says."""
+    done = make(folder, *arguments, **options)
+    assert done.returncode
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 @pytest.fixture
@@ -38,11 +46,9 @@ def test_make_alone_says_what_there_is_and_does_nothing(folder):
 
 
 def test_a_folder_that_is_no_clone_is_told_so(folder):
-    done = make(folder, "-o", "install", "submission", PATH=TOOLS)
-    assert done.returncode
-    assert "fatal: not a git repository" in done.stderr
-    assert "error: DVC needs git and a repository (see above): install git, clone this repository," in done.stderr
-    assert "Traceback" not in done.stderr
+    said = complaint_of(folder, "-o", "install", "submission", PATH=TOOLS)
+    assert "fatal: not a git repository" in said
+    assert "error: DVC needs git and a repository (see above): install git, clone this repository," in said
 
 
 def test_a_machine_without_git_is_told_so(folder, tmp_path):
@@ -50,38 +56,35 @@ def test_a_machine_without_git_is_told_so(folder, tmp_path):
     tools.mkdir()
     for name in ("make", "sh", "test"):
         (tools / name).symlink_to(shutil.which(name))
-    done = make(folder, "-o", "install", "submission", PATH=str(tools))
-    assert done.returncode
-    assert "git: not found" in done.stderr or "git: command not found" in done.stderr
-    assert "error: DVC needs git and a repository (see above)" in done.stderr
+    said = complaint_of(folder, "-o", "install", "submission", PATH=str(tools))
+    assert "git: not found" in said or "git: command not found" in said
+    assert "error: DVC needs git and a repository (see above)" in said
 
 
 def test_a_read_only_folder_is_told_so(folder):
     read_only = 'mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", read_only, "sh"]
-    if subprocess.run([*command, "true"], cwd=folder, capture_output=True, check=False).returncode:
+    before = ["unshare", "--mount", "sh", "-c", read_only, "sh"]
+    if subprocess.run([*before, "true"], cwd=folder, capture_output=True, check=False).returncode:
         pytest.skip("a read-only mount needs root on Linux")
-    command += ["make", "-o", "install", "submission"]
-    done = subprocess.run(command, cwd=folder, env=ALONE, capture_output=True, text=True, check=False)
-    assert done.returncode
-    assert done.stderr.startswith(f"error: {folder} is read-only; clone it to a folder that you may write to")
+    said = complaint_of(folder, "-o", "install", "submission", before=before)
+    assert said.startswith(f"error: {folder} is read-only; clone it to a folder that you may write to")
 
 
-@pytest.mark.parametrize("python", ["exit 1", None], ids=["old", "missing"])
+@pytest.mark.parametrize("python", ["#!/bin/sh\nexit 1\n", None], ids=["old", "missing"])
 def test_without_a_new_python_it_says_what_to_do(folder, python):
     if python:
-        (folder / "python3.10").write_text(f"#!/bin/sh\n{python}\n", encoding="ascii")
+        (folder / "python3.10").write_text(python, encoding="ascii")
         (folder / "python3.10").chmod(0o755)
+    advice = "error: ./python3.10 is not Python 3.11 or newer; name one that is, as in `make install PYTHON=python3.12`"
     done = make(folder, "install", "PYTHON=./python3.10")
     assert done.returncode
-    advice = "error: ./python3.10 is not Python 3.11 or newer; name one that is, as in `make install PYTHON=python3.12`"
     assert advice in done.stderr
     assert done.stdout == ""
 
 
 @pytest.fixture
 def submit(folder):
-    """Runs `make submit` with a Python that writes down its arguments; returns them and the time's side effects."""
+    """Runs `make submit` with a command that writes down its arguments, and returns them."""
     command = folder / ".venv/bin/carvana"
     command.parent.mkdir(parents=True)
     command.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > arguments\n', encoding="ascii")
@@ -116,21 +119,15 @@ def test_only_yes_1_skips_the_question(folder, submit, yes, sure, way):
     assert not (folder / "ran").exists()
 
 
-def test_without_a_word_the_message_is_empty(submit):
-    assert submit() == ["--message="]
-
-
 def test_a_folder_without_room_for_an_environment_is_told_what_to_do(folder):
     (folder / ".venv").touch()  # root may write to any folder, but a file is in the way of all
-    done = make(folder, "install")
-    assert done.returncode
-    assert "error: .venv could not be made (see above); work in a folder that you may write to, with" in done.stderr
-    assert "Traceback" not in done.stderr
+    said = complaint_of(folder, "install")
+    assert "error: .venv could not be made (see above); work in a folder that you may write to, with" in said
 
 
 @pytest.mark.slow
 def test_a_machine_without_network_is_told_what_to_do(folder):
-    done = make(folder, "install", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_EXTRA_INDEX_URL="", PIP_RETRIES="0")
-    assert done.returncode
-    assert "error: the packages above could not be installed; is the network there?" in done.stderr
+    offline = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_EXTRA_INDEX_URL": "", "PIP_RETRIES": "0"}
+    said = complaint_of(folder, "install", **offline)
+    assert "error: the packages above could not be installed; is the network there?" in said
     assert not (folder / ".venv/bin/.installed").exists()

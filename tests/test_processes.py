@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, first_process_killed, make_project, set_params
+from conftest import ROOT, first_process_killed, set_params
 
 from carvana.base.errors import UserError
 from carvana.base.processes import none_killed
@@ -48,27 +48,25 @@ def test_a_child_ends_with_its_parent():
     assert has_ended(pid)
 
 
-def test_a_stage_that_starts_after_its_dvc_was_killed_ends_before_it_imports_torch(tmp_path):
-    project = make_project(tmp_path / "project")
+@pytest.fixture
+def of_dvc(project, monkeypatch):
+    """A project, and the environment of a stage that a DVC runs there."""
     set_params(project)
+    monkeypatch.setenv("DVC_STAGE", "split")
+    return project
+
+
+def test_a_stage_that_starts_after_its_dvc_was_killed_ends_before_it_imports_torch(of_dvc):
     child = "import os, sys, time\nwhile os.getppid() == int(sys.argv[1]): time.sleep(0.01)\n"
     child += "import stages\nopen('began', 'w').close()\ntime.sleep(60)"
-    environment = os.environ | {"DVC_STAGE": "split"}
-    done = subprocess.run(
-        [sys.executable, "-c", PARENT, child], cwd=project, env=environment, stdout=subprocess.PIPE, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", PARENT, child], cwd=of_dvc, stdout=subprocess.PIPE, check=True)
     assert has_ended(int(done.stdout))
-    assert not (project / "began").exists()
+    assert not (of_dvc / "began").exists()
 
 
-def test_a_stage_of_a_living_dvc_starts(tmp_path):
-    project = make_project(tmp_path / "project")
-    set_params(project)
+def test_a_stage_of_a_living_dvc_starts(of_dvc):
     command = [sys.executable, "-c", "import stages; print('began')"]
-    done = subprocess.run(
-        command, cwd=project, env=os.environ | {"DVC_STAGE": "split"}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "began\n"
+    assert subprocess.run(command, cwd=of_dvc, capture_output=True, text=True, check=True).stdout == "began\n"
 
 
 @pytest.mark.parametrize("error", [BrokenProcessPool("abruptly"), OSError("handle is closed")])
@@ -82,8 +80,9 @@ def test_an_error_of_the_system_is_not_taken_for_a_kill():
         raise OSError(28, "No space left on device")
 
 
-def test_a_killed_process_ends_the_cache_with_a_message(kaggle, tmp_path):
+def test_a_killed_process_ends_the_cache_with_a_message(_competition, tmp_path):
+    folder, _ = _competition
     complaint = pytest.raises(UserError, match=r"a process that resizes photos was killed.*runtime\.workers")
     with first_process_killed(), complaint:
-        cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 64), 2)
+        cache.write(folder / "train.zip", folder / "train_masks.zip", tmp_path / "cache", (64, 64), 2)
     assert not list(tmp_path.glob("cache*")), "nothing half-written is left"

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, STAGES, csv_text, set_params, stage, wait_for_an_epoch
+from conftest import ROOT, STAGES, csv_text, set_params, small_disk, stage, wait_for_an_epoch
 
 from carvana import commands
 
@@ -34,33 +34,27 @@ stage.run(work, "test", writes=False)
 """
 
 
+def python(*words, path=(), **options):
+    """Runs Python with the library and the stages, and what is in the folders of `path`, to import."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "src", *path]))}
+    options |= {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, *words], check=False, **options)
+
+
 def test_a_signal_whose_exception_is_lost_ends_the_stage_all_the_same():
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
     started = time.monotonic()
-    command = [sys.executable, "-c", LOSING]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=40)
+    done = python("-c", LOSING, timeout=40)
     assert done.stdout == "lost\n", done.stderr
     assert done.returncode == -signal.SIGALRM
     assert time.monotonic() - started < 20
 
 
-ALONE = ["params", "download", "resize", "split", "encode"]
-
-
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", sorted(STAGES - {"score"}))  # with an option, `stage` takes it for the command
 def test_help_and_a_mistyped_option_run_nothing(project, kaggle, name):
     set_params(project, data_source="local", data_local_dir=str(kaggle))
     assert f"usage: python -m stages.{name}" in stage(project, name, "--help")
-    assert "unrecognized arguments: --foo bar" in stage(project, name, "--foo", "bar", status=2)
-    assert not (project / "data").exists()
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.stem)
-def test_every_stage_parses_its_arguments_before_it_runs(path):
-    text = path.read_text(encoding="utf-8")
-    if "__main__" in text:
-        main = text[text.index("__main__") :]
-        assert 0 < main.index("parse_args()") < main.index("run(")
+    assert "unrecognized arguments: --foo" in stage(project, name, "--foo", status=2)
+    assert sorted(path.name for path in project.iterdir()) == ["dvc.yaml", "params.yaml", "src", "stages"]
 
 
 def test_a_signal_during_an_import_ends_the_stage(tmp_path):
@@ -68,14 +62,7 @@ def test_a_signal_during_an_import_ends_the_stage(tmp_path):
     text = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException: pass\n"
     (tmp_path / "half.py").write_text(text, encoding="ascii")
     command = "from carvana.base.stage import run; run(lambda: print(__import__('half')), 'train', writes=False)"
-    done = subprocess.run(
-        [sys.executable, "-c", command],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{tmp_path}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", command, path=[tmp_path])
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "train: stopped\n")
 
 
@@ -100,16 +87,13 @@ def test_all_helps_have_an_example_and_do_not_wait_for_torch():
     names = {path.stem for path in (ROOT / "src/carvana/commands").glob("[a-z]*.py")}
     assert names == {*commands.READING, *commands.WRITING}
     every = [*(f"stages.{name}" for name in sorted(STAGES)), *(f"carvana {name}" for name in sorted(names))]
-    done = subprocess.run([sys.executable, "-c", HELP, *every], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python("-c", HELP, *every)
     assert done.returncode == 0, done.stderr
 
 
 def test_another_folder_is_told_where_to_go(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, "-m", "carvana", "check"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == f"error in check: dvc.yaml is not in this folder; first `cd {ROOT}`\n"
+    message = stage(tmp_path, "check", status=1)
+    assert message == f"error in check: dvc.yaml is not in this folder; first `cd {ROOT}`\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -129,21 +113,12 @@ def test_a_folder_that_cannot_be_written_to_is_said_and_checks_work_there(traine
 
 
 def test_a_full_disk_is_said(project, kaggle):
-    small = project / "data"
-    small.mkdir()
-    if (
-        os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=False).returncode
-    ):
-        pytest.skip("mounting a small disk needs root on Linux")
-    try:
-        set_params(project, data_source="local", data_local_dir=str(kaggle))
+    set_params(project, data_source="local", data_local_dir=str(kaggle))
+    with small_disk(project / "data", "64k"):
         message = stage(project, "download", status=1)
         assert "the disk is full" in message
         assert "Traceback" not in message
-        assert not list(small.glob("**/*.tmp"))
-    finally:
-        subprocess.run(["umount", small], check=True)
+        assert not list(project.glob("data/**/*.tmp"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
