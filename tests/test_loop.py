@@ -1,12 +1,13 @@
 import os
-import subprocess
+import resource
 import sys
 from dataclasses import astuple
 
 import numpy as np
+import psutil
 import pytest
 import torch
-from conftest import ROOT, both_precisions, read_params
+from conftest import both_precisions, read_params
 
 from carvana.base import unfinished
 from carvana.base.errors import UserError
@@ -66,37 +67,37 @@ def validate(model, examples, **changes):
         return loop.validate(model, examples, made, 2, read)
 
 
+@pytest.fixture(scope="module")
+def finished(examples, tmp_path_factory):
+    """A training that is done: its file, its model and its history."""
+    path = tmp_path_factory.mktemp("finished") / "epoch.pt"
+    return path, *fit(examples, path)
+
+
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_it_learns_ellipses(examples, tmp_path):
-    _, history = fit(examples, tmp_path / "epoch.pt", epochs=30, learning_rate=0.01)
-    assert history[-1].train_loss < history[0].train_loss / 2
-    assert max(epoch.validation_dice for epoch in history) > 0.9
-
-
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "augment", "share_of_loss", "dice"),
     [
-        {"loss": "bce", "optimizer": "adamw", "weight_decay": 0.01, "schedule": "constant"},
-        {"loss": "bce_dice", "accumulate": 2, "masks": "hard", "patch": 2, "width": 8},
-        {"loss": "dice", "precision": "bfloat16", "upsampling": "bilinear"},
-        {"precision": "float16", "upsampling": "transposed"},
+        ({"epochs": 30}, {}, 0.5, 0.9),
+        ({"loss": "bce", "optimizer": "adamw", "weight_decay": 0.01, "schedule": "constant"}, CHANGED, 0.8, 0.75),
+        ({"loss": "bce_dice", "accumulate": 2, "masks": "hard", "patch": 2, "width": 8}, CHANGED, 0.8, 0.75),
+        ({"loss": "dice", "precision": "bfloat16", "upsampling": "bilinear"}, CHANGED, 0.8, 0.75),
+        ({"precision": "float16", "upsampling": "transposed"}, CHANGED, 0.8, 0.75),
     ],
 )
-def test_every_way_of_training_learns(examples, tmp_path, changes):
-    _, history = fit(
-        examples, tmp_path / "epoch.pt", limits(**CHANGED), **({"epochs": 40, "learning_rate": 0.01} | changes)
-    )
-    assert history[-1].train_loss < history[0].train_loss * 0.8
-    assert max(epoch.validation_dice for epoch in history) > 0.75
+def test_every_way_of_training_learns_ellipses(examples, changes, augment, share_of_loss, dice):
+    _, history = fit(examples, None, limits(**augment), **{"epochs": 40, "learning_rate": 0.01} | changes)
+    assert history[-1].train_loss < history[0].train_loss * share_of_loss
+    assert max(epoch.validation_dice for epoch in history) > dice
 
 
-def test_the_same_seed_is_the_same_model_and_another_is_not(examples, tmp_path):
-    made = [fit(examples, tmp_path / str(i), seed=seed)[0].state_dict() for i, seed in enumerate((1, 1, 2))]
-    assert equal(made[0], made[1])
-    assert not equal(made[0], made[2])
+def test_the_same_seed_is_the_same_model_and_another_is_not(examples, finished):
+    _, model, _ = finished
+    assert equal(model.state_dict(), fit(examples, None)[0].state_dict())
+    assert not equal(model.state_dict(), fit(examples, None, seed=1)[0].state_dict())
 
 
 @both_precisions
@@ -133,13 +134,12 @@ def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(exam
         assert sorted(seen[start + per_epoch - 1]) == [8, 9]
 
 
-def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, tmp_path):
-    whole = fit(examples, tmp_path / "whole", batch_norm=False, batch_size=4)[1]
-    pieces = fit(examples, tmp_path / "pieces", batch_norm=False, batch_size=4, accumulate=4)[1]
-    ragged = fit(examples, tmp_path / "ragged", batch_norm=False, batch_size=6, accumulate=3)[1]
-    as_one = fit(examples, tmp_path / "as_one", batch_norm=False, batch_size=6)[1]
-    for one, other in ((whole, pieces), (as_one, ragged)):
-        assert np.allclose([astuple(epoch) for epoch in one], [astuple(epoch) for epoch in other], rtol=1e-3)
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 4), (6, 3)])
+def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, batch_size, accumulate):
+    whole, pieces = (
+        fit(examples, None, batch_norm=False, batch_size=batch_size, accumulate=count)[1] for count in (1, accumulate)
+    )
+    assert np.allclose([astuple(epoch) for epoch in whole], [astuple(epoch) for epoch in pieces], rtol=1e-3)
 
 
 def test_a_rest_is_spread_over_the_batches_so_that_batch_norm_never_sees_a_single_photo(examples, monkeypatch):
@@ -159,16 +159,10 @@ def test_a_rest_is_spread_over_the_batches_so_that_batch_norm_never_sees_a_singl
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
 def test_pieces_of_a_single_photo_are_refused_if_batch_norm_needs_two(examples, batch_size, accumulate):
-    changes = {
-        "arch": "deeplabv3",
-        "encoder": "resnet18",
-        "patch": 1,
-        "batch_size": batch_size,
-        "accumulate": accumulate,
-    }
+    changes = {"batch_size": batch_size, "accumulate": accumulate, "patch": 1}
     with pytest.raises(UserError, match=r"train\.arch: deeplabv3 .* train\.batch_size.*train\.accumulate"):
-        fit(examples, None, **changes)
-    fit(examples, None, **changes | {"arch": "unet", "encoder": "none"})
+        fit(examples, None, arch="deeplabv3", encoder="resnet18", **changes)
+    fit(examples, None, **changes)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -210,29 +204,31 @@ def test_validation_holds_no_more_photos_than_a_step_of_training(examples):
     assert seen == [1, 1]
 
 
-def test_a_loss_that_is_not_finite_stops_at_its_step(examples, tmp_path):
+def test_a_loss_that_is_not_finite_stops_at_its_step(examples):
     with pytest.raises(UserError, match=r"the loss is \w+ at epoch \d+, step \d; lower train\.learning_rate"):
-        fit(examples, tmp_path / "epoch.pt", epochs=20, learning_rate=1e30, batch_norm=False)
+        fit(examples, None, epochs=20, learning_rate=1e30, batch_norm=False)
 
 
-def test_too_little_memory_says_what_to_lower(examples, tmp_path):
-    probe = (
-        "import resource, sys; sys.path[:0] = ['tests', 'src']\n"
-        "from pathlib import Path\nimport numpy as np, torch\n"
-        "from carvana.data import cache\nfrom carvana.training import loop\n"
-        "from carvana.training.examples import Examples\n"
-        "from conftest import read_params\nfrom carvana.base.errors import UserError\n"
-        "examples = Examples.of(cache.read(Path(sys.argv[1])), np.arange(8), np.arange(8, 10))\n"
-        "made = read_params(train_size=64, train_width=1024, train_batch_size=8, train_epochs=1)\n"
-        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, -1))\n"
-        "try: loop.fit(examples, made.train, made.augment, 0, torch.device('cpu'), Path(sys.argv[2]))\n"
-        "except UserError as error: print(error)\n"
-    )
-    command = [sys.executable, "-c", probe, str(examples.cache.folder), str(tmp_path / "epoch.pt")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("out of memory")
-    assert "train.batch_size" in done.stdout
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_too_little_memory_says_what_to_lower(examples):
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**30, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"(?s)^out of memory.*train\.batch_size"):
+            fit(examples, None, width=1024, batch_size=8, epochs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_compiler_that_fails_is_said():
+    def fails(module, inputs):
+        raise RuntimeError("no compiler")
+
+    with (
+        pytest.raises(UserError, match=r"torch\.compile failed .*; set runtime\.compile: false"),
+        device.working_compiler(wanted=True),
+    ):
+        torch.compile(torch.sin, backend=fails)(torch.zeros(3))
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3])
@@ -256,21 +252,25 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, 
     assert history == resumed_history
 
 
-def test_a_finished_training_is_not_done_again(examples, tmp_path, monkeypatch):
-    model, history = fit(examples, tmp_path / "epoch.pt")
+def test_a_finished_training_is_not_done_again(examples, finished, monkeypatch):
+    path, model, history = finished
     monkeypatch.setattr(loop, "train_epoch", None)
-    again, same_history = fit(examples, tmp_path / "epoch.pt")
+    again, same_history = fit(examples, path)
     assert equal(model.state_dict(), again.state_dict())
     assert history == same_history
 
 
-@pytest.mark.parametrize("kept", [0, 100, -100])
-def test_a_resume_file_cut_short_is_said_and_training_starts_over(examples, tmp_path, capsys, kept):
+@pytest.mark.parametrize("kept", [0, 100, -100, None])
+def test_a_state_that_cannot_be_used_is_said_and_training_starts_over(examples, finished, tmp_path, capsys, kept):
+    whole, model, history = finished
     path = tmp_path / "epoch.pt"
-    model, history = fit(examples, path)
-    path.write_bytes(path.read_bytes()[:kept])
+    if kept is None:
+        resume.save(path, {"model": {"weight": torch.zeros(3)}, "history": []})
+    else:
+        path.write_bytes(whole.read_bytes()[:kept])
     again, same_history = fit(examples, path)
-    assert "training starts over" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert ("epoch.pt is of another training" if kept is None else "training starts over") in shown
     assert equal(model.state_dict(), again.state_dict())
     assert history == same_history
 
@@ -300,11 +300,3 @@ def test_the_latest_three_trainings_are_kept(tmp_path):
         folder = unfinished.subfolder(tmp_path, str(number))
         os.utime(folder, (number, number))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["2", "3", "4"]
-
-
-def test_a_state_of_another_training_is_not_used(examples, tmp_path, capsys):
-    model, _ = fit(examples, None)
-    resume.save(tmp_path / "epoch.pt", {"model": {"weight": torch.zeros(3)}, "history": []})
-    again, _ = fit(examples, tmp_path / "epoch.pt")
-    assert "epoch.pt is of another training" in capsys.readouterr().out
-    assert equal(model.state_dict(), again.state_dict())

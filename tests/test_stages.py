@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from conftest import csv_text, gif, jpeg, pack, picture, repack, set_params, stage
+from conftest import csv_text, gif, pack, picture, repack, set_params, stage
 
 from carvana.data.archive import Archive
 from carvana.kaggle import submission
@@ -14,14 +14,24 @@ from carvana.kaggle import submission
 PHOTO = "331659860e11_02"
 
 
+def read(path):
+    """The rows of a CSV, or the content of a JSON file."""
+    with path.open(encoding="utf-8") as file:
+        return json.load(file) if path.suffix == ".json" else list(csv.DictReader(file))
+
+
+def results(folder):
+    """What the stages after the download have made, by path."""
+    files = (path for name in ("data", "models", "metrics") for path in (folder / name).rglob("*"))
+    return {path: path.read_bytes() for path in files if path.is_file() and path.parent.name != "raw"}
+
+
 def test_the_road_from_local_zips_to_a_submission(trained):
-    evaluation = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
+    evaluation = read(trained / "metrics/evaluate.json")
     assert evaluation["test"]["images"] == 2
     assert evaluation["validation"]["images"] == 4
     assert 0 <= evaluation["test"]["dice_worst"] <= evaluation["test"]["dice"] <= 1
-    assert json.loads((trained / "metrics/leaderboard.json").read_text(encoding="utf-8")) == {
-        "leaderboard": {"images": 0}
-    }
+    assert read(trained / "metrics/leaderboard.json") == {"leaderboard": {"images": 0}}
     rows = (trained / "data/submission.csv").read_text(encoding="ascii").splitlines()
     assert [row.split(",")[0] for row in rows] == ["img", "fffe00001111_01.jpg", "fffe00001111_02.jpg"]
     assert "data/submission.csv (0.0 MiB)" in stage(trained, "summary")
@@ -41,41 +51,36 @@ def test_an_evaluation_is_shown_on_one_page_and_as_pictures_of_the_same_names(tr
     assert page.count("data:image/webp;base64,") == 6 * len(expected) + 2 + 4
     assert page.count("<svg") == 8
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page), "it needs nothing from outside"
-    scores = list(csv.DictReader((trained / "metrics/scores.csv").open(encoding="utf-8")))
+    scores = read(trained / "metrics/scores.csv")
     assert scores[0].keys() >= {"image", "car", "view", "make", "role", "dice", "wrong", "within_2"}
-    thresholds = list(csv.DictReader((trained / "metrics/thresholds.csv").open(encoding="ascii")))
+    thresholds = read(trained / "metrics/thresholds.csv")
     best = max(thresholds, key=lambda row: (float(row["dice"]), -abs(float(row["threshold"]) - 0.5)))
-    evaluation = json.loads((trained / "metrics/evaluate.json").read_text(encoding="utf-8"))
-    assert evaluation["model"]["best_threshold"] == float(best["threshold"])
+    assert read(trained / "metrics/evaluate.json")["model"]["best_threshold"] == float(best["threshold"])
     names = {f"{row['role']}-{row['image'].removesuffix('.jpg')}" for row in scores}
     assert {path.stem for path in (trained / "metrics/pictures").iterdir()} == {*names, "error-map", "training-samples"}
-    before = {path: path.read_bytes() for path in (trained / "metrics").rglob("*") if path.is_file()}
+    before = results(trained)
     said = stage(trained, "evaluate")
-    after = {path: path.read_bytes() for path in (trained / "metrics").rglob("*") if path.is_file()}
+    after = results(trained)
     changed = {path.name for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     assert changed <= {"report.html"}, "the same models give the same bytes; the report has the date"
     first, second = said.splitlines()[:2]
-    assert re.fullmatch(
-        r"Scoring 4 photos of validation cars and 2 of test cars: unet, \d+ parameters, at 64×64", first
-    )
+    scoring = r"Scoring 4 photos of validation cars and 2 of test cars: unet, \d+ parameters, at 64×64"
+    assert re.fullmatch(scoring, first)
     assert re.fullmatch(r"by torch on cpu in (bfloat16|float32), (\d+) threads; \2 processes decode", second)
 
 
 def test_evaluation_is_the_score_of_the_same_images_submitted(trained):
     """The Dice of evaluate.json is that of a submission: photos swapped, `score` gives the same number."""
     shutil.copy(trained / "data/raw/train.zip", trained / "data/raw/test.zip")
-    assert re.match(
-        r"Predicting \d+ photos: unet, \d+ parameters, at 64×64\nby torch on cpu", stage(trained, "predict")
-    )
-    scores = list(csv.DictReader((trained / "metrics/scores.csv").open(encoding="utf-8")))
+    predicting = r"Predicting \d+ photos: unet, \d+ parameters, at 64×64\nby torch on cpu"
+    assert re.match(predicting, stage(trained, "predict"))
+    scores = read(trained / "metrics/scores.csv")
     with Archive(trained / "data/raw/train.zip") as archive:
         with_names = csv_text([["img", "rle_mask"], *([name, "1 1"] for name in archive.photos)])
     pack(trained / "data/raw/sample_submission.csv.zip", {"sample_submission.csv": with_names})
     stage(trained, "encode")
     dice = submission.score(trained / "data/submission.csv", trained / "data/raw/train_masks.zip")
-    assert {row["image"]: row["dice"] for row in scores} == {
-        row["image"]: f"{dice[row['image']]:.6f}" for row in scores
-    }
+    assert [row["dice"] for row in scores] == [f"{dice[row['image']]:.6f}" for row in scores]
 
 
 def test_networks_may_see_larger_photos_than_in_their_training(trained):
@@ -98,46 +103,24 @@ def test_every_car_needs_a_role_that_is_one(trained):
     message = stage(trained, "train", "0", status=1)
     assert "the role 'tset' is neither test nor a fold's number; `dvc repro -f split`" in message
     path.write_text("".join(line for line in text.splitlines(True) if ",test" not in line), encoding="ascii")
-    for command in ("train 0", "evaluate", "look"):
-        assert "data/split.csv has no role for a1b2c3d4e5f6; `dvc repro -f split`" in stage(
-            trained, *command.split(), status=1
-        )
+    for command in (["train", "0"], ["evaluate"], ["look"]):
+        message = stage(trained, *command, status=1)
+        assert "data/split.csv has no role for a1b2c3d4e5f6; `dvc repro -f split`" in message
+    path.write_text(text.replace(",0\n", ",1\n"), encoding="ascii")
+    assert "fold 0 has 0 photos to validate and 8 to train on" in stage(trained, "train", "0", status=1)
 
 
 @pytest.mark.parametrize(
     ("spoiled", "member", "data", "at", "complaint"),
     [
-        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0])[:9000], "resize", "is not a complete JPEG"),
-        ("train.zip", f"train/{PHOTO}.jpg", jpeg(picture(0)[0][:64]), "resize", f"{PHOTO}.jpg is 1918×64"),
+        ("train.zip", f"train/{PHOTO}.jpg", b"\xff\xd8", "resize", f"{PHOTO}.jpg is not a complete JPEG"),
         ("train_masks.zip", f"train_masks/{PHOTO}_mask.gif", gif(picture(0)[1] * 9), "resize", "has the values 0, 9"),
-        (
-            "train.zip",
-            "train/0cdf5b5d0ce2_01.jpg",
-            b"",
-            "download",
-            "no mask in data/raw/train_masks.zip for 0cdf5b5d0ce2",
-        ),
-        (
-            "train_masks.zip",
-            "train_masks/0cdf5b5d0ce2_01_mask.gif",
-            b"",
-            "download",
-            "no photo in data/raw/train.zip for",
-        ),
         ("train.zip", f"{PHOTO}.jpg", b"", "download", f"train.zip holds {PHOTO}.jpg twice"),
-        (
-            "test.zip",
-            "test/fffe00001111_02.jpg",
-            b"\xff\xd8",
-            "predict",
-            "test.zip: fffe00001111_02.jpg is not a complete",
-        ),
+        ("test.zip", "test/fffe00001111_02.jpg", b"\xff\xd8", "predict", "fffe00001111_02.jpg is not a complete"),
     ],
 )
 def test_bad_data_is_named_and_earlier_results_stay(trained, kaggle, spoiled, member, data, at, complaint):
-    before = {
-        path: path.read_bytes() for path in trained.glob("data/**/*") if path.is_file() and "raw" not in path.parts
-    }
+    before = results(trained)
     repack(kaggle / spoiled, lambda members: members.update({member: data}))
     if at != "download":
         stage(trained, "download")
@@ -145,9 +128,7 @@ def test_bad_data_is_named_and_earlier_results_stay(trained, kaggle, spoiled, me
     assert message.startswith(f"error in {at}: ")
     assert complaint in message
     assert "Traceback" not in message
-    assert before == {
-        path: path.read_bytes() for path in trained.glob("data/**/*") if path.is_file() and "raw" not in path.parts
-    }
+    assert results(trained) == before
 
 
 def test_bad_files_are_named(project, kaggle):
@@ -164,20 +145,13 @@ def test_bad_files_are_named(project, kaggle):
 @pytest.mark.parametrize(
     ("changes", "at", "complaint"),
     [
-        ({"train_size": 100}, "resize", "train.size: 100 is not a multiple of 32"),
         ({"train_sise": 128}, "resize", "train.sise is not a parameter; did you mean train.size?"),
-        ({"split_folds": 1}, "split", "split.folds"),
         ({"split_folds": 5}, "split", "split.folds: 5; use fewer folds"),
-        ({"train_epochs": "many"}, "train", "train.epochs"),
         ({"runtime_device": "cuda:99"}, "train", "runtime.device: cuda:99 is not available on this machine"),
-        (
-            {"train_learning_rate": 1e30, "train_epochs": 20, "train_batch_norm": False},
-            "train",
-            "diverged: lower train.learning",
-        ),
+        ({"train_learning_rate": 1e30, "train_batch_norm": False, "train_epochs": 20}, "train", "diverged: lower"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
         (
-            {"train_depth": 6, "train_patch": 2, "predict_scales": [1.0, 1.5]},
+            {"train_depth": 6, "train_patch": 2, "predict_scales": [1.5]},
             "train",
             "predict.scales: 96×96 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
         ),
@@ -186,13 +160,13 @@ def test_bad_files_are_named(project, kaggle):
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
     ],
 )
-def test_bad_parameters_are_named_and_earlier_results_stay(trained, kaggle, changes, at, complaint):
-    before = sorted((path, path.stat().st_mtime_ns) for path in trained.glob("[dm]*/**/*") if path.is_file())
-    set_params(trained, **({"data_source": "local", "data_local_dir": str(kaggle)} | changes))
+def test_bad_parameters_are_named_and_earlier_results_stay(trained, changes, at, complaint):
+    before = results(trained)
+    set_params(trained, **changes)
     message = stage(trained, at, status=1)
     assert complaint in message
     assert "Traceback" not in message
-    assert before == sorted((path, path.stat().st_mtime_ns) for path in trained.glob("[dm]*/**/*") if path.is_file())
+    assert results(trained) == before
 
 
 def test_a_sample_that_names_an_image_that_test_lacks(trained, kaggle):
