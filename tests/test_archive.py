@@ -6,6 +6,8 @@ from carvana.competition import car_of
 from carvana.data import archive
 from carvana.data.archive import Archive
 
+ONE, TWO = "0cdf5b5d0ce1_01.jpg", "0cdf5b5d0ce1_02.jpg"
+
 
 def test_names_belong_together():
     assert car_of("502733994e02_16.jpg") == "502733994e02"
@@ -13,23 +15,18 @@ def test_names_belong_together():
     assert archive.photo_of("502733994e02_16_mask.gif") == "502733994e02_16.jpg"
 
 
-def test_members_are_read_without_their_folder(tmp_path):
-    pack(tmp_path / "a.zip", {"train/": b"", "train/0cdf5b5d0ce1_02.jpg": b"two", "train/0cdf5b5d0ce1_01.jpg": b"one"})
+def test_members_are_read_without_their_folder_and_what_a_mac_adds_is_passed_over(tmp_path):
+    mac = {"__MACOSX/train/._0cdf": b"", "train/.DS_Store": b""}
+    pack(tmp_path / "a.zip", mac | {"train/": b"", f"train/{TWO}": b"two", f"train/{ONE}": b"one"})
     with Archive(tmp_path / "a.zip") as opened:
-        assert opened.photos == ["0cdf5b5d0ce1_01.jpg", "0cdf5b5d0ce1_02.jpg"]
-        assert opened.read("0cdf5b5d0ce1_02.jpg") == b"two"
+        assert opened.photos == [ONE, TWO]
+        assert opened.read(TWO) == b"two"
         with pytest.raises(UserError, match=r"a\.zip has no 0cdf5b5d0ce1_03\.jpg"):
             opened.read("0cdf5b5d0ce1_03.jpg")
 
 
-def test_what_a_mac_adds_is_passed_over(tmp_path):
-    pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"", "__MACOSX/train/._0cdf": b"", "train/.DS_Store": b""})
-    with Archive(tmp_path / "a.zip") as opened:
-        assert opened.photos == ["0cdf5b5d0ce1_01.jpg"]
-
-
 def test_a_name_that_stands_twice_is_named(tmp_path):
-    pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"", "0cdf5b5d0ce1_01.jpg": b""})
+    pack(tmp_path / "a.zip", {f"train/{ONE}": b"", ONE: b""})
     with pytest.raises(UserError, match=r"a\.zip holds 0cdf5b5d0ce1_01\.jpg twice"):
         Archive(tmp_path / "a.zip")
 
@@ -44,31 +41,28 @@ def test_a_strange_name_is_named(tmp_path, name):
 def test_a_missing_zip_and_one_cut_short_are_named(tmp_path):
     with pytest.raises(UserError, match=r"a\.zip is missing"):
         Archive(tmp_path / "a.zip")
-    pack(tmp_path / "a.zip", {"train/0cdf5b5d0ce1_01.jpg": b"0" * 1000})
+    pack(tmp_path / "a.zip", {f"train/{ONE}": b"0" * 1000})
     (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:700])
     with pytest.raises(UserError, match=r"a\.zip is not a complete zip"):
         Archive(tmp_path / "a.zip")
 
 
-def test_a_flipped_bit_is_noticed(tmp_path):
-    pack(tmp_path / "a.zip", {"0cdf5b5d0ce1_01.jpg": b"0" * 1000})
+def test_a_flipped_bit_is_noticed_and_a_zip_bomb_refused(tmp_path, monkeypatch):
+    pack(tmp_path / "a.zip", {ONE: b"0" * 1000})
     data = bytearray((tmp_path / "a.zip").read_bytes())
     data[500] ^= 1
     (tmp_path / "a.zip").write_bytes(data)
-    with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match=r"0cdf5b5d0ce1_01\.jpg is damaged"):
-        opened.read("0cdf5b5d0ce1_01.jpg")
-
-
-def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 999)
-    pack(tmp_path / "a.zip", {"0cdf5b5d0ce1_01.jpg": b"0" * 1000})
-    with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match="the limit is 999"):
-        opened.read("0cdf5b5d0ce1_01.jpg")
+    with Archive(tmp_path / "a.zip") as opened:
+        with pytest.raises(UserError, match=r"0cdf5b5d0ce1_01\.jpg is damaged"):
+            opened.read(ONE)
+        monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 999)
+        with pytest.raises(UserError, match="the limit is 999"):
+            opened.read(ONE)
 
 
 def test_a_member_without_a_name_and_one_by_another_method_are_named(tmp_path):
     path = tmp_path / "a.zip"
-    pack(path, {"0cdf5b5d0ce1_01.jpg": b"0" * 1000})
+    pack(path, {ONE: b"0" * 1000})
     whole = path.read_bytes()
     entry = whole.rindex(b"PK\x01\x02")
     # The length of the name is at 28, and the rest of the entry is 46 bytes.
@@ -81,4 +75,4 @@ def test_a_member_without_a_name_and_one_by_another_method_are_named(tmp_path):
     for method in (9, 12, 14, 99):
         path.write_bytes(whole[: entry + 10] + bytes([method, 0]) + whole[entry + 12 :])
         with Archive(path) as opened, pytest.raises(UserError, match=r"a\.zip: 0cdf5b5d0ce1_01\.jpg is damaged"):
-            opened.read("0cdf5b5d0ce1_01.jpg")
+            opened.read(ONE)

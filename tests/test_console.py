@@ -19,12 +19,12 @@ def clock(monkeypatch):
     return now
 
 
-def work(clock, photos, seconds, step=1, **options):
-    """Counts `photos` in steps that take `seconds` each."""
+def work(clock, photos, seconds, **options):
+    """Counts `photos` that take `seconds` each."""
     with Bar(total=photos, desc="resize", unit=" photos", **options) as bar:
-        for _ in range(options.get("initial", 0), photos, step):
+        for _ in range(options.get("initial", 0), photos):
             clock[0] += seconds
-            bar.update(step)
+            bar.update()
 
 
 def test_a_log_gets_a_line_for_every_tenth_of_the_work(clock, capfd):

@@ -12,42 +12,44 @@ def test_what_is_written_is_read(tmp_path):
     epochs = [FIRST, replace(FIRST, epoch=2, validation_loss=0.25)]
     history.write(tmp_path / "fold-0.csv", epochs)
     assert history.read(tmp_path / "fold-0.csv") == [replace(FIRST, validation_loss=0.333333), epochs[1]]
+    row = "1,0.004,0.500000,0.250000,0.333333,0.750000,0.625000"
+    assert (tmp_path / "fold-0.csv").read_text(encoding="ascii").splitlines()[:2] == [HEADER, row]
 
 
+HEADER = "epoch,learning_rate,train_loss,train_dice,validation_loss,validation_dice,validation_dice_full_size"
 ROW = "1,0.004,0.5,0.25,0.333333,0.75,0.625"
 
 
 @pytest.mark.parametrize(
-    "rows",
+    "content",
     [
-        [],
-        [ROW.replace("0.25", "nan")],
-        [ROW.replace("0.25", "")],
-        [ROW.replace("0.25", "inf")],
-        [ROW.replace("0.25", "x")],
-        [ROW.replace("1,", "1.5,")],
-        [ROW.removesuffix(",0.625")],
-        [ROW, f"{ROW},0.5"],
-        [ROW, ROW],
-        [ROW.replace("1,", "2,")],
-        ["\0"],
+        "",
+        "epoch,loss\n1,2\n",
+        "epoch\nx\n",
+        "epoch\n\xff\n",
+        HEADER,
+        f"{HEADER}\n\0",
+        f"{HEADER}\n{ROW.replace('0.25', 'nan')}",
+        f"{HEADER}\n{ROW.replace('0.25', '')}",
+        f"{HEADER}\n{ROW.replace('0.25', 'inf')}",
+        f"{HEADER}\n{ROW.replace('0.25', 'x')}",
+        f"{HEADER}\n{ROW.replace('1,', '1.5,')}",
+        f"{HEADER}\n{ROW.removesuffix(',0.625')}",
+        f"{HEADER}\n{ROW}\n{ROW},0.5",
+        f"{HEADER}\n{ROW}\n{ROW}",
+        f"{HEADER}\n{ROW.replace('1,', '2,')}",
     ],
 )
-def test_a_history_without_epochs_or_with_a_value_that_is_no_number_is_refused(tmp_path, rows):
-    history.write(tmp_path / "fold-0.csv", [FIRST])
-    header, row = (tmp_path / "fold-0.csv").read_text(encoding="ascii").splitlines()
-    assert row == "1,0.004,0.500000,0.250000,0.333333,0.750000,0.625000"
-    (tmp_path / "fold-0.csv").write_text("\n".join([header, *rows, ""]), encoding="ascii")
+def test_a_file_that_is_no_history_or_has_a_value_that_is_no_number_is_refused(tmp_path, content):
+    path = tmp_path / "fold-0.csv"
+    path.write_text(f"{HEADER}\n{ROW}\n", encoding="ascii")
+    assert len(history.read(path)) == 1
+    path.write_text(content, encoding="latin-1")
     with pytest.raises(UserError, match=r"fold-0\.csv is not a training's history.*dvc repro"):
-        history.read(tmp_path / "fold-0.csv")
-
-
-@pytest.mark.parametrize("content", [None, b"", b"epoch,loss\n1,2\n", b"epoch\nx\n", b"epoch\n\xff\n"])
-def test_a_file_that_is_no_history_is_named(tmp_path, content):
-    if content is not None:
-        (tmp_path / "fold-0.csv").write_bytes(content)
+        history.read(path)
+    path.unlink()
     with pytest.raises(UserError, match=r"fold-0\.csv is not a training's history.*dvc repro"):
-        history.read(tmp_path / "fold-0.csv")
+        history.read(path)
 
 
 def test_the_best_epoch_is_the_first_of_the_highest_dice_at_full_size():

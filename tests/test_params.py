@@ -11,12 +11,10 @@ from carvana.networks.sizes import sizes_of
 
 
 def load(tmp_path, key, value):
+    """The committed parameters with another value of a key, or of a whole section."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     section, _, name = key.partition(".")
-    if name:
-        content[section][name] = value
-    else:
-        content[section] = value
+    content[section] = content[section] | {name: value} if name else value
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return params.load(tmp_path / "params.yaml")
 
@@ -108,7 +106,6 @@ def test_the_committed_file_is_valid_and_frozen():
         ("train.size", 3_200_000_000, "train.size: 3200000000 is too large; the largest side is 4096"),
         ("train.size", [4128, 64], "train.size: 4128 is too large"),
         ("train.size", "big", "train.size: Input should be a valid tuple (got 'big')"),
-        ("train.size", [640, 961], "train.size: 961 is not a multiple of 32; the nearest are 960 and 992"),
         ("train.epochs", 10**9, "train.epochs"),
         ("train.batch_size", 10**9, "train.batch_size"),
         ("train.seed", 10**40, "train.seed"),
@@ -181,11 +178,8 @@ def test_every_parameter_that_takes_a_name_is_among_them():
     assert named == {key for key, *_ in tried}
 
 
-def test_a_missing_key_a_missing_file_and_broken_yaml_are_named(tmp_path):
+def test_a_missing_key_and_a_missing_file_are_named(tmp_path):
     with pytest.raises(UserError, match=r"params\.yaml is missing"):
-        params.load(tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_text("train: [", encoding="utf-8")
-    with pytest.raises(UserError, match=r"params\.yaml is not YAML"):
         params.load(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("data: {source: demo}", encoding="utf-8")
     with pytest.raises(UserError, match=r"data\.local_dir is missing"):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -34,13 +34,12 @@ def plain_decode(text, height, width):
 
 
 @given(MASKS)
-def test_encode_is_the_plain_definition(mask):
-    assert rle.encode(mask) == plain_encode(mask)
-
-
-@given(MASKS)
-def test_decode_is_the_plain_definition_and_undoes_encode(mask):
+@example(np.ones((1, 1), np.uint8))
+@example(np.ones((1, 9), np.uint8))
+@example(np.ones((9, 1), np.uint8))
+def test_encode_and_decode_are_the_plain_definitions_and_undo_each_other(mask):
     text = rle.encode(mask)
+    assert text == plain_encode(mask)
     decoded = rle.decode(text, *mask.shape)
     assert decoded.dtype == np.uint8
     assert decoded.tolist() == plain_decode(text, *mask.shape) == mask.tolist()
@@ -65,14 +64,6 @@ def test_corners(pixels, text):
     mask[[pixel - 1 for pixel in pixels]] = 1
     assert rle.encode(mask.reshape(4, 5)) == text
     assert rle.decode(text, 4, 5).reshape(-1).tolist() == mask.tolist()
-
-
-@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1)])
-def test_one_row_and_one_column(shape):
-    for code in range(2 ** min(9, shape[0] * shape[1])):
-        mask = np.array([code >> bit & 1 for bit in range(shape[0] * shape[1])], np.uint8).reshape(shape)
-        assert rle.encode(mask) == plain_encode(mask)
-        assert np.array_equal(rle.decode(rle.encode(mask), *shape), mask)
 
 
 @pytest.mark.parametrize("mask", [np.eye(4, dtype=bool), np.eye(4, dtype=np.uint8) * 255, np.eye(8)[::2, ::2]])
@@ -102,6 +93,10 @@ def test_any_non_zero_pixel_is_car_whatever_the_type_and_strides(mask):
         ("١ 2", "not a positive"),
         ("1,2", "not a positive"),
         ("nan", "not a positive"),
+        (None, "is not a text"),
+        (float("nan"), "is not a text"),
+        (12, "is not a text"),
+        (b"1 1", "is not a text"),
     ],
 )
 def test_decode_refuses(text, complaint):
@@ -116,12 +111,6 @@ def test_decode_gives_a_mask_or_a_value_error(text):
     except ValueError:
         return
     assert mask.tolist() == plain_decode(text, 4, 5)
-
-
-@pytest.mark.parametrize("text", [None, float("nan"), 12, b"1 1"])
-def test_what_is_no_text_is_refused(text):
-    with pytest.raises(ValueError, match="is not a text"):
-        rle.decode(text, 4, 5)
 
 
 def test_touching_runs_and_loose_white_space_are_read():

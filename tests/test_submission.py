@@ -1,5 +1,4 @@
 import gzip
-import zipfile
 
 import numpy as np
 import pytest
@@ -18,62 +17,47 @@ RUNS = {
 }
 
 
-def write_sample(path, images):
-    pack(path, {"sample_submission.csv": csv_text([SUBMISSION_HEADER, *([image, "1 1"] for image in images)])})
-    return path
-
-
-def write_shards(folder, runs):
-    for number, photos in enumerate(shards.plan(list(runs))):
-        shards.write(shards.path_of(folder, number), photos, [runs[photo] for photo in photos])
-    return folder
-
-
 def write_csv(path, rows):
     path.write_text(csv_text([SUBMISSION_HEADER, *rows]), encoding="ascii")
     return path
 
 
-def write(folder, runs, sample):
-    """Writes submission.csv and submission.csv.gz in the folder."""
+def write(folder, runs, images):
+    """Writes submission.csv and submission.csv.gz in the folder, for a sample submission of some images."""
+    sample = folder / "sample_submission.csv.zip"
+    pack(sample, {"sample_submission.csv": csv_text([SUBMISSION_HEADER, *([image, "1 1"] for image in images)])})
+    for number, photos in enumerate(shards.plan(list(runs))):
+        shards.write(shards.path_of(folder / "predictions", number), photos, [runs[photo] for photo in photos])
     files = (folder / "submission.csv", folder / "submission.csv.gz")
-    return submission.write(write_shards(folder / "predictions", runs), sample, *files)
+    return submission.write(folder / "predictions", sample, *files)
 
 
 @pytest.mark.parametrize("order", [IMAGES, IMAGES[::-1]])
 def test_rows_follow_the_sample_and_an_empty_mask_is_an_empty_value(tmp_path, order):
-    sample = write_sample(tmp_path / "sample_submission.csv.zip", order)
-    target = tmp_path / "submission.csv"
-    assert write(tmp_path, RUNS, sample) == 3
+    assert write(tmp_path, RUNS, order) == 3
     texts = {IMAGES[0]: f"1 2 {HEIGHT * WIDTH} 1", IMAGES[1]: "", IMAGES[2]: "100 50"}
-    assert target.read_text(encoding="ascii") == "img,rle_mask\n" + "".join(f"{i},{texts[i]}\n" for i in order)
-    for path in (target, tmp_path / "submission.csv.gz"):
-        assert list(submission.read_rows(path)) == [(image, texts[image]) for image in order]
+    rows = "img,rle_mask\n" + "".join(f"{image},{texts[image]}\n" for image in order)
+    assert (tmp_path / "submission.csv").read_text(encoding="ascii") == rows
+    assert gzip.decompress((tmp_path / "submission.csv.gz").read_bytes()).decode("ascii") == rows
+    for name in ("submission.csv", "submission.csv.gz"):
+        assert list(submission.read_rows(tmp_path / name)) == [(image, texts[image]) for image in order]
 
 
 @pytest.mark.parametrize(
-    ("images", "complaint"),
+    ("images", "last", "complaint"),
     [
-        ([*IMAGES, "fffe00001111_01.jpg"], "that .*missing in .*predictions: fffe00001111_01.jpg"),
-        (IMAGES[:2], "predictions has images that .* does not name: 502733994e02_01.jpg"),
-        ([*IMAGES, IMAGES[0]], "names 011330127438_01.jpg twice"),
+        ([*IMAGES, "fffe00001111_01.jpg"], [100, 50], "that .*missing in .*predictions: fffe00001111_01.jpg"),
+        (IMAGES[:2], [100, 50], "predictions has images that .* does not name: 502733994e02_01.jpg"),
+        ([*IMAGES, IMAGES[0]], [100, 50], "names 011330127438_01.jpg twice"),
+        (IMAGES, [HEIGHT * WIDTH, 2], r"502733994e02_01\.jpg: run 1 .* leaves the picture"),
     ],
 )
-def test_a_sample_that_does_not_fit_is_refused_and_the_earlier_file_stays(tmp_path, images, complaint):
-    target = tmp_path / "submission.csv"
-    target.write_text("earlier", encoding="ascii")
-    sample = write_sample(tmp_path / "sample_submission.csv.zip", images)
+def test_what_does_not_fit_is_refused_and_the_earlier_file_stays(tmp_path, images, last, complaint):
+    (tmp_path / "submission.csv").write_text("earlier", encoding="ascii")
     with pytest.raises(UserError, match=complaint):
-        write(tmp_path, RUNS, sample)
-    assert target.read_text(encoding="ascii") == "earlier"
-
-
-def test_runs_outside_the_picture_are_refused(tmp_path):
-    runs = RUNS | {IMAGES[2]: np.array([[HEIGHT * WIDTH, 2]], np.int32)}
-    sample = write_sample(tmp_path / "sample_submission.csv.zip", IMAGES)
-    with pytest.raises(UserError, match=r"502733994e02_01\.jpg: run 1 .* leaves the picture"):
-        write(tmp_path, runs, sample)
-    assert not list(tmp_path.glob("submission.csv*"))
+        write(tmp_path, RUNS | {IMAGES[2]: np.array([last], np.int32)}, images)
+    assert not (tmp_path / "submission.csv.gz").exists()
+    assert (tmp_path / "submission.csv").read_text(encoding="ascii") == "earlier"
 
 
 def plain_score(given, truth):
@@ -86,21 +70,12 @@ def plain_score(given, truth):
     return np.mean(scores)
 
 
-@pytest.fixture
-def masks():
-    random = np.random.default_rng(0)
-    masks = {}
-    for image in IMAGES[:2]:
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        top, left = random.integers(100, 600, 2)
-        mask[top : top + 400, left : left + 700] = 1
-        masks[image] = mask
-    return masks | {IMAGES[2]: np.zeros((HEIGHT, WIDTH), np.uint8)}
-
-
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "csv.zip", "zip"])
 @pytest.mark.parametrize("order", [IMAGES, IMAGES[::-1]])
-def test_score_is_kaggles_against_every_form_of_truth(tmp_path, masks, form, order):
+def test_score_is_kaggles_against_every_form_of_truth(tmp_path, form, order):
+    masks = {image: np.zeros((HEIGHT, WIDTH), np.uint8) for image in IMAGES}
+    masks[IMAGES[0]][200:600, 300:1000] = 1
+    masks[IMAGES[1]][500:900, 100:800] = 1
     given = {image: rle.encode(np.roll(masks[image], 30, axis=1)) for image in order}
     rows = [*given.items(), ("fffe00001111_01.jpg", "1 1")]  # a decoy
     path = write_csv(tmp_path / "submission.csv", rows)
@@ -139,25 +114,21 @@ def test_a_bad_submission_is_named_with_its_row(tmp_path, content, complaint):
 
 
 def test_damaged_files_are_named(tmp_path):
-    truth = write_csv(tmp_path / "truth.csv", [(IMAGES[0], "1 1")])
-    for name, data in (
-        ("a.csv.gz", gzip.compress(b"img,rle_mask\n" * 99)[:-9]),
-        ("a.csv.zip", b"PK"),
-        ("a.csv", b"\xff"),
+    pack(tmp_path / "two.csv.zip", {"a.csv": "", "b.csv": ""})
+    for name, data, complaint in (
+        ("a.csv.gz", gzip.compress(b"img,rle_mask\n" * 99)[:-9], r"a\.csv\.gz"),
+        ("a.csv.zip", b"PK", r"a\.csv\.zip"),
+        ("a.csv", b"\xff", r"a\.csv"),
+        ("nothing.csv", None, "is missing"),
+        ("two.csv.zip", None, "holds 2 CSV files"),
     ):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(UserError, match=name):
-            submission.score(tmp_path / name, truth)
-    with pytest.raises(UserError, match="missing"):
-        submission.score(tmp_path / "nothing.csv", truth)
-    with zipfile.ZipFile(tmp_path / "two.csv.zip", "w") as archive:
-        archive.writestr("a.csv", "")
-        archive.writestr("b.csv", "")
-    with pytest.raises(UserError, match="holds 2 CSV files"):
-        submission.score(tmp_path / "two.csv.zip", truth)
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=complaint):
+            list(submission.read_rows(tmp_path / name))
 
 
-def test_the_sample_scores_what_a_single_pixel_scores(sample, tmp_path):
+def test_kaggles_whole_sample_is_read(sample):
     rows = list(submission.read_rows(sample / "sample_submission_100064.csv.zip"))
     assert len(rows) == 100_064
     assert {text for _, text in rows} == {"1 1"}
