@@ -82,7 +82,7 @@ def test_an_error_of_the_system_is_not_taken_for_a_kill():
 
 def test_a_killed_process_ends_the_cache_with_a_message(_competition, tmp_path):
     folder, _ = _competition
-    complaint = pytest.raises(UserError, match=r"a process that resizes photos was killed.*runtime\.workers")
+    complaint = pytest.raises(UserError, match=r"a process that reads photos was killed.*runtime\.workers")
     with first_process_killed(), complaint:
         cache.write(folder / "train.zip", folder / "train_masks.zip", tmp_path / "cache", (64, 64), 2)
     assert not list(tmp_path.glob("cache*")), "nothing half-written is left"
