@@ -3,6 +3,7 @@
 `KILLS=100 python -m pytest tests/test_kills.py` kills a hundred times.
 """
 
+import itertools
 import os
 import random
 import re
@@ -24,17 +25,15 @@ STAGES = [
 def whole(tmp_path_factory):
     """A clone in which everything is done, and the seconds that each stage took with its DVC around it."""
     clone = Clone(tmp_path_factory.mktemp("killed"))
-    seconds, last, at = {}, None, time.monotonic()
+    began = {}
     with clone.start("repro") as process:
         for line in process.stdout:
             if begun := re.match(r"Running stage '(.*)'", line):
-                if last:
-                    seconds[last] = time.monotonic() - at
-                last, at = begun[1], time.monotonic()
+                began[begun[1]] = time.monotonic()
     assert process.returncode == 0
-    seconds[last] = time.monotonic() - at
-    assert list(seconds) == STAGES
-    return clone, seconds
+    assert list(began) == STAGES
+    times = [*began.values(), time.monotonic()]
+    return clone, {name: times[place + 1] - times[place] for place, name in enumerate(STAGES)}
 
 
 def kill(process, whom):
@@ -59,10 +58,8 @@ def is_stage(process):
 def rounds(count):
     """Stages in turn, each with whom to kill and after which share of its time; the same ones every time."""
     numbers = random.Random(0)
-    return [
-        (STAGES[number % len(STAGES)], numbers.choice(["dvc", "stage", "both"]), round(numbers.uniform(0, 1.1), 2))
-        for number in range(count)
-    ]
+    for name in itertools.islice(itertools.cycle(STAGES), count):
+        yield name, numbers.choice(["dvc", "stage", "both"]), round(numbers.uniform(0, 1.1), 2)
 
 
 @pytest.mark.parametrize(("name", "whom", "share"), rounds(int(os.environ.get("KILLS", "18"))))

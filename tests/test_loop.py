@@ -16,7 +16,6 @@ from carvana.data.joined import Joined
 from carvana.devices import device, distributed
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
-from carvana.networks import models
 from carvana.training import loop, plan, resume
 from carvana.training.batches import reader_of
 from carvana.training.examples import Examples
@@ -25,6 +24,8 @@ CPU = torch.device("cpu")
 TINY = {"size": 64, "patch": 1, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
 # Everything with a state of its own, or with chance in it.
 STATEFUL = {"dropout": 0.2, "optimizer": "adamw", "weight_decay": 0.01}
+# A network that pools a photo into a single value.
+POOLED = {"arch": "deeplabv3", "encoder": "resnet18"}
 CHANGED = {"flip": 0.5, "rotation": 20.0, "brightness": 0.2}
 
 
@@ -37,15 +38,12 @@ def examples(_competition, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labelled(_competition, examples, tmp_path_factory):
-    """Makes the same examples, with pseudo-labels for the given photos of test.zip."""
-
-    def make(*names):
-        folder = tmp_path_factory.mktemp("pseudo") / "pseudo"
-        runs_of = dict(zip(names, examples.cache.read_truth(np.arange(len(names))), strict=True)).__getitem__
-        cache.write_labelled(_competition[0] / "test.zip", list(names), runs_of, folder, (64, 64), 1)
-        return Examples.of(examples.cache, examples.train, examples.validation, cache.read_labelled(folder))
-
-    return make
+    """The same examples, with pseudo-labels for two photos of test.zip."""
+    folder = tmp_path_factory.mktemp("pseudo") / "pseudo"
+    names = ["fffe00001111_01.jpg", "fffe00001111_02.jpg"]
+    runs_of = dict(zip(names, examples.cache.read_truth(np.arange(2)), strict=True)).__getitem__
+    cache.write_labelled(_competition[0] / "test.zip", names, runs_of, folder, (64, 64), 1)
+    return Examples.of(examples.cache, examples.train, examples.validation, cache.read_labelled(folder))
 
 
 def settings(**changes):
@@ -115,17 +113,10 @@ def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
     assert scores[2] == pytest.approx(np.mean(dice))
 
 
-def test_no_pseudo_labels_change_nothing(examples, labelled):
-    (plain, history), (model, same) = (fit(each, None, limits(**CHANGED)) for each in (examples, labelled()))
-    assert equal(plain.state_dict(), model.state_dict())
-    assert history == same
-
-
-def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(examples, labelled, monkeypatch):
-    both = labelled("fffe00001111_01.jpg", "fffe00001111_02.jpg")
+def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(labelled, monkeypatch):
     seen, read = [], Joined.read_photos
     monkeypatch.setattr(Joined, "read_photos", lambda made, rows: seen.append(rows) or read(made, rows))
-    fit(both, None, epochs=2, pseudo_share=0.5)
+    fit(labelled, None, epochs=2, pseudo_share=0.5)
     per_epoch = 4 + 1  # steps of 4 of 16 photos, and one piece to validate
     assert [(rows >= 10).sum() for rows in seen] == [2, 2, 2, 2, 0] * 2
     for start in (0, per_epoch):
@@ -142,27 +133,17 @@ def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, batch_size
     assert np.allclose([astuple(epoch) for epoch in whole], [astuple(epoch) for epoch in pieces], rtol=1e-3)
 
 
-def test_a_rest_is_spread_over_the_batches_so_that_batch_norm_never_sees_a_single_photo(examples, monkeypatch):
-    """Eight photos in batches of 7 would leave one; this network pools a photo into a single value."""
-    seen = []
-    forward = models.Model.forward
-
-    def note(model, photos):
-        if model.training:
-            seen.append(len(photos))
-        return forward(model, photos)
-
-    monkeypatch.setattr(models.Model, "forward", note)
-    fit(examples, None, batch_size=7, arch="deeplabv3", encoder="resnet18", patch=1, epochs=1)
-    assert seen == [8]
-
-
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
 def test_pieces_of_a_single_photo_are_refused_if_batch_norm_needs_two(examples, batch_size, accumulate):
     changes = {"batch_size": batch_size, "accumulate": accumulate, "patch": 1}
     with pytest.raises(UserError, match=r"train\.arch: deeplabv3 .* train\.batch_size.*train\.accumulate"):
-        fit(examples, None, arch="deeplabv3", encoder="resnet18", **changes)
+        fit(examples, None, **POOLED, **changes)
     fit(examples, None, **changes)
+
+
+def test_a_rest_is_spread_over_the_batches_so_that_batch_norm_never_sees_a_single_photo(examples):
+    """Eight photos in batches of 7 would leave one, which would be refused."""
+    fit(examples, None, **POOLED, batch_size=7, patch=1, epochs=1)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -233,9 +214,10 @@ def test_a_compiler_that_fails_is_said():
 
 @pytest.mark.parametrize("stopped_after", [1, 3])
 def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, tmp_path, stopped_after, monkeypatch):
-    examples = labelled("fffe00001111_01.jpg", "fffe00001111_02.jpg")
-    changes = STATEFUL | {"epochs": 5}
-    whole, history = fit(examples, tmp_path / "whole", limits(**CHANGED), **changes)
+    def run(path):
+        return fit(labelled, path, limits(**CHANGED), **STATEFUL, epochs=5)
+
+    whole, history = run(None)
     save = resume.save
 
     def save_and_stop(path, state):
@@ -245,9 +227,9 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, 
 
     monkeypatch.setattr(resume, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        fit(examples, tmp_path / "stopped", limits(**CHANGED), **changes)
+        run(tmp_path / "stopped")
     monkeypatch.setattr(resume, "save", save)
-    resumed, resumed_history = fit(examples, tmp_path / "stopped", limits(**CHANGED), **changes)
+    resumed, resumed_history = run(tmp_path / "stopped")
     assert equal(whole.state_dict(), resumed.state_dict())
     assert history == resumed_history
 

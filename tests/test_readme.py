@@ -96,10 +96,7 @@ def test_the_example_for_a_notebook_runs(finished):
     example += "\nassert mask.shape == photo.shape[:2] == (1280, 1918) and mask.max() >= 128 > mask.min()\n"
     # What `make install` does for its environment.
     environment = ENVIRONMENT | {"PYTHONPATH": "src"}
-    done = subprocess.run(
-        [sys.executable, "-c", example], cwd=finished, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    subprocess.run([sys.executable, "-c", example], cwd=finished, env=environment, check=True)
 
 
 @pytest.mark.slow
@@ -137,11 +134,11 @@ def run_all(document, folder):
             command = command.replace(name, replacement)  # noqa: PLW2901
         # The environment is there already; one for each document would also fill the disk.
         command = re.sub(r"\bmake (?=submission|experiments)", "make -o install ", command)  # noqa: PLW2901
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=here, env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{document.name}: {command}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr, f"{document.name}: {command}\n{done.stderr}"
+        shell = ["bash", "-c", command]
+        done = subprocess.run(shell, cwd=here, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        said = f"{document.name}: {command}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, said
+        assert "Traceback" not in done.stderr, said
         if here != folder:
             assert "Data and pipelines are up to date" in done.stdout, "nothing is run again on a second machine"
 

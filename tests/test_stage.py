@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, STAGES, csv_text, set_params, small_disk, stage, wait_for_an_epoch
+from conftest import ROOT, STAGES, csv_text, set_params, stage, wait_for_an_epoch
 
 from carvana import commands
 
@@ -110,15 +110,6 @@ def test_a_folder_that_cannot_be_written_to_is_said_and_checks_work_there(traine
         assert "is as Kaggle wants it" in stage(trained, "check", "data/good.csv")
     finally:
         subprocess.run(["umount", trained], check=True)
-
-
-def test_a_full_disk_is_said(project, kaggle):
-    set_params(project, data_source="local", data_local_dir=str(kaggle))
-    with small_disk(project / "data", "64k"):
-        message = stage(project, "download", status=1)
-        assert "the disk is full" in message
-        assert "Traceback" not in message
-        assert not list(project.glob("data/**/*.tmp"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

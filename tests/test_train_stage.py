@@ -109,7 +109,7 @@ def test_two_processes_train_as_one(projects, alone):
 
 @pytest.mark.slow
 def test_a_killed_process_is_started_again_and_training_goes_on(projects):
-    whole = projects("whole", train_epochs=30, runtime_processes=2, **PLAIN)
+    whole = projects("whole", train_epochs=30, **PLAIN)
     stage(whole, "train", "0")
     killed = projects("killed", train_epochs=30, runtime_processes=2, **PLAIN)
     with start(killed) as process:
