@@ -42,10 +42,9 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def fuzz(name: str, folder: Path, others: list[bytes], seed: int, numbers: range) -> dict[str, Any]:
+def fuzz(name: str, path: Path, others: list[bytes], seed: int, numbers: range) -> dict[str, Any]:
     """The number of damaged files of a reader that were refused and accepted, and what failed."""
     reader = READERS[name]
-    path = reader.make(folder)
     data, expected = path.read_bytes(), reader.read(path)
     result: dict[str, Any] = {"reader": name, "refused": 0, "accepted": 0, "unchanged": 0, "failures": []}
     before, started = peak(), time.perf_counter()
@@ -84,13 +83,15 @@ def main(names: list[str], seed: int, numbers: range) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (used + 6 * GIGABYTE, resource.getrlimit(resource.RLIMIT_AS)[1]))
     failed = False
     with tempfile.TemporaryDirectory() as temporary:
-        folders = {name: Path(temporary) / str(number) for number, name in enumerate(READERS)}
-        for folder in folders.values():
-            folder.mkdir()
-        others = [READERS[name].make(folder).read_bytes() for name, folder in folders.items() if name != VARIES]
+        paths = {}
+        for number, (name, reader) in enumerate(READERS.items()):
+            paths[name] = Path(temporary) / str(number) / reader.name
+            paths[name].parent.mkdir(parents=True)
+            reader.make(paths[name])
+        others = [path.read_bytes() for name, path in paths.items() if name != VARIES]
         for name in names:
             print(f"reading {name}", file=sys.stderr, flush=True)
-            result = fuzz(name, folders[name], others, seed, numbers)
+            result = fuzz(name, paths[name], others, seed, numbers)
             failed |= bool(result["failures"])
             print(json.dumps(result), flush=True)
     return int(failed)

@@ -6,10 +6,9 @@ from conftest import read_params
 
 from carvana.training.augment import Augmentation, device_for
 
-NOTHING = {"flip": 0.0, "rotation": 0.0, "shift": 0.0, "scale": 0.0, "close_up": 0.0}
-NOTHING |= {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 EVERYTHING = {"flip": 0.5, "rotation": 25.0, "shift": 0.1, "scale": 0.2, "close_up": 0.5}
 EVERYTHING |= {"brightness": 0.2, "contrast": 0.2, "saturation": 0.5, "hue": 20.0}
+NOTHING = dict.fromkeys(EVERYTHING, 0.0)
 SIZE = (48, 64)
 
 

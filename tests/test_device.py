@@ -32,16 +32,10 @@ def test_gradients_are_scaled_if_auto_is_float16(monkeypatch, name):
     assert progress.scaler.is_enabled() == (name == "float16")
 
 
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        ("cdua:0", "did you mean cuda?"),
-        ("Cuda", "did you mean cuda?"),
-        ("atuo", "did you mean auto?"),
-        ("gpu", "try auto"),
-        ("cuda:99", "try auto"),
-    ],
-)
+NEAR = {"cdua:0": "did you mean cuda?", "Cuda": "did you mean cuda?", "atuo": "did you mean auto?"}
+
+
+@pytest.mark.parametrize(("name", "advice"), [*NEAR.items(), ("gpu", "try auto"), ("cuda:99", "try auto")])
 def test_a_mistyped_device_is_told_the_near_one(name, advice):
     with pytest.raises(UserError, match=rf"runtime\.device: {name} is not available .*; {re.escape(advice)}$"):
         device.pick(name)

@@ -20,26 +20,20 @@ HEADER = "epoch,learning_rate,train_loss,train_dice,validation_loss,validation_d
 ROW = "1,0.004,0.5,0.25,0.333333,0.75,0.625"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "epoch,loss\n1,2\n",
-        "epoch\nx\n",
-        "epoch\n\xff\n",
-        HEADER,
-        f"{HEADER}\n\0",
-        f"{HEADER}\n{ROW.replace('0.25', 'nan')}",
-        f"{HEADER}\n{ROW.replace('0.25', '')}",
-        f"{HEADER}\n{ROW.replace('0.25', 'inf')}",
-        f"{HEADER}\n{ROW.replace('0.25', 'x')}",
-        f"{HEADER}\n{ROW.replace('1,', '1.5,')}",
-        f"{HEADER}\n{ROW.removesuffix(',0.625')}",
-        f"{HEADER}\n{ROW}\n{ROW},0.5",
-        f"{HEADER}\n{ROW}\n{ROW}",
-        f"{HEADER}\n{ROW.replace('1,', '2,')}",
-    ],
-)
+WRONG_VALUES = [
+    ("0.25", "nan"),
+    ("0.25", ""),
+    ("0.25", "inf"),
+    ("0.25", "x"),
+    ("1,", "1.5,"),
+    ("1,", "2,"),
+    (",0.625", ""),
+]
+WRONG_ROWS = ["", "\0", f"{ROW}\n{ROW}", f"{ROW}\n{ROW},0.5", *(ROW.replace(*each) for each in WRONG_VALUES)]
+WRONG_FILES = ["", "epoch,loss\n1,2\n", "epoch\nx\n", "epoch\n\xff\n", *(f"{HEADER}\n{row}\n" for row in WRONG_ROWS)]
+
+
+@pytest.mark.parametrize("content", WRONG_FILES)
 def test_a_file_that_is_no_history_or_has_a_value_that_is_no_number_is_refused(tmp_path, content):
     path = tmp_path / "fold-0.csv"
     path.write_text(f"{HEADER}\n{ROW}\n", encoding="ascii")

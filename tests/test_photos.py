@@ -11,9 +11,14 @@ from carvana.competition import HEIGHT, WIDTH, mask_of
 from carvana.data import photos
 from carvana.data.archive import Archive
 
-_CAR, MASK = picture(3)
-PHOTO = jpeg(_CAR)
+CAR, MASK = picture(3)
+PHOTO = jpeg(CAR)
 HALF = len(PHOTO) // 2
+HOLED = PHOTO[:HALF] + b"\xff" * 60 + PHOTO[HALF + 60 :]
+
+
+def in_words(data):
+    return f"{len(data)} bytes"
 
 
 def exact(data, size):
@@ -33,24 +38,25 @@ def test_reduced_decoding_is_near_the_full_one(size):
     assert psnr(small, exact(PHOTO, size)) > 33
 
 
-@pytest.mark.parametrize("side", [128, 256, 512, 1024])
-def test_photo_and_mask_lie_on_each_other(side):
+def test_photo_and_mask_lie_on_each_other():
     """The right edge of a dark bar is found at the same column of both, on average over many near the border.
 
     Decoded at 1/8, the photo has 240 columns where 239.75 are meant: unheeded, that shifts the last column of
     128 by 0.13.
     """
-    shifts = []
+    shifts = {128: [], 256: [], 512: [], 1024: []}
     for column in range(1700, 1820, 4):
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         mask[:, :column] = 1
-        photo = np.repeat(np.where(mask, 40, 200).astype(np.uint8)[..., None], 3, axis=2)
-        # From 3/4 of the width on, and only as deep as JPEG left the two greys.
-        rows = photos.decode_photo(jpeg(photo), "a.jpg", (side, side))[:, side * 3 // 4 :].mean(axis=(0, 2))
-        in_photo = ((rows[-1] - rows) / (rows[-1] - rows[0])).sum()
-        in_mask = (photos.soften(mask, (side, side))[:, side * 3 // 4 :].mean(axis=0) / 255).sum()
-        shifts.append(in_photo - in_mask)
-    assert abs(np.mean(shifts)) < 0.05, np.mean(shifts)
+        photo = jpeg(np.repeat(np.where(mask, 40, 200).astype(np.uint8)[..., None], 3, axis=2))
+        for side, found in shifts.items():
+            # From 3/4 of the width on, and only as deep as JPEG left the two greys.
+            rows = photos.decode_photo(photo, "a.jpg", (side, side))[:, side * 3 // 4 :].mean(axis=(0, 2))
+            in_photo = ((rows[-1] - rows) / (rows[-1] - rows[0])).sum()
+            in_mask = (photos.soften(mask, (side, side))[:, side * 3 // 4 :].mean(axis=0) / 255).sum()
+            found.append(in_photo - in_mask)
+    for side, found in shifts.items():
+        assert abs(np.mean(found)) < 0.05, side
 
 
 def test_colours_are_rgb():
@@ -61,21 +67,17 @@ def test_colours_are_rgb():
     assert max(green, blue) < 20
 
 
-@pytest.mark.parametrize(
-    ("data", "complaint"),
-    [
-        (PHOTO[:HALF], "is not a complete JPEG"),
-        (PHOTO[:-2], "is not a complete JPEG"),
-        (PHOTO[:HALF] + b"\xff" * 60 + PHOTO[HALF + 60 :], "is not a complete JPEG"),
-        (b"", "is not a complete JPEG"),
-        (b"text", "is not a complete JPEG"),
-        (jpeg(np.zeros((480, 640, 3), np.uint8)), "is 640×480; every photo and mask must be 1918×1280"),
-    ],
-    ids=["half", "no end", "damaged in the middle", "empty", "text", "small"],
-)
-def test_a_photo_that_is_damaged_or_of_another_size_is_named(data, complaint):
-    with pytest.raises(UserError, match=rf"a\.jpg {complaint}"):
+@pytest.mark.parametrize("data", [b"", b"text", PHOTO[:HALF], PHOTO[:-2], HOLED], ids=in_words)
+def test_a_damaged_photo_is_named(data):
+    with pytest.raises(UserError, match=r"a\.jpg is not a complete JPEG"):
         photos.decode_photo(data, "a.jpg", (128, 128))
+
+
+def test_a_photo_or_mask_of_another_size_is_named():
+    with pytest.raises(UserError, match=r"a\.jpg is 640×480; every photo and mask must be 1918×1280"):
+        photos.decode_photo(jpeg(CAR[:480, :640]), "a.jpg", (128, 128))
+    with pytest.raises(UserError, match=r"a\.gif is 20×10"):
+        photos.decode_mask(gif(MASK[:10, :20]), "a.gif")
 
 
 @pytest.mark.parametrize("top", [1, 255])
@@ -92,20 +94,12 @@ def test_other_mask_values_are_named(values):
         photos.decode_mask(gif(mask), "a.gif")
 
 
-@pytest.mark.parametrize(
-    ("data", "complaint"),
-    [
-        (b"", "is not a complete mask"),
-        (b"text", "is not a complete mask"),
-        (gif(MASK)[:2000], "is not a complete mask"),
-        (encoded(MASK * 255, "EPS"), "is not a complete mask"),
-        (encoded(MASK * 255, "TIFF"), "is not a complete mask"),
-        (gif(MASK[:10, :20]), "is 20×10"),
-    ],
-    ids=["empty", "text", "no end", "EPS", "TIFF", "small"],
-)
-def test_a_mask_that_is_damaged_or_of_another_kind_or_size_is_named(data, complaint):
-    with pytest.raises(UserError, match=rf"a\.gif {complaint}"):
+OF_ANOTHER_KIND = [encoded(MASK, "EPS"), encoded(MASK, "TIFF")]
+
+
+@pytest.mark.parametrize("data", [b"", b"text", gif(MASK)[:2000], *OF_ANOTHER_KIND], ids=in_words)
+def test_a_mask_that_is_damaged_or_of_another_kind_is_named(data):
+    with pytest.raises(UserError, match=r"a\.gif is not a complete mask"):
         photos.decode_mask(data, "a.gif")
 
 
