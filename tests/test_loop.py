@@ -201,17 +201,6 @@ def test_too_little_memory_says_what_to_lower(examples):
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def test_a_compiler_that_fails_is_said():
-    def fails(module, inputs):
-        raise RuntimeError("no compiler")
-
-    with (
-        pytest.raises(UserError, match=r"torch\.compile failed .*; set runtime\.compile: false"),
-        device.working_compiler(wanted=True),
-    ):
-        torch.compile(torch.sin, backend=fails)(torch.zeros(3))
-
-
 @pytest.mark.parametrize("stopped_after", [1, 3])
 def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, tmp_path, stopped_after, monkeypatch):
     def run(path):

@@ -79,7 +79,6 @@ runtime.workers         a machine that is not all ours
 runtime.batch_size      what fits into a GPU
 runtime.engine          OpenVINO is 1.6 to 2.2 times as fast as torch
 runtime.processes       several GPUs
-runtime.compile         torch.compile on a GPU
 """
 
 

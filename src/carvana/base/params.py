@@ -203,7 +203,6 @@ class Runtime(_Frozen):
     batch_size: Count
     engine: Literal["auto", "torch", "openvino"]
     processes: Annotated[int, Field(ge=1, le=1024)]
-    compile: bool
 
 
 class Params(_Frozen):

@@ -35,6 +35,6 @@ def load(files: Sequence[Path], flip: bool, scales: Sequence[float], on: str) ->
     if not files:
         raise UserError("name a model's file, for example models/fold-0.safetensors")
     # Torch, because it is ready at once; OpenVINO would first convert the network.
-    how = Settings(0.5, flip, tuple(scales), device.pick(on), "torch", workers=1, batch_size=1, compile=False)
+    how = Settings(0.5, flip, tuple(scales), device.pick(on), "torch", workers=1, batch_size=1)
     build, size = model_files.load(files, how)
     return Predictor(build().compute, size)

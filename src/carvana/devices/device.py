@@ -114,14 +114,3 @@ def enough_memory(advice: str) -> Iterator[None]:
         if not any(words in str(error) for words in ("can't allocate memory", "MPS backend out of memory")):
             raise
         raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
-
-
-@contextlib.contextmanager
-def working_compiler(wanted: bool) -> Iterator[None]:
-    """Raises UserError if torch.compile fails in the block; does nothing unless it is `wanted`."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not wanted or not isinstance(error, torch._dynamo.exc.TorchDynamoException):
-            raise
-        raise UserError(f"torch.compile failed ({first_line(error)}); set runtime.compile: false") from error

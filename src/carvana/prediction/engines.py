@@ -40,11 +40,11 @@ def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
     time, called by one thread, while others compute runs.
     """
     if how.on.type != "cpu":
-        return Engine(_torch(network, how.on, how.compile), how.batch_size, max(how.workers, 2))
+        return Engine(_torch(network, how.on), how.batch_size, max(how.workers, 2))
     cores = max(how.workers, 1)
     if how.engine == "openvino":
         return by_openvino(to_openvino(network, size), size, cores)
-    return Engine(_torch(network, how.on, compiled=False), 1, cores)
+    return Engine(_torch(network, how.on), 1, cores)
 
 
 @contextlib.contextmanager
@@ -58,15 +58,14 @@ def one_core_a_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _torch(network: nn.Module, on: torch.device, compiled: bool) -> Compute:
+def _torch(network: nn.Module, on: torch.device) -> Compute:
     network = network.to(on).eval()
-    forward = torch.compile(network) if compiled else network
     host: Tensor | None = None
 
     def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
         nonlocal host
         with torch.inference_mode(), device.precision(on):
-            logits = forward(torch.from_numpy(photos).to(on, non_blocking=True)).float()
+            logits = network(torch.from_numpy(photos).to(on, non_blocking=True)).float()
             if on.type != "cuda":
                 return logits.cpu().numpy()
             if host is None or len(host) < len(logits):

@@ -136,8 +136,8 @@ def _outcome(name: str, piece: Batch, logits: NDArray[np.float32], threshold: fl
 
 @contextlib.contextmanager
 def _errors_of(how: Settings) -> Iterator[None]:
-    """Raises UserError with advice if memory runs out or torch.compile fails; on a CPU, gives each thread one core."""
-    with device.enough_memory("lower runtime.batch_size"), device.working_compiler(how.compile):
+    """Raises UserError with advice if memory runs out; on a CPU, gives each thread one core."""
+    with device.enough_memory("lower runtime.batch_size"):
         if how.on.type == "cpu":
             with engines.one_core_a_thread():
                 yield

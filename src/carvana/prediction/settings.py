@@ -22,7 +22,6 @@ class Settings:
     engine: str
     workers: int
     batch_size: int
-    compile: bool
 
     def at(self, on: torch.device) -> Self:
         """Returns the same settings on another device."""
@@ -45,9 +44,7 @@ class Settings:
         how, runtime = params.predict, params.runtime
         on = device.pick(runtime.device)
         engine = choose_engine(runtime.engine) if on.type == "cpu" else "torch"
-        return cls(
-            how.threshold, how.flip, how.scales, on, engine, runtime.workers, runtime.batch_size, runtime.compile
-        )
+        return cls(how.threshold, how.flip, how.scales, on, engine, runtime.workers, runtime.batch_size)
 
 
 def choose_engine(name: str) -> str:
