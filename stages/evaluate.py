@@ -62,7 +62,7 @@ def main() -> None:
     about = describe(settings, network, how, len(truth.names))
     with whole_file(paths.REPORT) as temporary:
         temporary.write_text(report.render(about, findings, summaries, curves, shown), encoding="utf-8")
-    write_json(paths.EVALUATION, summaries | {"model": model | {"best_threshold": findings.best_threshold}})
+    write_json(paths.EVALUATION, summaries | {"model": model})
 
 
 def require_sizes(settings: Params, truth: Cache, trained: dict[int, Trained]) -> None:
@@ -83,7 +83,7 @@ def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, 
     makes = split.read_makes(paths.METADATA)
     findings = Findings()
     for members, wanted, role in [
-        *(([one], str(fold), scoring.VALIDATION) for fold, one in trained.items()),
+        *(([one], str(fold), split.VALIDATION) for fold, one in trained.items()),
         (list(trained.values()), split.TEST, split.TEST),
     ]:
         cars = {car for car, found in roles.items() if found == wanted}
@@ -97,12 +97,11 @@ def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, 
 def write_tables(findings: Findings, curves: pd.DataFrame) -> None:
     import pandas as pd
 
-    from carvana.results import report, scoring
+    from carvana.results import scoring
 
     for path, table in (
         (paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))),
         (paths.CURVES, curves),
-        (paths.THRESHOLDS, report.thresholds(findings)),
     ):
         with whole_file(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6f")

@@ -33,8 +33,7 @@ CURVES = [
     for fold in (0, 1)
     for curve, loss in (("training", 0.5), ("validation at full size", None))
 ]
-THRESHOLDS = [{"threshold": f"{t / 20:g}", "dice": 0.99 - abs(t - 9) / 1000} for t in range(2, 19)]
-ROWS = {"dice_by_epoch": CURVES, "loss_by_epoch": CURVES, "thresholds": THRESHOLDS}
+ROWS = {"dice_by_epoch": CURVES, "loss_by_epoch": CURVES}
 SAYS = {
     "areas": ["16", "share of the picture that is car (%)"],
     "makes": ["Kia & <Co>", "unknown", "test cars", "fold validation"],
@@ -45,7 +44,6 @@ SAYS = {
     "worst_cars": ["0cdf5b5d0ce1", "fffe00001111"],
     "by_make": ["Kia & <Co>, 1 car", "unknown, 1 car"],
     "outline": ["within 1 px, test cars", "20%", "80%"],
-    "thresholds": ["validation cars, best: 0.45 (0.9900)"],
 }
 
 

@@ -46,7 +46,7 @@ def test_names_on_the_page_are_text_and_no_html():
     for text in ("name", "name-car", "name-make, 1 car"):
         assert f"&lt;script&gt;{text}<" in content
     assert content.count("<img") == content.count('<img loading="lazy" width="30" height="20"') == 3
-    assert content.count("<svg") == 8
+    assert content.count("<svg") == 7
     assert "The worst photos of validation cars" in content
     assert "The best photos of validation cars" not in content, "no picture of them was drawn"
 

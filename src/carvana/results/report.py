@@ -62,12 +62,6 @@ def render(
     )
 
 
-def thresholds(findings: Findings) -> pd.DataFrame:
-    """Returns the mean Dice of the validation photos by threshold, as a table."""
-    dice = findings.dice_by_threshold
-    return pd.DataFrame({"threshold": [f"{threshold:g}" for threshold in dice], "dice": dice.values()})
-
-
 def _summary(summaries: dict[str, dict[str, float | int]], about: About) -> pd.DataFrame:
     """Returns a column for each role, and for each that the last commit has its values then and the change."""
     columns = [("", list(_SUMMARY.values()))]
@@ -104,6 +98,4 @@ def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, Chart]:
     }
     # Without the other columns: a chart's data are parsed and copied more than once.
     drawn = {name: charts.draw(name, scores[["role", *wanted]]) for name, wanted in columns.items()}
-    if not (by_threshold := thresholds(findings)).empty:
-        drawn["thresholds"] = charts.draw("thresholds", by_threshold)
     return drawn | {name: charts.draw(name, curves) for name in ("dice_by_epoch", "loss_by_epoch")}

@@ -1,6 +1,5 @@
 """Scores of trained models on cars they have not seen, at 1918×1280 and at network size."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,20 +13,16 @@ from carvana.data.archive import Archive
 from carvana.data.cache import Cache
 from carvana.data.photos import soften
 from carvana.masks import metrics, rle
-from carvana.masks.fullsize import runs_of_logits
 from carvana.prediction.inference import Damaged, Ensemble, Outcome, Prediction, in_order, predict
 from carvana.prediction.settings import Settings
-from carvana.results import thresholds, wrong_pixels
-
-VALIDATION = "validation"
+from carvana.results import wrong_pixels
 
 _PHOTOS_AHEAD = 4  # a thread
-_own = threading.local()
 
 
 @dataclass(frozen=True)
 class Score:
-    """One photo's scores. `role` is 'test', or 'validation' for a photo of its model's validation fold.
+    """One photo's scores. `role` is `split.TEST`, or `split.VALIDATION` for a photo of its model's validation fold.
 
     `make` is empty if it is not known. `wrong` are pixels at 1918×1280, `missed` those of them that are car,
     `within_1` those at most a pixel from the true outline, and so on; see `mistakes`.
@@ -53,8 +48,7 @@ class Scored:
     """A photo's score with what a report shows of it.
 
     `runs` are predicted, `true` are the mask's, `coverage` uint8 [height, width] is the mask in 0–255 at the training's
-    size. `by_threshold` are the overlaps for `thresholds.THRESHOLDS`, of validation photos alone: no other should
-    choose a threshold.
+    size.
     """
 
     score: Score
@@ -62,7 +56,6 @@ class Scored:
     true: rle.Runs
     mistakes: wrong_pixels.Mistakes
     coverage: NDArray[np.uint8]
-    by_threshold: list[metrics.Overlap]
 
 
 def score_photos(
@@ -82,30 +75,24 @@ def score_photos(
             raise outcome.reason
         name = outcome.photo
         coverage = truth.read_masks(np.array([row_of_name[name]]))[0]
-        return score_one(outcome, runs_of_name[name], coverage, makes.get(car_of(name), ""), role, settings.threshold)
+        return score_one(outcome, runs_of_name[name], coverage, makes.get(car_of(name), ""), role)
 
     with Archive(train) as archive, ThreadPoolExecutor(max(settings.workers, 1)) as pool:
         futures = (pool.submit(one, outcome) for outcome in predict(ensemble, archive, row_of_name, settings))
         yield from in_order(futures, _PHOTOS_AHEAD * max(settings.workers, 1))
 
 
-def score_one(
-    prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8], make: str, role: str, threshold: float
-) -> Scored:
-    """Returns the scores of one prediction, made with that threshold, against the runs of its mask at 1918×1280.
+def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8], make: str, role: str) -> Scored:
+    """Returns the scores of one prediction against the runs of its mask at 1918×1280.
 
     `coverage` uint8 [height, width] in 0–255 is the mask at the size at which the network was trained.
     """
-    mask = _to_mask(true)
+    mask = rle.to_mask(true, HEIGHT, WIDTH)
     full = metrics.overlap_of_runs(prediction.runs, true)
     size = prediction.logits.shape
     at_size = coverage if coverage.shape == size else soften(mask, (size[0], size[1]))
     small = metrics.overlap_of_masks(prediction.logits > 0, at_size >= 128)
     found = wrong_pixels.find(prediction.runs, true, mask)
-    by_threshold = []
-    if role == VALIDATION:
-        half = full if threshold == 0.5 else metrics.overlap_of_runs(runs_of_logits(prediction.logits, 0.5), true)
-        by_threshold = thresholds.overlaps(prediction.logits, mask, half)
     name = prediction.photo
     score = Score(
         image=name,
@@ -122,7 +109,7 @@ def score_one(
         within_2=found.within(2),
         within_5=found.within(5),
     )
-    return Scored(score, prediction.runs, true, found, coverage, by_threshold)
+    return Scored(score, prediction.runs, true, found, coverage)
 
 
 def summarise(scores: list[Score]) -> dict[str, float | int]:
@@ -147,20 +134,6 @@ def summarise(scores: list[Score]) -> dict[str, float | int]:
 def worst_first(scores: list[Score]) -> list[Score]:
     """Returns the scores sorted by Dice, the lowest first."""
     return sorted(scores, key=lambda score: (score.dice, score.image))
-
-
-def _to_mask(runs: rle.Runs) -> NDArray[np.uint8]:
-    """Returns what `rle.to_mask` does, in a buffer of this thread that the next call overwrites.
-
-    To allocate 2.5 MB anew takes longer than to fill them. A true mask has about a thousand runs; to set a thousand
-    slices is faster than a pass over all pixels.
-    """
-    if not hasattr(_own, "pixels"):
-        _own.pixels = np.empty(HEIGHT * WIDTH, np.uint8)
-    _own.pixels.fill(0)
-    for start, length in runs.tolist():
-        _own.pixels[start - 1 : start - 1 + length] = 1
-    return _own.pixels.reshape(HEIGHT, WIDTH)
 
 
 def _rounded(value: float | np.floating) -> float:

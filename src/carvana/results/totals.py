@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from carvana.masks.rle import Runs
 from carvana.results.scoring import Score, Scored
-from carvana.results.thresholds import THRESHOLDS
 from carvana.results.wrong_pixels import CELL
 
 
@@ -17,8 +16,6 @@ class Findings:
         self.scores: list[Score] = []
         self.runs: dict[tuple[str, str], tuple[Runs, Runs]] = {}
         self._views: dict[int, _View] = {}
-        self._dice_sums = np.zeros(len(THRESHOLDS))
-        self._thresholds_of = 0
 
     def add(self, scored: Scored) -> None:
         """Adds one photo."""
@@ -29,9 +26,6 @@ class Findings:
         if score.view not in self._views:
             self._views[score.view] = _View(scored)
         self._views[score.view].add(scored)
-        if scored.by_threshold:
-            self._dice_sums += [overlap.dice for overlap in scored.by_threshold]
-            self._thresholds_of += 1
 
     def of(self, role: str) -> list[Score]:
         """Returns the scores of one role."""
@@ -41,19 +35,6 @@ class Findings:
     def roles(self) -> list[str]:
         """The roles of all photos, in order of their first photo."""
         return list(dict.fromkeys(score.role for score in self.scores))
-
-    @property
-    def dice_by_threshold(self) -> dict[float, float]:
-        """Mean Dice of the validation photos for every threshold; empty if there are none."""
-        if not self._thresholds_of:
-            return {}
-        return dict(zip(THRESHOLDS, (self._dice_sums / self._thresholds_of).tolist(), strict=True))
-
-    @property
-    def best_threshold(self) -> float | None:
-        """The threshold with the highest Dice, on a tie the one nearest to 0.5; None without validation photos."""
-        dice = self.dice_by_threshold
-        return max(dice, key=lambda threshold: (round(dice[threshold], 6), -abs(threshold - 0.5))) if dice else None
 
     def shares(self, view: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Returns two averages over a view's photos, or None if there are none.

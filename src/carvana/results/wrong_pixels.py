@@ -1,9 +1,10 @@
 """Where a prediction differs from the truth: how much, how far from the outline, and where in the picture."""
 
+import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from carvana.masks.rle import Runs
@@ -11,14 +12,10 @@ from carvana.masks.rle import Runs
 REACH = 5  # the largest distance that is counted by itself, in pixels
 CELL = 8  # side of the squares of `Mistakes.places`, in pixels
 
-# All steps of at most REACH pixels, shortest first, and their lengths rounded up.
-_STEPS = np.array(
-    sorted(
-        ((y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1) if 0 < y * y + x * x <= REACH**2),
-        key=lambda step: step[0] ** 2 + step[1] ** 2,
-    )
-)
-_LENGTHS = np.ceil(np.hypot(*_STEPS.T)).astype(np.int64)
+# All steps of at most REACH pixels by their length, rounded up.
+_STEPS = np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1].reshape(2, -1)
+_LENGTHS = np.ceil(np.hypot(*_STEPS))
+_RINGS = [_STEPS[:, length == _LENGTHS] for length in range(1, REACH + 1)]
 
 
 @dataclass(frozen=True)
@@ -52,10 +49,12 @@ class Mistakes:
 def find(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> Mistakes:
     """Returns the mistakes of a prediction; `mask` uint8 [height, width] of {0, 1} is `true` as pixels."""
     height, width = mask.shape
-    by_distance = np.zeros(REACH + 1, np.int64)
-    places = np.zeros((2, -(-height // CELL), -(-width // CELL)), np.int32)
-    _count(difference(predicted, true), mask, by_distance, places)
-    return Mistakes(by_distance, places)
+    rows, columns = np.divmod(_pixels(difference(predicted, true)), width)
+    added = 1 - mask[rows, columns].astype(np.int64)
+    shape = (2, -(-height // CELL), -(-width // CELL))
+    squares = np.ravel_multi_index((added, rows // CELL, columns // CELL), shape)
+    places = np.bincount(squares, minlength=math.prod(shape)).reshape(shape)
+    return Mistakes(_by_distance(mask, rows, columns), places.astype(np.int32))
 
 
 def difference(one: Runs, other: Runs) -> Runs:
@@ -67,25 +66,28 @@ def difference(one: Runs, other: Runs) -> Runs:
     return np.stack([starts, ends - starts], axis=1)
 
 
-@njit(nogil=True, cache=True)
-def _count(wrong: Runs, mask: NDArray[np.uint8], by_distance: NDArray[np.int64], places: NDArray[np.int32]) -> None:
-    height, width = mask.shape
-    flat = mask.reshape(-1)
-    offsets = _STEPS[:, 0] * width + _STEPS[:, 1]
-    for run in range(len(wrong)):
-        start = wrong[run, 0] - 1
-        for pixel in range(start, start + wrong[run, 1]):
-            y, x = divmod(pixel, width)
-            own = flat[pixel]
-            places[1 - own, y // CELL, x // CELL] += 1
-            inside = REACH <= y < height - REACH and REACH <= x < width - REACH
-            distance = REACH + 1
-            for step in range(len(offsets)):
-                if not inside:
-                    row, column = y + _STEPS[step, 0], x + _STEPS[step, 1]
-                    if not (0 <= row < height and 0 <= column < width):
-                        continue
-                if flat[pixel + offsets[step]] != own:
-                    distance = _LENGTHS[step]
-                    break
-            by_distance[distance - 1] += 1
+def _pixels(runs: Runs) -> NDArray[np.int64]:
+    """Returns the numbers of all pixels of some runs, counted from 0."""
+    starts, lengths = runs.T.astype(np.int64)
+    before = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(starts - 1 - before, lengths)
+
+
+def _by_distance(mask: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns how many of those pixels are at most 1, 2, … REACH pixels from one of the other kind, and beyond.
+
+    Looking around the wrong pixels alone is some twenty times faster than a distance transform of the picture.
+    """
+    # Beyond the border, the pixels at the border go on: what is found there was found at the border before.
+    around = cv2.copyMakeBorder(mask, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
+    width, flat = around.shape[1], around.reshape(-1)
+    left = (rows + REACH) * width + columns + REACH
+    counts = []
+    for ring in _RINGS:
+        own = flat[left]
+        found = np.zeros(len(left), np.bool_)
+        for down, right in ring.T:
+            found |= flat[left + down * width + right] != own
+        counts.append(np.count_nonzero(found))
+        left = left[~found]
+    return np.array([*counts, len(left)])
