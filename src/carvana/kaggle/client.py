@@ -47,8 +47,7 @@ def log_in() -> Any:
 def sizes(api: Any) -> dict[str, int]:
     """Returns the size in bytes of every file of the competition, by name. Raises UserError if Kaggle refuses."""
     request = _request("ListDataFiles", page_size=100)
-    with http.explained("the list of files"):
-        answer = http.patiently("the list of files", lambda: api.list_data_files(request))
+    answer = http.patiently("the list of files", lambda: api.list_data_files(request))
     files = [(file.name, file.total_bytes) for file in answer.files]
     return {name: size for name, size in files if isinstance(name, str) and isinstance(size, int)}
 
@@ -79,8 +78,7 @@ def submit(file: Path, message: str, taken: Callable[[Receipt], None]) -> str:
     lost, or if Kaggle does not list it, and any other UserError if it is not submitted or cannot be scored.
     """
     api = log_in()
-    with http.explained("the upload", "nothing was submitted"):
-        token = http.patiently("the upload", lambda: _upload(api, file))
+    token = http.patiently("the upload", lambda: _upload(api, file), "nothing was submitted")
     receipt = _create(api, token, message)
     taken(receipt)
     return _find(api, receipt)
@@ -105,16 +103,17 @@ def _upload(api: Any, file: Path) -> str:
 def _create(api: Any, token: str, message: str) -> Receipt:
     """Submits what was uploaded. Raises UncertainError if it may have been counted, else UserError if it is refused."""
     request = _request("CreateSubmission", blob_file_tokens=token, submission_description=message)
-    with http.explained("the submission", "nothing was submitted"):
+
+    def attempt() -> Any:
         try:
-            # Repeated only if it was not counted: every submission uses up one of the day's.
-            answer = http.patiently(
-                "the submission", lambda: api.create_submission(request), may_repeat=troubles.is_surely_refused
-            )
+            return api.create_submission(request)
         except requests.RequestException as error:
             if troubles.is_surely_refused(error):
                 raise
+            # Not repeated: every submission that is counted uses up one of the day's.
             raise UncertainError(f"the submission: {troubles.reason(error)}; {_MAYBE}") from None
+
+    answer = http.patiently("the submission", attempt, "nothing was submitted")
     if not isinstance(answer.ref, int) or not answer.ref:
         raise UncertainError(f"Kaggle answers without a reference ({answer.message or 'and without words'}); {_MAYBE}")
     return Receipt(answer.ref, str(answer.message))

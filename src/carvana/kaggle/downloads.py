@@ -76,13 +76,12 @@ def _require_space(folder: Path, needed: int) -> None:
 
 def _download(name: str, folder: Path, opener: Opener) -> Path:
     target, partial = folder / name, folder / _PARTIAL / name
-    with http.explained(name):
-        if not partial.exists() and http.patiently(name, lambda: _is_current(target, opener)):
-            _require_whole(target)
-            return target
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        while not http.patiently(name, lambda: _continue(partial, opener)):
-            pass  # it has come farther
+    if not partial.exists() and http.patiently(name, lambda: _is_current(target, opener)):
+        _require_whole(target)
+        return target
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    while not http.patiently(name, lambda: _continue(partial, opener)):
+        pass  # it has come farther
     _require_whole(partial)
     os.replace(partial, target)
     os.replace(_version_file(partial), _version_file(target))
@@ -109,13 +108,14 @@ def _continue(partial: Path, opener: Opener) -> bool:
     came = partial.stat().st_size if partial.exists() else 0
     if known and came == known.size:
         return True
-    first = came if known and known.size and came < known.size else 0
-    with _open(partial, opener, known, first) as response:
-        version = _version(response, first)
-        if first and known and response.status_code == 206 and not version.may_be(known):
+    if known and not 0 < came < (known.size or 0):
+        known = None  # there is nothing that could be continued
+    with _open(partial, opener, known, came) as response:
+        start = came if known and response.status_code == 206 else 0
+        version = _version(response, start)
+        if known and start and not version.may_be(known):
             _version_file(partial).unlink()
             raise Unexpected("the file has changed meanwhile")
-        start = first if response.status_code == 206 else 0
         broken = _append(partial, version, start, response)
     complete = partial.stat().st_size
     if complete == version.size or (version.size is None and not broken):
@@ -126,8 +126,8 @@ def _continue(partial: Path, opener: Opener) -> bool:
 
 
 def _open(partial: Path, opener: Opener, known: Version | None, first: int) -> requests.Response:
-    """Requests a file from byte `first` on, if it is still the known version."""
-    if not known or not first:
+    """Requests a file from byte `first` on, if it is still the known version; the whole file if none is known."""
+    if not known:
         return opener(_PLAIN)
     # A weak ETag must not stand in If-Range.
     strong = known.etag if known.etag and not known.etag.startswith("W/") else None

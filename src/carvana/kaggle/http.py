@@ -1,13 +1,12 @@
 """Requests to Kaggle and its storage: every one has timeouts, and no error quotes a credential or a signed address.
 
-Functions that talk to Kaggle raise requests.RequestException. `patiently` tries them again, and `explained` turns what
-remains into a UserError.
+Functions that talk to Kaggle raise requests.RequestException. `patiently` tries them again, and turns what remains
+into a UserError.
 """
 
-import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
@@ -21,6 +20,8 @@ from carvana.kaggle.troubles import ProxyRefused, Refused, StorageRefused, Unexp
 TIMEOUTS = (20.0, 120.0)  # seconds to connect or to send a piece, and to wait for the next bytes
 ATTEMPTS = 4
 
+_AS_THE_CLIENT = {"User-Agent": ""}  # Kaggle's own client names itself so
+
 Result = TypeVar("Result")
 
 
@@ -30,7 +31,8 @@ def post(url: str, content: dict[str, Any], credentials: Any, parser: Callable[[
     Without a parser, returns the answer itself, with an unread body; a redirect is not followed. Raises Refused for an
     error, and Unexpected if the answer cannot be parsed.
     """
-    response = _send("POST", url, json=content, auth=credentials, stream=parser is None, allow_redirects=False)
+    options = {"json": content, "auth": credentials, "headers": _AS_THE_CLIENT}
+    response = _send("POST", url, **options, stream=parser is None, allow_redirects=False)
     answer = troubles.content_of(response) if parser else None
     if answer and isinstance(answer.get("code"), int) and answer["code"] >= 400:
         response.status_code = answer["code"]  # Kaggle can also write it into the body alone
@@ -82,32 +84,21 @@ def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedReque
     return request
 
 
-def patiently(
-    what: str, attempt: Callable[[], Result], may_repeat: Callable[[requests.RequestException], bool] = lambda _: True
-) -> Result:
+def patiently(what: str, attempt: Callable[[], Result], advice: str = "") -> Result:
     """Returns the result of an attempt; repeats it after a pause if Kaggle is busy or the connection is lost.
 
-    urllib3's Retry works one level lower, where it could neither ask for a fresh signed address, nor see a body that
-    breaks off, nor say what it waits for without quoting the address.
+    Raises UserError that says what has happened, `advice`, and what the user can do. urllib3's Retry works one level
+    lower, where it could neither ask for a fresh signed address, nor see a body that breaks off, nor say what it waits
+    for without quoting the address.
     """
     for number in range(ATTEMPTS):
         try:
             return attempt()
         except requests.RequestException as error:
-            pause = troubles.pause(error, number)
-            if pause is None or number == ATTEMPTS - 1 or not may_repeat(error):
-                raise
-            tqdm.write(f"{what}: {troubles.reason(error)}; again in {pause:.0f} seconds", file=sys.stderr)
+            reason, pause = f"{what}: {troubles.reason(error)}", troubles.pause(error, number)
+            if pause is None or number == ATTEMPTS - 1:
+                # Without the original, which can quote a signed address or a credential.
+                raise UserError("; ".join(filter(None, (reason, advice, troubles.advice(error))))) from None
+            tqdm.write(f"{reason}; again in {pause:.0f} seconds", file=sys.stderr)
             time.sleep(pause)
     raise AssertionError
-
-
-@contextlib.contextmanager
-def explained(what: str, advice: str = "") -> Iterator[None]:
-    """Turns errors of requests into a UserError that says what to do; `advice` comes before what it says anyway."""
-    try:
-        yield
-    except requests.RequestException as error:
-        # Without the original, which can quote a signed address or a credential.
-        parts = [f"{what}: {troubles.reason(error)}", advice, troubles.advice(error)]
-        raise UserError("; ".join(filter(None, parts))) from None

@@ -46,8 +46,7 @@ if len(inspect.signature(KaggleHttpClient.call).parameters) != len(inspect.signa
 def log_in() -> Any:
     """Returns Kaggle's API for competitions, logged in. Raises UserError if no credentials are accepted."""
     try:
-        with http.explained("logging in"):
-            credentials = http.patiently("logging in", _find_credentials)
+        credentials = http.patiently("logging in", _find_credentials)
     except UserError:
         raise
     except Exception as error:
