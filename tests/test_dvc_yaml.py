@@ -89,6 +89,13 @@ def test_the_stages_list_every_parameter_but_the_speed_knobs_as_a_leaf_key():
     assert not any(isinstance(value, dict) for keys in PARAMS.values() for value in keys.values())
 
 
+def test_outputs_are_at_the_paths_that_the_stages_know():
+    """That each is made by its stage is seen in tests/test_pipeline.py."""
+    known = {str(path) for path in vars(paths).values() if isinstance(path, Path)}
+    known |= {str(of(7)).replace("7", "${item.fold}") for of in (paths.model, paths.history, paths.training_speed)}
+    assert set().union(*(listed(stage.get("outs", [])) for stage in STAGES.values())) <= known
+
+
 def test_labels_are_read_where_the_parameters_say():
     assert f"{paths.TEACHERS}/${{train.pseudo_labels}}" in STAGES["label"]["deps"]
     assert "${train.pseudo_photos}" in STAGES["label"]["deps"]

@@ -127,14 +127,6 @@ def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(
     assert len(outcome(folder)[0]) == 1
 
 
-def test_an_error_in_two_processes_is_said_once_and_alone(projects):
-    folder = projects("project", train_epochs=20, runtime_processes=2, **PLAIN | {"train_learning_rate": 1e30})
-    message = stage(folder, "train", "0", status=1)
-    assert message.count("lower train.learning_rate") == message.count("error in train-0") == 1
-    assert "Traceback" not in message
-    assert "torchrun" not in message
-
-
 def test_the_processes_end_with_the_stage(projects):
     folder = projects("project", train_epochs=100_000, runtime_processes=2, **PLAIN)
     with start(folder) as process:
