@@ -5,29 +5,33 @@ and dice; `--points` names another file.
 """
 
 import argparse
-import csv
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from carvana.base.errors import UserError, reading  # noqa: E402
 from carvana.base.files import whole_file  # noqa: E402
-from carvana.experiments import frontier  # noqa: E402
+from carvana.results import charts  # noqa: E402
+
+# A picture in a document knows only whether the system is dark.
+STYLE = "<style>svg { color: #222 } @media (prefers-color-scheme: dark) { svg { color: #ddd } }</style>"
 
 
-def read(path: Path) -> list[frontier.Point]:
+def read(path: Path) -> pd.DataFrame:
     """Returns the points of a CSV. Raises UserError if a column is missing or a value is out of range."""
     advice = "its columns are label, photos_per_second (above 0) and dice (0 to 1)"
     with reading(path, "is not a table of points", advice, advice):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        points = [frontier.Point(row["label"], float(row["photos_per_second"]), float(row["dice"])) for row in rows]
-        if not points:
+        columns = {"label": str, "photos_per_second": float, "dice": float}
+        points = pd.read_csv(path, usecols=list(columns), dtype=columns)
+        if points.empty:
             raise ValueError("it has no rows")
-        if wrong := [each.label for each in points if not (0 < each.photos_per_second < 1e9 and 0 <= each.dice <= 1)]:
-            raise ValueError(f"out of range: {', '.join(wrong)}")
+        right = points["photos_per_second"].between(0, 1e9, "neither") & points["dice"].between(0, 1)
+        if not right.all():
+            raise ValueError(f"out of range: {', '.join(points['label'][~right])}")
     return points
 
 
@@ -41,8 +45,9 @@ def main() -> None:
         points = read(arguments.points)
     except UserError as error:
         sys.exit(f"error: {error}")
+    svg = charts.draw("frontier", points, width=480).svg
     with whole_file(arguments.out) as temporary:
-        temporary.write_text(frontier.document(points), encoding="utf-8")
+        temporary.write_text(svg.replace(">", f">{STYLE}", 1), encoding="utf-8")
 
 
 if __name__ == "__main__":

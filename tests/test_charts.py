@@ -5,6 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from carvana.results import charts
 
@@ -33,7 +35,13 @@ CURVES = [
     for fold in (0, 1)
     for curve, loss in (("training", 0.5), ("validation at full size", None))
 ]
-ROWS = {"dice_by_epoch": CURVES, "loss_by_epoch": CURVES}
+POINTS = [("fast & <small>", 300.0, 0.98), ("slow", 2.0, 0.996), ("slower and worse", 1.0, 0.99)]
+ROWS = {
+    "dice_by_epoch": CURVES,
+    "loss_by_epoch": CURVES,
+    "frontier": pd.DataFrame(POINTS, columns=["label", "photos_per_second", "dice"]),
+    "gains": [{"gain": gain} for gain in (0.01, 0.0, -0.005)],
+}
 SAYS = {
     "areas": ["16", "share of the picture that is car (%)"],
     "makes": ["Kia & <Co>", "unknown", "test cars", "fold validation"],
@@ -43,6 +51,8 @@ SAYS = {
     "by_view": ["16", "test cars", "Dice at 1918×1280"],
     "worst_cars": ["0cdf5b5d0ce1", "fffe00001111"],
     "by_make": ["Kia & <Co>, 1 car", "unknown, 1 car"],
+    "frontier": [*(label for label, _, _ in POINTS), "photos per second, prediction", "0.99", "100"],
+    "gains": ["lost", "as before", "gained", "−0.005", "+0"],
     "outline": ["within 1 px, test cars", "20%", "80%"],
 }
 
@@ -92,3 +102,55 @@ def test_the_worst_cars_are_fifteen_of_each_role():
     for role in ("test", "validation"):
         shown = sorted(re.findall(rf">({role}[0-9]{{2}})<", svg))
         assert shown == [f"{role}{car:02d}" for car in range(15)]
+
+
+def draw_frontier(points):
+    """The places (x, y) and colours of the points, in their order, and the sizes of the labels 0, 1, …."""
+    rows = [(str(number), *point) for number, point in enumerate(points)]
+    svg = charts.draw("frontier", pd.DataFrame(rows, columns=["label", "photos_per_second", "dice"])).svg
+    drawn = re.findall(r'<path transform="translate\(([-\d.]+),([-\d.]+)\)"[^>]* fill="([^"]*)"', svg)
+    found = re.findall(r'font-size="(\d+)px" fill="currentColor">(\d)<', svg[svg.index("mark-symbol") :])
+    labels = {label: size for size, label in found}
+    return [(float(x), float(y), colour) for x, y, colour in drawn], labels
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0.5, 0.7, 0.8, 0.9, 1.0])), min_size=1, max_size=9))
+def test_the_frontier_is_what_nothing_else_beats(points):
+    drawn, _ = draw_frontier(points)
+    assert len(drawn) == len(points)
+    for point, (_, _, colour) in zip(points, drawn, strict=True):
+        better = any(other[0] >= point[0] and other[1] >= point[1] and other != point for other in points)
+        assert colour == ("#0072b2" if better else "#d55e00")
+
+
+def test_both_scales_of_the_frontier_show_ratios():
+    """From 10 photos a second to 20 it is as far as from 20 to 40, and from 0.98 to 0.99 as far as on to 0.995."""
+    drawn, _ = draw_frontier([(40, 0.98), (20, 0.99), (10, 0.995)])
+    (fast, low, _), (medium, middle, _), (slow, high, _) = drawn
+    assert fast - medium == pytest.approx(medium - slow)
+    assert low - middle == pytest.approx(middle - high)
+    assert fast > slow
+    assert low > high, "y leads down in an SVG"
+    assert draw_frontier([(1, 1.0), (2, 0.5)]), "nothing is missing to a Dice of 1"
+
+
+def test_a_label_stands_below_where_another_would_cover_it():
+    _, labels = draw_frontier([(100, 0.99), (105, 0.9899), (300, 0.97), (50, 0.5)])
+    assert labels == {"0": "12", "1": "9", "2": "12", "3": "9"}
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.floats(-0.5, 0.5).map(lambda gain: round(gain, 6)), min_size=1, max_size=30))
+def test_every_gain_is_in_a_bar_of_its_sign(gains):
+    svg = charts.draw("gains", pd.DataFrame({"gain": gains})).svg
+    svg = svg[svg.index("mark-rect") : svg.index("role-legend")]
+    bars = re.findall(r'd="M([-\d.]+),[-\d.]+h([-\d.]+)v([-\d.]+)h[^"]*" fill="(#[^"]*)"', svg)
+    by_colour = {colour: [] for colour in ("#d55e00", "#888888", "#0072b2")}
+    for left, wide, high, colour in bars:
+        by_colour[colour].append((float(left), float(left) + float(wide), float(high)))
+    heights = np.array([sum(high for _, _, high in part) for part in by_colour.values()])
+    counts = np.array([sum(gain < 0 for gain in gains), gains.count(0), sum(gain > 0 for gain in gains)])
+    np.testing.assert_allclose(heights / heights.sum(), counts / counts.sum(), atol=1e-6)
+    lost, _, gained = by_colour.values()
+    assert max((right for _, right, _ in lost), default=0) <= min((left for left, *_ in gained), default=999)

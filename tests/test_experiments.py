@@ -1,19 +1,36 @@
 """The table of all experiments, in a project whose experiments nobody has run."""
 
+import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import stage
 from saved_experiments import Project
 
 from carvana.base.errors import UserError
+from carvana.commands import experiments as command
 from carvana.experiments import known, table
 from carvana.experiments.known import Experiment
+
+PAGE = Path("data/experiments.html")
 
 
 def cells(output):
     return [re.split(r"\s{2,}", line.rstrip()) for line in output.splitlines()]
+
+
+@pytest.fixture
+def listed(monkeypatch, capsys):
+    """Gives the cells of what `carvana experiments` prints in a project, after an option `newest`."""
+
+    def of(project, newest=False):
+        monkeypatch.chdir(project.folder)
+        command.main(PAGE, newest)
+        return cells(capsys.readouterr().out)
+
+    return of
 
 
 TABLE = [
@@ -36,57 +53,71 @@ def test_the_table_has_all_experiments_the_best_first(_saved):
     ]
 
 
-def test_the_page_has_it_all_as_text_and_asks_for_nothing(_saved):
-    stage(_saved.folder, "experiments", "--newest")
-    page = (_saved.folder / "data/experiments.html").read_text(encoding="utf-8")
+def test_the_page_has_it_all_as_text_and_asks_for_nothing(_saved, listed):
+    assert [row[0] for row in listed(_saved, newest=True)[1:3]] == ["small *", "main"]
+    page = PAGE.read_text(encoding="utf-8")
     for row in TABLE[1:]:
         for cell in row:
             text = cell.replace("<", "&lt;").replace(">", "&gt;")
             assert f">{text}</td>" in page
-    assert page.count("<circle") == 4
-    assert "a&lt;base&gt;: 50 photos per second, Dice 0.9600</title>" in page
+    for name in ("main", "small", "older", "a&lt;base&gt;"):
+        assert re.search(f'font-size="[0-9]+px" fill="currentColor">{name}</text>', page), "its point in the chart"
     assert "<base>" not in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     names = re.findall(r"<tr><td>(.*?)</td>", page)
     assert names.index("small *") < names.index("a&lt;base&gt;"), "the newest first"
 
 
-def test_what_is_not_in_the_cache_is_a_dash(copy):
+def test_what_is_not_in_the_cache_is_a_dash(copy, listed):
     shutil.rmtree(copy.folder / ".dvc/cache/files")
-    rows = cells(stage(copy.folder, "experiments"))
-    assert ["small *", "0.9775", "0.9750", "0.9750", "–", "–", "size=64"] in rows
-    assert "<svg" not in (copy.folder / "data/experiments.html").read_text(encoding="utf-8")
+    assert ["small *", "0.9775", "0.9750", "0.9750", "–", "–", "size=64"] in listed(copy)
+    assert "<svg" not in PAGE.read_text(encoding="utf-8")
 
 
-def test_an_edited_workspace_has_no_results_of_its_own(copy):
+def test_an_edited_workspace_has_no_results_of_its_own(copy, listed):
     path = copy.folder / "params.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("size: 64", "size: 96"), encoding="utf-8")
-    lines = stage(copy.folder, "experiments").splitlines()
-    assert "workspace: its parameters have not been run; `dvc repro` does" in lines
-    assert not any("*" in line for line in lines)
+    lines = listed(copy)
+    assert ["workspace: its parameters have not been run; `dvc repro` does"] in lines
+    assert not any("*" in line[0] for line in lines)
 
 
-def test_a_workspace_like_no_other_has_a_row(copy):
+def test_a_workspace_like_no_other_has_a_row(copy, listed):
     copy.record([0.99, 0.98, 0.97, 0.96], 70.0, train_epochs=5, train_size=96)
-    rows = cells(stage(copy.folder, "experiments"))
-    assert rows[1] == ["workspace", "0.9850", "0.9800", "0.9650", "70.0", "90 s", "epochs=5, size=96"]
+    assert listed(copy)[1] == ["workspace", "0.9850", "0.9800", "0.9650", "70.0", "90 s", "epochs=5, size=96"]
 
 
-def test_a_commit_that_changes_no_result_has_no_row_of_its_own(copy):
+def test_a_commit_that_changes_no_result_has_no_row_of_its_own(copy, listed):
     copy.git("checkout", "-q", "-f", "main")
-    before = cells(stage(copy.folder, "experiments"))
+    before = listed(copy)
     (copy.folder / "notes.txt").write_text("nothing", encoding="ascii")
     copy.commit()
-    assert sorted(cells(stage(copy.folder, "experiments"))[1:5]) == sorted(before[1:5])
+    after = listed(copy)
+    assert sorted(after[1:5]) == sorted(before[1:5])
+    assert after[5] == before[5], "what waits started from the commit before"
 
 
-def test_a_fresh_clone_is_told_what_to_do(_saved, tmp_path):
+def test_a_fresh_clone_is_told_what_to_do(_saved, tmp_path, listed):
     project = Project(tmp_path / "project", _saved.competition)
-    message = stage(project.folder, "experiments", status=1)
-    assert "no commit and no experiment has results yet; `make submission` or `dvc repro` makes some" in message
-    assert not (project.folder / "data/experiments.html").exists()
+    with pytest.raises(UserError, match="has results yet; `make submission` or `dvc repro` makes some"):
+        listed(project)
+    shutil.rmtree(project.folder / ".dvc")
+    with pytest.raises(UserError, match=r"DVC cannot list the experiments .*you are not inside of a DVC repository"):
+        listed(project)
     shutil.rmtree(project.folder / ".git")
-    assert "git" in stage(project.folder, "experiments", status=1)
+    with pytest.raises(UserError, match=r"git cannot read this folder; .*not a git repository"):
+        listed(project)
+    assert not PAGE.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_a_clone_of_somebody_else_is_said_to_be_one(copy, listed, monkeypatch):
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    for path in (copy.folder, copy.folder / ".git"):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(UserError, match=r"(?s)git cannot read this folder; .*dubious ownership.*safe\.directory"):
+        listed(copy)
 
 
 def test_an_unknown_name_is_told_the_near_ones(_saved, monkeypatch):
@@ -97,8 +128,9 @@ def test_an_unknown_name_is_told_the_near_ones(_saved, monkeypatch):
         known.one("smal")
     with pytest.raises(UserError, match="`make experiments` lists them"):
         known.one("xyz")
-    assert known.one("small").commit == known.one(known.one("small").commit[:7]).commit
-    assert known.one("workspace").has_results_of(known.one("small"))
+    small = known.one("small")
+    assert known.one(small.commit[:7]).commit == small.commit
+    assert known.one("workspace").has_results_of(small)
 
 
 @pytest.mark.parametrize(

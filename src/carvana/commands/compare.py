@@ -38,9 +38,9 @@ def main(one: str, other: str, out: Path) -> None:
     drawn = redrawn.draw(right, masks, (left.name, right.name))
     with whole_file(out) as temporary:
         temporary.write_text(comparison.render(left, right, photos, alone, _SHOWN, drawn), encoding="utf-8")
-    for role in difference.by_role(photos):
+    for role in difference.by_role(photos).itertuples():
         print(
-            f"{role['role']}: Dice {role['dice_one']:.4f} → {role['dice_other']:.4f} on {role['photos']} photos; "
-            f"{role['gained']} gained, {role['lost']} lost"
+            f"{role.role}: Dice {role.dice_one:.4f} → {role.dice_other:.4f} on {role.photos} photos; "
+            f"{role.gained} gained, {role.lost} lost"
         )
     print(f"{out} shows them")

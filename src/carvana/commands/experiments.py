@@ -28,7 +28,8 @@ def main(out: Path, newest: bool) -> None:
 
     experiments = known.everything()
     found = table.rows(experiments, newest_first=newest)
-    notes = [f"{some(names)}: {_ADVICE[state]}" for state, names in table.unfinished(experiments).items()]
+    unfinished = {state: [each.name for each in experiments if each.state == state] for state in _ADVICE}
+    notes = [f"{some(names)}: {_ADVICE[state]}" for state, names in unfinished.items() if names]
     if not found:
         raise UserError(
             "\n".join(

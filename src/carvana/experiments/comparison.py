@@ -4,11 +4,10 @@ import pandas as pd
 
 from carvana.base.console import duration
 from carvana.experiments import difference
-from carvana.experiments.difference import signed
 from carvana.experiments.known import Experiment, different
 from carvana.experiments.redrawn import Photo
 from carvana.experiments.table import brief
-from carvana.results import page
+from carvana.results import charts, page
 from carvana.results.pictures import Picture
 
 _UNKNOWN = "–"
@@ -31,10 +30,11 @@ def render(
         facts=[(what, _facts(one)[what], fact) for what, fact in _facts(other).items()],
         params=[(name, brief(one.params.get(name)), brief(value)) for name, value in changed.items()],
         alone=[(each.name, number) for each, number in zip((one, other), alone, strict=True) if number],
-        roles=[_summary(role) for role in difference.by_role(photos)],
-        histogram=difference.histogram(photos),
-        sections=[("Gained most", _shown(gained, drawn)), ("Lost most", _shown(lost, drawn))],
-        photos=_rows(photos, drawn),
+        roles=difference.by_role(photos),
+        chart=charts.draw("gains", photos[["gain"]], width=480),
+        sections={"Gained most": gained, "Lost most": lost},
+        photos=photos,
+        drawn=drawn,
     )
 
 
@@ -47,29 +47,3 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "by": f"{speed.engine} on {speed.processor}, {speed.precision}" if speed else _UNKNOWN,
         "training": duration(training) if training else _UNKNOWN,
     }
-
-
-def _summary(role: dict[str, float | int | str]) -> list[str]:
-    dice = [f"{role[name]:.4f}" for name in ("dice_one", "dice_other")]
-    worst = [f"{role[name]:.4f}" for name in ("worst_one", "worst_other")]
-    counts = [f"{role[name]:,}" for name in ("gained", "lost")]
-    return [str(role["role"]), f"{role['photos']:,}", *dice, signed(float(role["gain"])), *worst, *counts]
-
-
-def _shown(photos: pd.DataFrame, drawn: dict[Photo, dict[str, Picture]]) -> list[dict[str, object]]:
-    return [row | {"images": drawn[str(row["role"]), str(row["image"])]} for row in _rows(photos, drawn)]
-
-
-def _rows(photos: pd.DataFrame, drawn: dict[Photo, dict[str, Picture]]) -> list[dict[str, object]]:
-    return [
-        {
-            "image": photo.image,
-            "role": photo.role,
-            "make": photo.make,
-            "view": photo.view,
-            "dice": (f"{photo.dice_one:.4f}", f"{photo.dice_other:.4f}"),
-            "gain": signed(photo.gain),
-            "linked": (photo.role, photo.image) in drawn,
-        }
-        for photo in photos.itertuples(index=False)
-    ]

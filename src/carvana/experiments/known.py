@@ -1,28 +1,24 @@
 """The experiments that DVC knows: the workspace, branches, and what `dvc exp run` has made, waits for or failed at."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import json
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException, NotDvcRepoError
-from dvc.repo import Repo
-from dvc.repo.experiments.collect import collect_rev
-from dvc.repo.experiments.serialize import ExpState
-from dvc.repo.experiments.utils import exp_refs
-from dvc.scm import NoSCM, SCMError, resolve_rev
-
 from carvana.base import lockfile, paths
-from carvana.base.errors import UserError, first_line, near
+from carvana.base.errors import UserError, near
 from carvana.base.params import leaves
 from carvana.base.speed import Speed
 
 WORKSPACE = "workspace"
 # An edited workspace has parameters that its results were not made with.
-DONE, EDITED, QUEUED, RUNNING, FAILED = "done", "edited", "queued", "running", "failed"
-_STATES = {"Queued": QUEUED, "Running": RUNNING, "Failed": FAILED}
+DONE, EDITED = "done", "edited"
+UNFINISHED = ("queued", "running", "failed")  # as DVC calls them
 
 
 @dataclass(frozen=True)
@@ -30,9 +26,9 @@ class Experiment:
     """An experiment, a branch's last commit, or the workspace.
 
     `base` is the commit that it is compared with: the one that an experiment started from, HEAD for other branches and
-    for the workspace, None for HEAD. `created` is None for the workspace. `params` are by their dotted names, `metrics`
-    the content of metrics/evaluate.json, and `files` the place of every output in DVC's cache, whether or not it is
-    there.
+    for the workspace, None for HEAD. `state` is DONE, EDITED or one of UNFINISHED. `created` is None for the workspace.
+    `params` are by their dotted names, `metrics` the content of metrics/evaluate.json, and `files` the place of every
+    output in DVC's cache, whether or not it is there.
     """
 
     name: str
@@ -89,61 +85,43 @@ def different(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 def everything() -> list[Experiment]:
     """Returns the workspace first, then every branch and every experiment, whatever commit it started from.
 
-    Raises UserError outside of a repository of git and DVC.
+    There is nothing before the first commit. Raises UserError outside of a repository of git and DVC.
     """
-    with _repository() as repo:
-        if repo.scm.no_commits:
-            return []
-        queue = repo.experiments.celery_queue
-        waiting = [entry.baseline_rev for entry in queue.iter_queued()]
-        failed = [done.entry.baseline_rev for done in queue.iter_failed()]
-        bases = [repo.scm.get_rev(), *(each.baseline_sha for each in exp_refs(repo.scm)), *waiting, *failed]
-        states = repo.experiments.show(revs=list(dict.fromkeys(bases)), all_branches=True)
-        workspace, *commits = states
-        head_state = next(state for state in commits if state.rev == repo.scm.get_rev())
-        head = _experiment(repo, head_state)
-        here = _experiment(repo, workspace, head)
-        found = [here if _is_run(here) else replace(here, state=EDITED)]
-        for state in commits:
-            base = head if state is head_state else _experiment(repo, state, head)
-            found.append(base)
-            for each in state.experiments or []:
-                executor = each.executor.state.capitalize() if each.executor else ""
-                found.append(_experiment(repo, each.revs[0], base, _STATES.get(executor, DONE)))
-        return found
+    refs = _refs()
+    if not refs:
+        return []
+    started_from = [base for base, _ in _saved(refs)]
+    # What waits or has failed is a stash, whose first parent is the commit that it started from.
+    for queue in (ref for ref in refs if ref.startswith("refs/exps/celery/")):
+        started_from += [parents.split()[0] for parents in _git("log", "-g", "--format=%P", queue).splitlines()]
+    workspace, *commits = _show("--all-branches", "--rev=HEAD", *(f"--rev={commit}" for commit in set(started_from)))
+    cache, head_commit = _cache(Path.cwd()), _git("rev-parse", "HEAD").strip()
+    head = next(_experiment(each, cache) for each in commits if each["rev"] == head_commit)
+    here = _experiment(workspace, cache, head)
+    found = [here if _is_run(here) else replace(here, state=EDITED)]
+    for commit in commits:
+        base = head if commit["rev"] == head_commit else _experiment(commit, cache, head)
+        found.append(base)
+        for each in commit["experiments"] or []:
+            state = (each["executor"] or {}).get("state")
+            made = _experiment(each["revs"][0], cache, base)
+            found.append(replace(made, state=state) if state in UNFINISHED else made)
+    return found
 
 
 def one(name: str) -> Experiment:
     """Returns an experiment, a branch or a commit by its name, or `workspace`. Raises UserError if there is none."""
-    with _repository() as repo:
-        try:
-            commit = WORKSPACE if name == WORKSPACE else resolve_rev(repo.scm, name)
-        except (SCMError, DvcException):
-            known = [WORKSPACE, *repo.scm.list_branches(), *(each.name for each in exp_refs(repo.scm) if each.name)]
-            raise UserError(
-                f"{name} is neither an experiment nor a branch or a commit"
-                f"{near(name, known, 3) or '; `make experiments` lists them'}"
-            ) from None
-        state = collect_rev(repo, commit)
-        if state.error or not state.data:
-            raise UserError(f"{name} cannot be read ({state.error.msg if state.error else 'it is empty'})")
-        state.name = name
-        return _experiment(repo, state)
-
-
-@contextlib.contextmanager
-def _repository() -> Iterator[Repo]:
-    try:
-        repo = Repo()
-    except NotDvcRepoError:
-        raise UserError("this folder is no clone of the repository: DVC does not know it") from None
-    with repo:
-        if isinstance(repo.scm, NoSCM):
-            raise UserError("there is no git here, in which DVC keeps experiments: clone the repository")
-        try:
-            yield repo
-        except (DvcException, SCMError) as error:
-            raise UserError(f"DVC cannot list the experiments ({first_line(error)})") from error
+    refs = _refs()
+    names = [name for _, name in _saved(refs)]
+    if name != WORKSPACE and name not in names and not _is_commit(name):
+        branches = [ref.removeprefix("refs/heads/") for ref in refs if ref.startswith("refs/heads/")]
+        advice = near(name, [WORKSPACE, *branches, *names], 3) or "; `make experiments` lists them"
+        raise UserError(f"{name} is neither an experiment nor a branch or a commit{advice}")
+    workspace, commit = _show(f"--rev={'HEAD' if name == WORKSPACE else name}")
+    found = workspace if name == WORKSPACE else commit
+    if not found["data"]:
+        raise UserError(f"{name} cannot be read ({(found['error'] or {}).get('msg', 'it is empty')})")
+    return replace(_experiment(found, _cache(Path.cwd())), name=name)
 
 
 def _is_run(workspace: Experiment) -> bool:
@@ -156,25 +134,19 @@ def _is_run(workspace: Experiment) -> bool:
     return all(workspace.params.get(name) == value for stage in used for name, value in stage.params.items())
 
 
-def _experiment(repo: Repo, state: ExpState, base: Experiment | None = None, progress: str = DONE) -> Experiment:
-    data = state.data
-    commit = "" if state.rev == WORKSPACE else state.rev
-    name = state.name or commit[:7] or WORKSPACE
-    if data is None:
-        return Experiment(name, commit, base, progress)
+def _experiment(shown: dict[str, Any], cache: Path, base: Experiment | None = None) -> Experiment:
+    """Returns an experiment of what DVC shows of it, whose outputs are in the folder `cache`."""
+    commit = "" if shown["rev"] == WORKSPACE else shown["rev"]
+    data = shown["data"] or {}
+    outs = {path: out["hash"] for path, out in data.get("outs", {}).items() if out["hash"] and out["use_cache"]}
     return Experiment(
-        name,
-        commit,
-        base,
-        progress,
-        data.timestamp if commit else None,
-        leaves(_content(data.params, paths.PARAMS)),
-        _content(data.metrics, paths.EVALUATION),
-        {
-            path: Path(repo.cache.local.oid_to_path(out.hash))
-            for path, out in data.outs.items()
-            if out.hash and out.use_cache
-        },
+        name=shown["name"] or commit[:7] or WORKSPACE,
+        commit=commit,
+        base=base,
+        created=datetime.fromisoformat(data["timestamp"]) if data.get("timestamp") and commit else None,
+        params=leaves(_content(data.get("params", {}), paths.PARAMS)),
+        metrics=_content(data.get("metrics", {}), paths.EVALUATION),
+        files={path: cache / md5[:2] / md5[2:] for path, md5 in outs.items()},
     )
 
 
@@ -182,3 +154,48 @@ def _content(files: dict[str, Any], path: Path) -> dict[str, Any]:
     """Returns the content of a file of parameters or metrics; nothing if DVC could not read it."""
     content = files.get(path.as_posix(), {}).get("data")
     return content if isinstance(content, dict) else {}
+
+
+def _show(*options: str) -> list[dict[str, Any]]:
+    """Returns what DVC shows of the workspace and of some commits with their experiments."""
+    shown: list[dict[str, Any]] = json.loads(_dvc("exp", "show", "--json", *options))
+    return shown
+
+
+@functools.cache
+def _cache(_repository: Path) -> Path:
+    """Returns the folder of DVC's cache with its files by MD5; DVC takes half a second to say which it is."""
+    return Path(_dvc("cache", "dir").strip()) / "files" / "md5"
+
+
+def _refs() -> list[str]:
+    return _git("for-each-ref", "--format=%(refname)").splitlines()
+
+
+def _saved(refs: list[str]) -> list[tuple[str, str]]:
+    """Returns the commit that an experiment started from, and its name, of each refs/exps/9d/0e0584…/name."""
+    parts = [ref.split("/", 4) for ref in refs if ref.startswith("refs/exps/")]
+    return [(each[2] + each[3], each[4]) for each in parts if len(each) == 5]
+
+
+def _is_commit(name: str) -> bool:
+    with contextlib.suppress(UserError):
+        return bool(_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"))
+    return False
+
+
+def _git(*words: str) -> str:
+    return _run(["git", *words], "git cannot read this folder; it has to be a clone of the repository, and yours")
+
+
+def _dvc(*words: str) -> str:
+    return _run([sys.executable, "-m", "dvc", *words], "DVC cannot list the experiments")
+
+
+def _run(command: list[str], complaint: str) -> str:
+    """Returns what a command prints. Raises UserError with its own words if it fails."""
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
+    if done.returncode:
+        said = done.stderr.strip().removeprefix("ERROR: ").partition("\n\nHaving any troubles?")[0]
+        raise UserError(f"{complaint} ({said})")
+    return done.stdout

@@ -1,16 +1,17 @@
 """The table of experiments, for a terminal and for a page."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pandas as pd
+
 from carvana.base.console import duration
-from carvana.experiments.frontier import Point, draw
 from carvana.experiments.known import DONE, WORKSPACE, Experiment
-from carvana.results import page
+from carvana.results import charts, page
 
 _MISSING = "–"
+_POINT = ["label", "photos_per_second", "dice"]
 HEADER = ["experiment", "test", "worst", "validation", "photos/s", "training", "changed"]
 
 
@@ -18,17 +19,19 @@ HEADER = ["experiment", "test", "worst", "validation", "photos/s", "training", "
 class Row:
     """An experiment with results. Dice is 0 to 1, None if there are no such cars; `here`: the workspace has it."""
 
-    name: str
-    base: str
-    changed: str
+    experiment: Experiment
+    here: bool
     test: float | None
     worst: float | None
     validation: float | None
     photos_per_second: float | None
     processor: str
     training_seconds: float | None
-    created: datetime | None
-    here: bool
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.experiment.name
 
     @property
     def cells(self) -> list[str]:
@@ -36,7 +39,8 @@ class Row:
         dice = [_MISSING if each is None else f"{each:.4f}" for each in (self.test, self.worst, self.validation)]
         speed = _MISSING if self.photos_per_second is None else f"{self.photos_per_second:,.1f}"
         training = _MISSING if self.training_seconds is None else duration(self.training_seconds)
-        return [self.name + (" *" if self.here else ""), *dice, speed, training, self.changed]
+        changed = [f"{key.removeprefix('train.')}={brief(value)}" for key, value in self.experiment.changed.items()]
+        return [self.name + (" *" if self.here else ""), *dice, speed, training, ", ".join(changed)]
 
 
 def rows(experiments: list[Experiment], *, newest_first: bool = False) -> list[Row]:
@@ -54,27 +58,22 @@ def rows(experiments: list[Experiment], *, newest_first: bool = False) -> list[R
         others.insert(0, workspace)
     made = [_row(each, here=each is same) for each in others]
     if newest_first:
-        return sorted(made, key=lambda row: (row.created or datetime.max, row.name), reverse=True)
+        return sorted(made, key=lambda row: (row.experiment.created or datetime.max, row.name), reverse=True)
     return sorted(made, key=lambda row: (-(row.test or row.validation or 0), row.name))
 
 
 def _row(experiment: Experiment, *, here: bool) -> Row:
     speed = experiment.prediction_speed()
     test, validation = (experiment.metrics.get(role) or {} for role in ("test", "validation"))
-    base = experiment.base.name if experiment.base else ""
-    changed = ", ".join(f"{name.removeprefix('train.')}={brief(value)}" for name, value in experiment.changed.items())
     return Row(
-        name=experiment.name,
-        base=base,
-        changed=changed,
+        experiment,
+        here,
         test=test.get("dice"),
         worst=test.get("dice_worst"),
         validation=validation.get("dice"),
         photos_per_second=speed.photos_per_second if speed else None,
         processor=f"{speed.engine} on {speed.processor}, {speed.precision}" if speed else "",
         training_seconds=experiment.training_seconds(),
-        created=experiment.created,
-        here=here,
     )
 
 
@@ -103,39 +102,16 @@ def as_text(table: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def unfinished(experiments: Iterable[Experiment]) -> dict[str, list[str]]:
-    """Returns the names of those that are queued, running or failed, by state."""
-    found: dict[str, list[str]] = {}
-    for each in experiments:
-        if each.state != DONE:
-            found.setdefault(each.state, []).append(each.name)
-    return found
-
-
 def render(table: list[Row], notes: list[str]) -> str:
     """Returns the page as HTML: the frontier's chart and the table, below it the notes. There is at least one row."""
-    points = [
-        Point(row.name, row.photos_per_second, row.test)
-        for row in table
-        if row.photos_per_second and row.test is not None
-    ]
-    processors = sorted({row.processor for row in table if row.photos_per_second and row.test is not None})
+    shown = [row for row in table if row.photos_per_second and row.test is not None]
+    points = [(row.name, row.photos_per_second, row.test) for row in shown]
     return page.render(
         "experiments.html",
-        chart=draw(points) if points else "",
-        unknown=[row.name for row in table if not row.photos_per_second or row.test is None],
-        processors=processors,
+        chart=charts.draw("frontier", pd.DataFrame(points, columns=_POINT), width=480) if points else None,
+        unknown=[row.name for row in table if row not in shown],
+        processors=sorted({row.processor for row in shown}),
         header=[*HEADER, "started from", "date"],
-        rows=[
-            {
-                "cells": [
-                    *row.cells,
-                    row.base or _MISSING,
-                    f"{row.created:%Y-%m-%d %H:%M}" if row.created else _MISSING,
-                ],
-                "seconds": row.training_seconds,
-            }
-            for row in table
-        ],
+        rows=table,
         notes=notes,
     )

@@ -10,7 +10,7 @@ import vl_convert
 
 _FOLDER = Path(__file__).parent / "charts"
 _VEGA_LITE = "5.8"  # the oldest available: `dvc plots` draws with 5.2
-_WIDTH = 340
+_WIDTH = 340  # of a phone
 
 # Most are of Okabe and Ito's palette (https://jfly.uni-koeln.de/color). Each has a contrast of 3:1 or more to white and
 # to the black of a browser's dark pages.
@@ -42,8 +42,8 @@ class Chart:
     caption: str
 
 
-def draw(name: str, rows: pd.DataFrame) -> Chart:
-    """Returns the chart of the template `charts/<name>.json` with those rows.
+def draw(name: str, rows: pd.DataFrame, width: int = _WIDTH) -> Chart:
+    """Returns the chart of the template `charts/<name>.json` with those rows, `width` pixels across.
 
     It takes the colour of the text around it and has no background.
     """
@@ -51,7 +51,7 @@ def draw(name: str, rows: pd.DataFrame) -> Chart:
     title = chart.pop("title")
     # As in the CSVs that `dvc plots` reads, a missing value is an empty string.
     chart["data"]["values"] = rows.round(6).astype(object).fillna("").to_dict("records")
-    chart["width"] = _WIDTH
+    chart["width"] = width
     chart["autosize"] = {"type": "fit-x", "contains": "padding"}
     svg = vl_convert.vegalite_to_svg(chart, vl_version=_VEGA_LITE, config=_THEME)
     # An id within an <svg> must be unique on the whole page.
