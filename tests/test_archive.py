@@ -16,7 +16,7 @@ def test_names_belong_together():
 
 
 def test_members_are_read_without_their_folder_and_what_a_mac_adds_is_passed_over(tmp_path):
-    mac = {"__MACOSX/train/._0cdf": b"", "train/.DS_Store": b""}
+    mac = {"__MACOSX/train/icon": b"", "train/.DS_Store": b""}
     pack(tmp_path / "a.zip", mac | {"train/": b"", f"train/{TWO}": b"two", f"train/{ONE}": b"one"})
     with Archive(tmp_path / "a.zip") as opened:
         assert opened.photos == [ONE, TWO]
