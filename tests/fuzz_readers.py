@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +19,8 @@ from carvana.base import definition, lockfile, params, unfinished
 from carvana.base.errors import UserError
 from carvana.commands import summary, unlock
 from carvana.competition import SUBMISSION_HEADER, mask_of
-from carvana.cutouts import outputs, photo_files, photo_pixels
-from carvana.data import cache, labels, photos, split
+from carvana.cutouts import outputs, sources
+from carvana.data import any_photo, cache, labels, photos, split
 from carvana.data.archive import Archive
 from carvana.kaggle import submission
 from carvana.masks import rle, shards
@@ -206,11 +205,11 @@ def read_pipeline(path: Path) -> Any:
 def read_own_photos(path: Path) -> Any:
     """All photos of a zip or a file, as the cut-outs read them: the damaged ones of a zip do not end the run."""
     complaints, shapes = [], []
-    with photo_files.opened([path], path.parent / "out") as found:
-        for photo in found.photos:
+    with sources.opened([path], path.parent / "out") as (photos, _):
+        for photo in photos:
             try:
                 with photo.open() as file:
-                    shapes.append(photo_pixels.read_rgb(file, photo.where).shape)
+                    shapes.append(any_photo.read_rgba(file, photo.where).shape)
             except UserError as error:
                 complaints.append(str(error))
     if complaints:
@@ -219,10 +218,10 @@ def read_own_photos(path: Path) -> Any:
     return shapes
 
 
-def read_note(path: Path) -> Any:
-    """The note of a folder of cut-outs: a damaged one is written again, and what is there is made again."""
-    outputs.begin(path.parent, {"kind": "png", "models": ["ab", "cd"]}, [])
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_record(path: Path) -> Any:
+    """The record of a folder of cut-outs: what is damaged is made again."""
+    with outputs.recorded(path.parent, {"files": ["ab", "cd"]}, []) as record:
+        return record._made
 
 
 def write_finished(path: Path) -> None:
@@ -242,6 +241,7 @@ CAR, MASK = picture(0)
 METADATA = csv_text([["id", "year", "make"], *([car, "2014", "Acura"] for car in CARS)])
 SPLIT = "car,role\n" + "".join(f"{car},{number % 3}\n" for number, car in enumerate(CARS))
 LEGACY = partial(torch.save, _use_new_zipfile_serialization=False)
+CUT = '{"files": ["ab", "cd"]}\n["car.png", "/own/car.jpg", 123, 456]'
 BUSY = '{"read": {"a": [{"pid": 123, "cmd": "dvc"}]}, "write": {"b": {"pid": 456}}}'
 
 READERS = {
@@ -279,7 +279,7 @@ READERS = {
         f"own {kind}": Reader(f"own.{kind}", holding(small_photo(kind.upper())), read_own_photos)
         for kind in ("jpeg", "png", "webp", "bmp", "tiff")
     },
-    "note of cut-outs": Reader(".cutout.json", holding('{"kind": "png", "models": ["ab", "cd"]}'), read_note, True),
+    "record of cut-outs": Reader(".cutout.jsonl", holding(CUT), read_record),
     "finished work": Reader("work/finished.json", write_finished, read_finished),
     "metrics": Reader("evaluate.json", holding('{"validation": {"dice": 0.99, "images": 16}}'), summary._read),
     "lock of DVC": Reader("rwlock", holding(BUSY), lambda path: str(unlock.processes_of(path))),

@@ -91,9 +91,38 @@ def test_all_helps_have_an_example_and_do_not_wait_for_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_another_folder_is_told_where_to_go(tmp_path):
-    message = stage(tmp_path, "check", status=1)
-    assert message == f"error in check: dvc.yaml is not in this folder; first `cd {ROOT}`\n"
+# Runs commands in one process, each to its end.
+COMMANDS = """
+import contextlib, sys
+from carvana import commands
+for words in sys.argv[1:]:
+    sys.argv = ["carvana", *words.split()]
+    with contextlib.suppress(SystemExit):
+        commands.main()
+"""
+
+
+def test_another_folder_is_told_where_to_go_unless_the_command_needs_no_clone(tmp_path):
+    needing = ["summary", "look", "check", "check mine.csv", "cutout car.jpg --out cut"]
+    others = {
+        "check mine.csv --sample sample.csv": "mine.csv is missing",
+        "score mine.csv truth.csv": "truth.csv is missing",
+        "cutout car.jpg --out cut --model fold-0.safetensors": "car.jpg is neither a photo nor a folder",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, *needing, *others],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stderr.splitlines()
+    advice = f"dvc.yaml is not in this folder; first `cd {ROOT}`"
+    assert lines[: len(needing)] == [f"error in {words.split()[0]}: {advice}" for words in needing]
+    assert len(lines) == len(needing) + len(others)
+    for line, complaint in zip(lines[len(needing) :], others.values(), strict=True):
+        assert complaint in line
     assert not list(tmp_path.iterdir())
 
 

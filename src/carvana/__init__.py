@@ -41,9 +41,8 @@ def load(*files: str | Path, flip: bool = False, scales: Sequence[float] = (1.0,
 def read_photo(path: str | Path) -> NDArray[np.uint8]:
     """Returns the photo of a file, RGB uint8 [height, width, 3], turned as its EXIF says, on white if transparent.
 
-    Raises UserError if the file is no photo.
+    Its colours are converted to sRGB, those of the training photos. Raises UserError if the file is no photo.
     """
-    from carvana.cutouts import photo_files, photo_pixels  # noqa: PLC0415
+    from carvana.data import any_photo  # noqa: PLC0415
 
-    with photo_files.open_file(Path(path)) as file:
-        return photo_pixels.read_rgb(file, str(path))
+    return any_photo.read(Path(path))

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import io
 import os
 import signal
 import sys
@@ -33,8 +34,8 @@ def command_line(name: str, description: str) -> argparse.ArgumentParser:
     )
 
 
-def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
-    """Runs a stage's work; a stage that writes runs as the only writer.
+def run(work: Callable[[], None], name: str, *, writes: bool = True, needs_clone: bool = True) -> None:
+    """Runs a stage's work, in the folder of a clone if it needs one; a stage that writes runs as the only writer.
 
     Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM. If the work
     does not end within `_PATIENCE` after a signal, the system ends the process.
@@ -42,8 +43,12 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True) -> None:
     # An exception rather than an immediate exit, so that temporary files are removed and workers end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, functools.partial(_stop, name))
+    # Names of files may not be valid text, and a terminal may lack a character.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _require_root()
+        if needs_clone:
+            _require_root()
         # Processes that torchrun starts share the lock of the stage that started it.
         with only_writer(paths.WORK, name) if writes and not torchrun.launched() else contextlib.nullcontext():
             work()

@@ -1,7 +1,8 @@
 """What a person types: `carvana look`, `carvana cutout car.jpg --out cut`, and so on; one file for each command.
 
 Each file has `main`, whose arguments are those of the command, and `add_arguments` if there are any. Commands import
-torch in `main`, so that `--help` answers at once.
+torch in `main`, so that `--help` answers at once. Commands need the folder of a clone, unless a function `needs_clone`
+of theirs says otherwise for the arguments.
 """
 
 import argparse
@@ -9,9 +10,9 @@ from importlib import import_module
 
 from carvana.base import stage
 
-# Those that write into the clone, one at a time, and those that only read; both need the folder of a clone.
-WRITING = ("look", "compare", "cutout", "experiments", "export", "features", "submit")
-READING = ("check", "layers", "score", "summary", "unlock")
+# Those that write into the clone, one at a time, and those that only read it.
+WRITING = ("look", "compare", "experiments", "export", "features", "submit")
+READING = ("check", "cutout", "layers", "score", "summary", "unlock")
 
 
 def main() -> None:
@@ -31,5 +32,6 @@ def main() -> None:
             module.add_arguments(command)
     arguments = vars(parser.parse_args())
     name = arguments.pop("command")
-    work = import_module(f"carvana.commands.{name}").main
-    stage.run(lambda: work(**arguments), name, writes=name in WRITING)
+    module = import_module(f"carvana.commands.{name}")
+    needs_clone = not hasattr(module, "needs_clone") or module.needs_clone(**arguments)
+    stage.run(lambda: module.main(**arguments), name, writes=name in WRITING, needs_clone=needs_clone)

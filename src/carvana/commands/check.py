@@ -11,8 +11,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path", type=Path, nargs="?", default=paths.SUBMISSION, help=f"the submission, {paths.SUBMISSION} by default"
     )
+    parser.add_argument(
+        "--sample",
+        type=Path,
+        default=paths.SAMPLE_SUBMISSION,
+        help=f"Kaggle's sample submission, {paths.SAMPLE_SUBMISSION} by default",
+    )
 
 
-def main(path: Path) -> None:
-    rows, empty = submission.check(path, paths.SAMPLE_SUBMISSION)
+def needs_clone(path: Path, sample: Path) -> bool:
+    return path == paths.SUBMISSION or sample == paths.SAMPLE_SUBMISSION
+
+
+def main(path: Path, sample: Path) -> None:
+    rows, empty = submission.check(path, sample)
     print(f"{path} is as Kaggle wants it: {rows} rows, {empty} of them without a car")

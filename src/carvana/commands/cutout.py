@@ -1,17 +1,19 @@
 """Cuts cars out of your own photos: `carvana cutout car.jpg my-photos --out cut --background white`.
 
-It takes photos, folders with their sub-folders, and zips. The models are those of train.folds in models/, or --model.
-Existing cut-outs are not made again unless models or options have changed.
+It takes photos, folders with their sub-folders, and zips. The models are those of train.folds in models/, or --model,
+which works outside of a clone, too. A cut-out is made again if its photo, the models or the options have changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,26 +22,17 @@ from carvana.base.console import Bar, duration
 from carvana.base.errors import UserError, some
 
 if TYPE_CHECKING:
-    from carvana.cutouts.outputs import Job
-    from carvana.cutouts.photo_pixels import Pixels
+    from PIL import Image
+
+    from carvana.cutouts.outputs import Job, Record
     from carvana.prediction.engines import Engine
+    from carvana.prediction.settings import Settings
 
-# Measured peaks: 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
-BYTES_A_PIXEL = {"png": 17, "webp": 27}
-
-# Enough for photos of 29 megapixels on all threads at once. Larger ones wait for each other; the largest takes 3.2 GB.
-BYTES_A_THREAD = 500_000_000
+# Photos of so many pixels are worked on in all threads at once, and larger ones wait for each other. Measured peaks are
+# 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
+PIXELS_A_THREAD = 24_000_000
 
 _SHOWN = 20  # names in a message
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result for a photo: a complaint if it cannot be cut out, otherwise whether a car was found in it."""
-
-    where: str
-    complaint: str | None = None
-    has_car: bool = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,106 +53,137 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="a model of another place: .safetensors, .onnx or OpenVINO's .xml")
 
 
+def needs_clone(model: Path | None, **_: object) -> bool:
+    """Returns whether the command reads a clone: its models, and how it predicts with them."""
+    return model is None
+
+
 def main(
     sources: list[Path], out: Path, background: str, kind: str, masks: bool, margin: float | None, model: Path | None
 ) -> None:
-    from carvana.cutouts import cutout, outputs, photo_files
+    from carvana.cutouts import cutout, outputs
+    from carvana.cutouts.sources import opened
     from carvana.prediction import engines, model_files
+
+    how, models = settings_and_models(model)
+    behind = cutout.read_background(background)
+    with opened(sources, out) as (photos, skipped), engines.one_core_a_thread():
+        jobs = outputs.plan(photos, out, f".{kind}", masks)
+        outputs.refuse_to_overwrite(jobs, [Path(background), *(photo.path for photo in photos)])
+        build, size = model_files.load(models, how)
+        # A model in OpenVINO's format has its weights in a second file.
+        read = [*models, *(path.with_suffix(".bin") for path in models if path.suffix == ".xml"), Path(background)]
+        options = {"background": background, "masks": masks, "margin": margin, "flip": how.flip}
+        options |= {"scales": list(how.scales), "files": [files.digest(path) for path in read if path.is_file()]}
+        with outputs.recorded(out, options, jobs) as record:
+            todo = [job for job in jobs if not record.has(job)]
+            there = len(jobs) - len(todo)
+            empty: list[str] = []
+            bad: list[str] = []
+            began = time.perf_counter()
+            if todo:
+                engine = build()
+                began = time.perf_counter()
+                empty, bad = in_threads(worker(engine, size, behind, margin), todo, there, engine.threads, record)
+            seconds = time.perf_counter() - began
+    made = len(todo) - len(bad)
+    parts = [f"{made} made in {duration(seconds)} ({made / seconds:.1f} photos/s)"] if made else []
+    parts += [f"{there} {'was' if there == 1 else 'were'} there already"] if there else []
+    print(f"{count(there + made, 'cut-out')} in {out}{': ' if parts else ''}{', '.join(parts)}", flush=True)
+    complain(empty, skipped, bad)
+
+
+def settings_and_models(model: Path | None) -> tuple[Settings, list[Path]]:
+    """Returns how to predict, and the files of the models; outside of a clone at one scale and without a flip."""
+    from carvana.cutouts import predictor
     from carvana.prediction.settings import Settings
 
+    if model and not paths.PARAMS.exists():
+        return predictor.settings(), [model]
     settings = params.load(paths.PARAMS)
-    how, models = Settings.of(settings), [model] if model else [paths.model(fold) for fold in settings.train.folds]
-    behind = cutout.read_background(background)
-    with photo_files.opened(sources, out) as found, engines.one_core_a_thread():
-        jobs = outputs.plan(found.photos, out, f".{kind}", masks)
-        read = [*sources, Path(background), *(photo.path for photo in found.photos if photo.path)]
-        outputs.refuse_to_overwrite(jobs, read)
-        build, size = model_files.load(models, how)
-        options = {"background": background, "kind": kind, "masks": masks, "margin": margin}
-        options |= {"flip": how.flip, "scales": list(how.scales)}
-        since = outputs.begin(out, options | {"models": [files.digest(path) for path in models]}, jobs)
-        todo = [job for job in jobs if not outputs.is_done(job, since)]
-        outcomes, seconds = [], 0.0
-        if todo:
-            engine = build()
-            work = worker(engine, size, behind, BYTES_A_PIXEL[kind], margin)
-            began = time.perf_counter()
-            outcomes = in_threads(work, todo, len(jobs), engine.threads)
-            seconds = time.perf_counter() - began
-    report(out, len(jobs) - len(todo), outcomes, seconds, found.skipped)
+    return Settings.of(settings), [model] if model else [paths.model(fold) for fold in settings.train.folds]
 
 
 def worker(
-    engine: Engine, size: tuple[int, int], behind: Pixels | None, bytes_a_pixel: int, margin: float | None
-) -> Callable[[Job], Outcome]:
-    """Returns a function that cuts out one photo, for threads to call; `size` is the network's (height, width).
+    engine: Engine, size: tuple[int, int], behind: Image.Image | None, margin: float | None
+) -> Callable[[Job], bool]:
+    """Returns a function that cuts out a photo, for threads to call, and returns whether there is a car in the photo.
 
-    With a margin, cut-outs and masks are cropped to the car; a photo without a car stays whole.
+    `size` is the network's (height, width). With a margin, cut-outs and masks are cropped to the car; a photo without a
+    car stays whole. The function raises UserError if a photo cannot be cut out.
     """
-    from carvana.cutouts import cutout, photo_pixels
-    from carvana.cutouts.turns import Turns
+    from PIL import Image
 
-    turns = Turns(BYTES_A_THREAD * engine.threads)
+    from carvana.cutouts import cutout
+    from carvana.data import any_photo
 
-    def work(job: Job) -> Outcome:
-        where = job.photo.where
+    shares, next_in_line = threading.Semaphore(engine.threads), threading.Lock()
+
+    @contextlib.contextmanager
+    def memory(pixels: int) -> Iterator[None]:
+        wanted = min(math.ceil(pixels / PIXELS_A_THREAD), engine.threads)
+        # One thread at a time, or two large photos could each hold what the other one waits for.
+        with next_in_line:
+            for _ in range(wanted):
+                shares.acquire()
         try:
-            with job.photo.open() as file:
-                image = photo_pixels.open_photo(file, where)
-                with turns.holding(image.width * image.height * bytes_a_pixel):
-                    photo = photo_pixels.decode(image, where)
-                    # Frees the memory of libwebp's decoder, which the image owns.
-                    del image
-                    alpha = cutout.cut(photo, size, engine.compute)
-                    has_car = cutout.has_car(alpha)
-                    if margin is not None and has_car:
-                        photo, alpha = cutout.crop(photo, alpha, margin)
-                    if job.mask:
-                        cutout.save(job.mask, alpha)
-                    # Reusing the name frees the photo's memory while the cut-out is written.
-                    photo = cutout.compose(photo, alpha, behind)
-                    # Written last, because it marks the photo as done.
-                    cutout.save(job.cutout, photo)
-                    return Outcome(where, has_car=has_car)
-        except UserError as error:
-            return Outcome(where, str(error))
+            yield
+        finally:
+            shares.release(wanted)
+
+    def work(job: Job) -> bool:
+        with job.photo.open() as file, memory(any_photo.count_pixels(file, job.photo.where)):
+            photo = any_photo.read_rgba(file, job.photo.where)
+            alpha = cutout.cut(photo, size, engine.compute)
+            has_car = cutout.has_car(alpha)
+            if margin is not None and has_car:
+                photo, alpha = cutout.crop(photo, alpha, margin)
+            if job.mask:
+                cutout.save(job.mask, Image.fromarray(alpha))
+            picture = cutout.compose(photo, alpha, behind)
+            # Frees the photo's memory while a picture with a background is written.
+            del photo
+            cutout.save(job.cutout, picture)
+            return has_car
 
     return work
 
 
-def in_threads(work: Callable[[Job], Outcome], todo: list[Job], total: int, threads: int) -> list[Outcome]:
-    """Returns the outcomes of all jobs, in order, and shows its progress."""
+def in_threads(
+    work: Callable[[Job], bool], todo: list[Job], there: int, threads: int, record: Record
+) -> tuple[list[str], list[str]]:
+    """Returns the names of the photos without a car, and complaints about those that cannot be cut out.
+
+    Records every photo that is cut out, and shows the progress; `there` cut-outs are there already.
+    """
+    empty, bad = [], []
     pool = ThreadPoolExecutor(threads)
     try:
-        with Bar(total=total, initial=total - len(todo), desc="cutout", unit=" photos") as bar:
-            outcomes = []
-            for outcome in pool.map(work, todo):
-                outcomes.append(outcome)
+        futures = [pool.submit(work, job) for job in todo]
+        with Bar(total=there + len(todo), initial=there, desc="cutout", unit=" photos") as bar:
+            for job, future in zip(todo, futures, strict=True):
+                try:
+                    if not future.result():
+                        empty.append(job.photo.where)
+                    record.add(job)
+                except UserError as error:
+                    bad.append(str(error))
                 bar.update()
-            return outcomes
     finally:
         # Ctrl-C does not wait for the photos in progress: a large one takes 20 seconds.
         pool.shutdown(wait=False, cancel_futures=True)
+    return empty, bad
 
 
-def report(out: Path, there: int, outcomes: list[Outcome], seconds: float, skipped: list[str]) -> None:
-    """Prints what was made, in what time, and what was skipped. Raises UserError if a photo could not be cut out."""
-    from carvana.cutouts import photo_pixels
+def complain(empty: list[str], skipped: list[str], bad: list[str]) -> None:
+    """Prints the photos without a car and the files that are skipped. Raises UserError if a photo cannot be cut out."""
+    from carvana.data.any_photo import KINDS
 
-    bad = [outcome.complaint for outcome in outcomes if outcome.complaint]
-    empty = [outcome.where for outcome in outcomes if not outcome.has_car]
-    made = len(outcomes) - len(bad)
-    parts = []
-    if made:
-        parts.append(f"{made} made in {duration(seconds)} ({made / seconds:.1f} photos/s)")
-    if there:
-        parts.append(f"{there} {'was' if there == 1 else 'were'} there already")
-    print(f"{count(there + made, 'cut-out')} in {out}{': ' if parts else ''}{', '.join(parts)}", flush=True)
     if empty:
         print(f"no car found in {count(len(empty), 'photo')}:", *empty, sep="\n  ", flush=True)
     if skipped:
         print(
-            f"{count(len(skipped), 'file')} skipped, because only {photo_pixels.KINDS} are supported: "
+            f"{count(len(skipped), 'file')} skipped, because only {KINDS} are supported: "
             f"{some(skipped, _SHOWN)}; convert other pictures to JPEG first",
             file=sys.stderr,
         )

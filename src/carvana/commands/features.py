@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
+    from PIL import Image
+
     from carvana.cutouts import cutout
     from carvana.networks import checkpoint
     from carvana.results import features, page
@@ -48,7 +50,7 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
     levels = []
     for number, (name, maps) in enumerate(found.items(), start=1):
         sheet = features.sheet(maps, whole.shape[:2])
-        cutout.save(out / f"{number:02d}-{name}.png", sheet)
+        cutout.save(out / f"{number:02d}-{name}.png", Image.fromarray(sheet))
         levels.append({"name": name, "text": features.describe(maps), "picture": Picture.of(sheet)})
     with whole_file(out / "index.html") as temporary:
         content = page.render("features.html", name=Path(photo).name, photo=Picture.of(whole), levels=levels)
@@ -58,13 +60,12 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
 
 def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Returns the photo at the network's size, and as it is to be shown. Raises UserError if there is none."""
-    from carvana.cutouts import photo_files, photo_pixels
+    from carvana.data import any_photo
     from carvana.data.archive import Archive
     from carvana.data.photos import decode_photo, resize_by_area
 
     if Path(photo).is_file():
-        with photo_files.open_file(Path(photo)) as file:
-            pixels = photo_pixels.read_rgb(file, photo)
+        pixels = any_photo.read(Path(photo))
         height, width = pixels.shape[:2]
         shown = (max(round(SHOWN * height / width), 1), SHOWN)
         return resize_by_area(pixels, size), resize_by_area(pixels, shown)

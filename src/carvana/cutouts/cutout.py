@@ -5,14 +5,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageOps
 
 from carvana.base.errors import UserError
 from carvana.base.files import whole_file
 from carvana.competition import HEIGHT, WIDTH
 from carvana.cutouts import edges, specks
-from carvana.cutouts.photo_files import open_file
-from carvana.cutouts.photo_pixels import Pixels, bands, blend, on_white, read_rgb
+from carvana.data import any_photo
+from carvana.data.any_photo import Pixels, bands, on_white
 from carvana.data.photos import resize_by_area
 from carvana.prediction.engines import Compute
 
@@ -73,18 +73,24 @@ def crop(photo: Pixels, alpha: Pixels, margin: float) -> tuple[Pixels, Pixels]:
     return photo[rows, columns], alpha[rows, columns]
 
 
-def compose(photo: Pixels, alpha: Pixels, background: Pixels | None) -> Pixels:
+def compose(photo: Pixels, alpha: Pixels, background: Image.Image | None) -> Image.Image:
     """Returns the car of a photo RGBA uint8 [height, width, 4] with the alpha that `cut` returns.
 
-    Without a background the result is RGBA uint8 [height, width, 4]. With a background, RGB uint8 of any size, it is
-    RGB uint8 [height, width, 3], and the background is scaled and cropped to fill it. Changes the photo's alpha.
+    Without a background the result is RGBA, and shares the photo's memory. With a background, RGB of any size, it is
+    RGB, and the background is scaled and cropped to fill it.
     """
-    photo[..., 3] = alpha
-    return photo if background is None else blend(photo, _filling(background, photo.shape[:2]))
+    height, width = alpha.shape
+    if background is None:
+        photo[..., 3] = alpha
+        return Image.fromarray(photo)
+    picture = ImageOps.fit(background, (width, height), Image.Resampling.BILINEAR)
+    for rows in bands(height, width):
+        picture.paste(Image.fromarray(photo[rows, :, :3]), (0, rows.start), Image.fromarray(alpha[rows]))
+    return picture
 
 
-def read_background(text: str) -> Pixels | None:
-    """Returns a background RGB uint8 [height, width, 3], or None for `none`.
+def read_background(text: str) -> Image.Image | None:
+    """Returns a background in RGB, or None for `none`.
 
     `text` is `none`, a CSS colour (`white`, `#204060`) or the path of a picture, whose transparent pixels become white.
     Raises UserError if it is none of these.
@@ -92,25 +98,23 @@ def read_background(text: str) -> Pixels | None:
     if text == "none":
         return None
     if Path(text).is_file():
-        with open_file(Path(text)) as file:
-            # Contiguous, or OpenCV would copy all of it for every photo.
-            return np.ascontiguousarray(read_rgb(file, text))
+        return Image.fromarray(any_photo.read(Path(text)))
     try:
-        return np.array(ImageColor.getrgb(text)[:3], np.uint8).reshape(1, 1, 3)
+        return Image.new("RGB", (1, 1), ImageColor.getrgb(text)[:3])
     except ValueError:
         raise UserError(f"the background {text} is neither none nor a colour (white, #204060) nor a picture") from None
 
 
-def save(path: Path, picture: Pixels) -> None:
+def save(path: Path, picture: Image.Image) -> None:
     """Writes a picture in the format of its suffix, completely or not at all. WebP is lossy, but not visibly.
 
     Raises UserError if the picture is too wide or too high for WebP.
     """
-    if path.suffix == ".webp" and max(picture.shape[:2]) > _WEBP_SIDE:
+    if path.suffix == ".webp" and max(picture.size) > _WEBP_SIDE:
         raise UserError(f"{path} would be wider or higher than WebP allows ({_WEBP_SIDE} pixels); use --format png")
     options = {".png": {"compress_level": 1}, ".webp": {"quality": 90, "method": 2}}[path.suffix]
     with whole_file(path) as temporary:
-        Image.fromarray(picture).save(temporary, path.suffix[1:], **options)
+        picture.save(temporary, path.suffix[1:], **options)
 
 
 def _reduced(photo: Pixels, size: tuple[int, int]) -> Pixels:
@@ -146,27 +150,10 @@ def _alpha_and_cells(photo: Pixels, size: tuple[int, int], compute: Compute) -> 
 
 
 def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:
-    """Returns alpha uint8 [height, width] of logits of any size, enlarged bilinearly: in width first, then by bands."""
-    wide = cv2.resize(logits, (width, len(logits)), interpolation=cv2.INTER_LINEAR)
-    # Pixel centres lie at half: source = (target + 0.5) * step - 0.5.
-    places = np.clip((np.arange(height) + 0.5) * (len(wide) / height) - 0.5, 0, len(wide) - 1)
-    above = places.astype(np.int64)
-    below = np.minimum(above + 1, len(wide) - 1)
-    weights = (places - above).astype(np.float32)[:, None]
+    """Returns alpha uint8 [height, width] of logits of any size, enlarged bilinearly."""
+    full = cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = np.empty((height, width), np.uint8)
     for rows in bands(height, width):
-        upper, lower = wide[above[rows]], wide[below[rows]]
-        full = upper + weights[rows] * (lower - upper)
-        share = 1 / (1 + np.exp(-np.clip(full, -30, 30)))
-        alpha[rows] = np.rint(255 * np.clip((share - _SURE) / (1 - 2 * _SURE), 0, 1)).astype(np.uint8)
+        share = 1 / (1 + np.exp(-np.clip(full[rows], -30, 30)))
+        alpha[rows] = np.rint(255 * np.clip((share - _SURE) / (1 - 2 * _SURE), 0, 1))
     return alpha
-
-
-def _filling(picture: Pixels, size: tuple[int, int]) -> Pixels:
-    """Returns a new array: the middle of a picture, enlarged or reduced to `size` (height, width)."""
-    scale = max(size[0] / picture.shape[0], size[1] / picture.shape[1])
-    # Cropped before it is scaled, because a long and narrow picture would become far larger than the photo.
-    height, width = (min(max(round(side / scale), 1), most) for side, most in zip(size, picture.shape[:2], strict=True))
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(picture[top : top + height, left : left + width], size[::-1], interpolation=method)

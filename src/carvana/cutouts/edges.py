@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from carvana.cutouts.photo_pixels import Pixels, bands
+from carvana.data.any_photo import Pixels, bands
 from carvana.data.photos import resize_by_area
 
 _Floats = NDArray[np.float32]

@@ -1,18 +1,19 @@
-"""Which files the cut-outs are written to: no two to the same file, and none over a photo."""
+"""Where the cut-outs are written to, and which of them need not be made again."""
 
+import contextlib
 import json
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any, TextIO
 
-from carvana.base.errors import UserError, reading, some
-from carvana.base.files import write_json
-from carvana.cutouts.photo_files import Photo
+from filelock import FileLock, Timeout
 
-_MASK = "_mask.png"
-_NOTE = ".cutout.json"
+from carvana.base.errors import UserError, some
+from carvana.cutouts.sources import Photo, inode
+
+_RECORD = ".cutout.jsonl"
 
 
 @dataclass(frozen=True)
@@ -29,98 +30,102 @@ class Job:
         return [self.cutout, self.mask] if self.mask else [self.cutout]
 
 
-def plan(photos: list[Photo], folder: Path, suffix: str, masks: bool) -> list[Job]:
-    """Returns the files in `folder` for every photo: `car.png` for `car.jpg`, and `car_mask.png` for its mask.
+def plan(photos: list[Photo], out: Path, suffix: str, masks: bool) -> list[Job]:
+    """Returns the files in the folder `out` for every photo: `car.png` for `car.jpg`, and `car_mask.png` for its mask.
 
-    Names that are equal, also on a disk that ignores case, are extended until they differ: by the photo's own suffix
-    (`car.jpg.png`), then also by the name of its folder or zip (`holiday/car.jpg.png`). Raises UserError if they are
-    still equal.
+    Raises UserError if two photos would become one file, also on a disk that ignores case, or if a file would have the
+    name of a folder.
     """
-    levels = [0] * len(photos)
-    while True:
-        names = [_names(photo, level, suffix, masks) for photo, level in zip(photos, levels, strict=True)]
-        taken = _taken(names)
-        meeting = [number for number, each in enumerate(names) if any(_key(name) in taken for name in each)]
-        longer = [number for number in meeting if levels[number] < 2]
-        if not meeting:
-            break
-        if not longer:
-            raise UserError(
-                f"{some([photos[number].where for number in meeting])} would become the same files; "
-                "rename some of them, or cut them out into folders of their own"
-            )
-        for number in longer:
-            levels[number] += 1
-    paths = [[folder / name for name in each] for each in names]
-    return [Job(photo, each[0], each[1] if masks else None) for photo, each in zip(photos, paths, strict=True)]
+    jobs = []
+    for photo in photos:
+        path = out / photo.name.with_suffix("")
+        mask = path.with_name(f"{path.name}_mask.png") if masks else None
+        jobs.append(Job(photo, path.with_name(path.name + suffix), mask))
+    advice = "rename one of them, or cut them out into two folders"
+    owners: dict[str, Photo] = {}
+    for job in jobs:
+        for output in job.outputs:
+            owner = owners.setdefault(_key(output), job.photo)
+            if owner is not job.photo:
+                raise UserError(f"{owner.where} and {job.photo.where} would both become {output}; {advice}")
+    for job in jobs:
+        for folder in job.cutout.parents:
+            if _key(folder) in owners:
+                owner = owners[_key(folder)]
+                raise UserError(f"{owner.where} would become {folder}, the folder of {job.photo.where}; {advice}")
+    return jobs
 
 
 def refuse_to_overwrite(jobs: list[Job], sources: Iterable[Path]) -> None:
-    """Raises UserError if an output is one of the files that are read, by its path in any letter case or by a link."""
-    read: dict[object, Path] = {}
-    for source in sources:
-        read |= dict.fromkeys(_identities(source), source)
-    for output in (output for job in jobs for output in job.outputs):
-        for identity in _identities(output):
-            if identity in read:
-                raise UserError(
-                    f"{output} would overwrite {read[identity]}, which is read; choose another folder with --out"
-                )
+    """Raises UserError if an output is one of the files that are read, whatever link leads to it."""
+    read = {inode(source): source for source in sources if source.exists()}
+    for output in (output for job in jobs for output in job.outputs if output.exists()):
+        if source := read.get(inode(output)):
+            raise UserError(f"{output} would overwrite {source}, which is read; choose another folder with --out")
 
 
-def begin(out: Path, options: dict[str, object], jobs: list[Job]) -> int:
-    """Writes changed options to a note in the folder `out`; returns the note's modification time in ns.
+class Record:
+    """Which photo each cut-out in a folder was made of: a file of JSON lines, the options first."""
 
-    Raises UserError if `out` is a file, or if it has no note but contains a file with the name of an output: that file
-    was not written by this program.
+    def __init__(self, file: TextIO, out: Path, options: dict[str, Any]) -> None:
+        """Reads the file; empties it if the options are others. A damaged line counts as one that is not there."""
+        self._file, self._out = file, out
+        file.seek(0)
+        first, *lines = (_parsed(line) for line in file.read().split("\n"))
+        self._made = {str(line[0]): line[1:] for line in lines if isinstance(line, list) and line}
+        if first != options:
+            self._made = {}
+            file.truncate(0)
+            self._write(json.dumps(options))
+
+    def has(self, job: Job) -> bool:
+        """Returns whether a photo's outputs are there, made of the photo as it is now."""
+        made = self._made.get(self._name(job)) == list(job.photo.version)
+        return made and all(output.exists() for output in job.outputs)
+
+    def add(self, job: Job) -> None:
+        """Writes down that a photo's outputs were made."""
+        self._write("\n" + json.dumps([self._name(job), *job.photo.version]))
+
+    def _name(self, job: Job) -> str:
+        return job.cutout.relative_to(self._out).as_posix()
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        # At once, so that it is there after a kill.
+        self._file.flush()
+
+
+@contextlib.contextmanager
+def recorded(out: Path, options: dict[str, Any], jobs: list[Job]) -> Iterator[Record]:
+    """Yields the record of the folder `out`; other processes cannot write to the folder in the block.
+
+    Raises UserError if another process writes to it, if `out` is a file, or if it has no record but contains a file
+    with the name of an output: that file was not written by this program.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; --out takes a folder")
-    note = out / _NOTE
-    if not note.exists():
+    path = out / _RECORD
+    if not path.exists():
         foreign = [str(output) for job in jobs for output in job.outputs if output.exists()]
         if foreign:
             raise UserError(f"{some(foreign)} would be overwritten; choose another folder with --out")
-    if not note.exists() or _content(note) != options:
-        write_json(note, options)
-    return note.stat().st_mtime_ns
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False).acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process writes to {out}; wait for it, or choose another folder with --out") from None
+    with lock, path.open("a+", encoding="utf-8", errors="replace") as file:
+        yield Record(file, out, options)
 
 
-def is_done(job: Job, since: int) -> bool:
-    """Returns whether a cut-out exists and is newer than the note, and so was made with its options."""
-    return job.cutout.exists() and job.cutout.stat().st_mtime_ns >= since
-
-
-def _names(photo: Photo, level: int, suffix: str, masks: bool) -> list[PurePosixPath]:
-    name = photo.name if level else photo.name.with_suffix("")
-    name = photo.source / name if level == 2 else name
-    return [PurePosixPath(f"{name}{end}") for end in ([suffix, _MASK] if masks else [suffix])]
-
-
-def _taken(names: list[list[PurePosixPath]]) -> set[str]:
-    """Returns the names that more than one file would have, or both a file and a folder."""
-    files = Counter(_key(name) for each in names for name in each)
-    folders = {_key(parent) for each in names for parent in each[0].parents}
-    return {name for name, count in files.items() if count > 1 or name in folders}
-
-
-def _identities(path: Path) -> list[object]:
-    """Returns what two paths of one file have in common: the resolved path, or the file's number on the disk."""
-    identities: list[object] = [_key(path.resolve())]
-    if path.exists():
-        stat = path.stat()
-        identities.append((stat.st_dev, stat.st_ino))
-    return identities
-
-
-def _key(path: PurePosixPath | Path) -> str:
+def _key(path: Path) -> str:
     """Returns a name as the disks of macOS and Windows compare it."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def _content(note: Path) -> object:
+def _parsed(line: str) -> Any:
     try:
-        with reading(note, "cannot be read", "cut-outs are made again"):
-            return json.loads(note.read_text(encoding="utf-8"))
-    except UserError:
+        return json.loads(line)
+    except (ValueError, RecursionError):
         return None

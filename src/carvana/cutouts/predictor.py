@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carvana.base.errors import UserError
+from carvana.base.processes import cores
 from carvana.cutouts import cutout
-from carvana.cutouts.photo_pixels import Pixels
+from carvana.data.any_photo import Pixels
 from carvana.devices import device
 from carvana.prediction import model_files
 from carvana.prediction.engines import Compute
-from carvana.prediction.settings import Settings
+from carvana.prediction.settings import Settings, choose_engine
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,20 @@ def load(files: Sequence[Path], flip: bool, scales: Sequence[float], on: str) ->
     if not files:
         raise UserError("name a model's file, for example models/fold-0.safetensors")
     # Torch, because it is ready at once; OpenVINO would first convert the network.
-    how = Settings(0.5, flip, tuple(scales), device.pick(on), "torch", workers=1, batch_size=1)
-    build, size = model_files.load(files, how)
+    build, size = model_files.load(files, settings(flip, scales, on, "torch", workers=1))
     return Predictor(build().compute, size)
+
+
+def settings(
+    flip: bool = False, scales: Sequence[float] = (1.0,), on: str = "auto", engine: str = "auto", workers: int = 0
+) -> Settings:
+    """Returns how to predict without params.yaml; 0 workers are as many as there are cores."""
+    return Settings(
+        threshold=0.5,
+        flip=flip,
+        scales=tuple(scales),
+        on=device.pick(on),
+        engine=choose_engine(engine),
+        workers=workers or cores(),
+        batch_size=1,
+    )

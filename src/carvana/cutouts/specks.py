@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from carvana.cutouts.photo_pixels import Pixels, bands
+from carvana.data.any_photo import Pixels, bands
 
 _SHARE = 0.05  # of the largest part; a smaller one is a speck
 

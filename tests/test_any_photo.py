@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image
+from PIL import Image, ImageCms
 
 from carvana.base.errors import UserError
-from carvana.cutouts import photo_pixels
+from carvana.data import any_photo
 
 
 def encoded(image, kind, **options):
@@ -20,7 +20,7 @@ def encoded(image, kind, **options):
 
 
 def decoded(data, name="a"):
-    return photo_pixels.decode(photo_pixels.open_photo(io.BytesIO(data), name), name)
+    return any_photo.read_rgba(io.BytesIO(data), name)
 
 
 def test_exif_turns_and_every_usual_kind_is_read():
@@ -37,8 +37,54 @@ def test_exif_turns_and_every_usual_kind_is_read():
         pixels = decoded(data)
         assert pixels.shape == (20, 30, 4)
         assert (pixels[..., 3] == 255).all()
+
+
+def overwritten(data):
+    """The same file with a part of its pixels overwritten."""
+    middle = len(data) // 2
+    return data[:middle] + b"\xff\x00" * 20 + data[middle + 40 :]
+
+
+@pytest.mark.parametrize(
+    ("kind", "damaged"),
+    [("PNG", lambda data: data[:-30]), ("JPEG", lambda data: data[:-30]), ("JPEG", overwritten)],
+)
+def test_a_damaged_photo_is_refused(kind, damaged):
+    """Also where Pillow would show the rest of a JPEG in grey."""
+    data = encoded(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8), kind)
+    decoded(data)
     with pytest.raises(UserError, match="a is damaged or incomplete"):
-        decoded(encoded(photo, "PNG")[:-30])
+        decoded(damaged(data))
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+# The same profile with red and green exchanged, under another name.
+SWAPPED = SRGB.replace(b"rXYZ", b"-XYZ").replace(b"gXYZ", b"rXYZ").replace(b"-XYZ", b"gXYZ")
+SWAPPED = SWAPPED.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+
+RED = np.full((4, 6, 3), (200, 60, 100), np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_colours_are_converted_to_srgb(kind):
+    options = {"quality": 100} if kind in ("JPEG", "WEBP") else {}
+    converted = decoded(encoded(RED, kind, icc_profile=SWAPPED, **options)).astype(int)
+    assert abs(converted - (60, 200, 100, 255)).max() <= 4
+    if kind != "JPEG":
+        see_through = np.dstack([RED, np.full(RED.shape[:2], 77, np.uint8)])
+        converted = decoded(encoded(see_through, kind, icc_profile=SWAPPED, **options)).astype(int)
+        assert abs(converted - (60, 200, 100, 77)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("photo", "profile"),
+    [(RED, b"no profile"), (RED, SRGB), (RED[..., 0], SRGB), (RED[..., 0].astype(np.uint16) * 99, SWAPPED)],
+    ids=["damaged", "sRGB", "grey", "16 bits"],
+)
+def test_a_profile_that_says_nothing_changes_nothing(photo, profile):
+    plain = decoded(encoded(photo, "PNG"))
+    assert np.array_equal(decoded(encoded(photo, "PNG", icc_profile=profile)), plain)
 
 
 @pytest.mark.parametrize("shape", [(2100, 1100), (1100, 2100), (1, 3000)])
@@ -83,7 +129,7 @@ def test_transparency_is_kept(mode):
         data = encoded(Image.fromarray(photo).convert(mode), "PNG")
     pixels = decoded(data)
     assert (pixels == photo).all()
-    assert (photo_pixels.read_rgb(io.BytesIO(data), "a") == 255).all(), "on white"
+    assert (any_photo.on_white(pixels) == 255).all()
 
 
 @pytest.mark.parametrize("kind", ["EPS", "GIF", "AVIF", "JPEG2000", "PPM"])
@@ -105,12 +151,12 @@ def header(width, height):
 @pytest.mark.parametrize("size", [(13000, 10000), (20000, 20000)])
 def test_a_photo_beyond_the_limit_is_refused_before_it_is_decoded(size):
     with pytest.raises(UserError, match=r"a\.png has more than 120 megapixels, which is the limit; make it smaller"):
-        photo_pixels.open_photo(io.BytesIO(header(*size)), "a.png")
+        any_photo.count_pixels(io.BytesIO(header(*size)), "a.png")
 
 
 def test_the_largest_cameras_photos_are_within_the_limit(tmp_path):
     (tmp_path / "phone.png").write_bytes(header(12000, 9000))
-    code = "from carvana.cutouts import photo_pixels; print(photo_pixels.open_photo(open('phone.png', 'rb'), 'a').size)"
+    code = "from carvana.data import any_photo; print(any_photo.count_pixels(open('phone.png', 'rb'), 'a'))"
     # A process of its own: pytest shows the warnings that Pillow's users would see.
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -120,5 +166,5 @@ def test_the_largest_cameras_photos_are_within_the_limit(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout == "(12000, 9000)\n"
+    assert done.stdout == "108000000\n"
     assert not done.stderr, "nor does Pillow warn of a bomb"

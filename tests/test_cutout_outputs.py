@@ -1,0 +1,62 @@
+"""Which files the cut-outs become."""
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from carvana.base.errors import UserError
+from carvana.cutouts import outputs
+from carvana.cutouts.sources import Photo
+
+OUT = Path("cut")
+
+
+def photos(*names):
+    return [Photo(PurePosixPath(name), f"own/{name}", Path("own", name), (name,), None) for name in names]
+
+
+def planned(*names, suffix=".png", masks=False):
+    jobs = outputs.plan(photos(*names), OUT, suffix, masks)
+    return [path.relative_to(OUT).as_posix() for job in jobs for path in job.outputs]
+
+
+def test_names_keep_their_folders():
+    assert planned("a.jpg", "b.v2.png", "deep/a.jpg") == ["a.png", "b.v2.png", "deep/a.png"]
+    assert planned("a.jpg", "a_mask.jpg", suffix=".webp") == ["a.webp", "a_mask.webp"]
+    assert planned("a.jpg", suffix=".webp", masks=True) == ["a.webp", "a_mask.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["a.jpg", "b.jpg", "a.png"], r"own/a\.jpg and own/a\.png would both become cut/a\.png; rename one"),
+        (["deep/a.jpg", "deep/A.jpg"], r"own/deep/a\.jpg and own/deep/A\.jpg would both become cut/deep/A\.png"),
+        (["é.jpg", "e\u0301.png"], "would both become"),
+        (["car.jpg", "car_mask.jpg"], r"car\.jpg and own/car_mask\.jpg would both become cut/car_mask\.png"),
+        (
+            ["x.jpg", "x.png/deep/a.jpg"],
+            r"own/x\.jpg would become cut/x\.png, the folder of own/x\.png/deep/a\.jpg",
+        ),
+    ],
+)
+def test_two_photos_never_become_one_file(names, complaint):
+    with pytest.raises(UserError, match=complaint):
+        planned(*names, masks=True)
+
+
+def test_a_name_that_was_used_for_another_photo_is_not_there_already(tmp_path):
+    (job,) = outputs.plan(photos("car.jpg"), tmp_path, ".png", True)
+    other = outputs.Job(Photo(PurePosixPath("car.jpg"), "", Path(), ("other",), None), job.cutout, job.mask)
+    options = {"margin": None, "files": ["ab"]}
+    with outputs.recorded(tmp_path, options, [job]) as record:
+        for path in job.outputs:
+            path.write_bytes(b"")
+        assert not record.has(job)
+        record.add(job)
+    for again, there in ((job, True), (other, False)):
+        with outputs.recorded(tmp_path, options, [again]) as record:
+            assert record.has(again) == there
+    for damaged in (b"damaged", b"\xff", b"[" * 100_000, b"9" * 5000, b""):
+        (tmp_path / ".cutout.jsonl").write_bytes(damaged)
+        with outputs.recorded(tmp_path, options, [job]) as record:
+            assert not record.has(job)
