@@ -43,7 +43,7 @@ def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(kaggle, wor
     with Archive(kaggle / "train.zip") as archive:
         names = archive.photos[::-1]
         how = settings(workers=workers, batch_size=batch_size)
-        found = list(inference.predict(ensemble, archive, names, how))
+        found = list(inference.predict(ensemble, archive.path, names, how))
         assert [prediction.photo for prediction in found] == names
         for prediction in found:
             photo = photos.decode_photo(archive.read(prediction.photo), prediction.photo, (64, 64))
@@ -67,7 +67,7 @@ def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, w
     repack(kaggle / "train.zip", lambda members: members.update({f"train/{name}": members[f"train/{name}"][:5000]}))
     with Archive(kaggle / "train.zip") as archive:
         found = list(
-            inference.predict(inference.Ensemble([trained(0)]), archive, archive.photos, settings(batch_size=3))
+            inference.predict(inference.Ensemble([trained(0)]), archive.path, archive.photos, settings(batch_size=3))
         )
         assert [each.photo for each in found] == archive.photos
     damaged = [each for each in found if isinstance(each, inference.Damaged)]
@@ -83,7 +83,7 @@ def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(kaggle, monk
         for has_it in (False, True):
             monkeypatch.setattr(device, "has_bfloat16", lambda _, has_it=has_it: has_it)
             found.append(
-                np.stack([one.logits for one in inference.predict(ensemble, archive, archive.photos, settings())])
+                np.stack([one.logits for one in inference.predict(ensemble, archive.path, archive.photos, settings())])
             )
     assert found[1].dtype == np.float32
     assert not np.array_equal(found[0], found[1])
@@ -97,7 +97,7 @@ def test_a_flip_averages_both_sides(kaggle):
         name = archive.photos[0]
         photo = photos.decode_photo(archive.read(name), name, (64, 64))
         plain, mirrored = (logits_of(ensemble, each) for each in (photo, photo[:, ::-1]))
-        (found,) = inference.predict(inference.Ensemble([trained(0)], flip=True), archive, [name], settings())
+        (found,) = inference.predict(inference.Ensemble([trained(0)], flip=True), archive.path, [name], settings())
     assert np.allclose(found.logits, (plain + mirrored[:, ::-1]) / 2, atol=1e-5)
     assert not np.allclose(found.logits, plain, atol=1e-3)
 
@@ -129,7 +129,7 @@ def test_scales_reach_prediction(kaggle):
     with Archive(kaggle / "train.zip") as archive:
         name = archive.photos[0]
         photo = photos.decode_photo(archive.read(name), name, (96, 96))
-        (found,) = inference.predict(ensemble, archive, [name], settings())
+        (found,) = inference.predict(ensemble, archive.path, [name], settings())
     assert np.allclose(found.logits, logits_of(ensemble, photo), atol=1e-5)
 
 
@@ -146,8 +146,8 @@ def test_a_gpu_gives_what_the_cpu_gives(kaggle):
     ensemble = inference.Ensemble([trained(0)])
     with Archive(kaggle / "train.zip") as archive:
         names = archive.photos * 5
-        alone = list(inference.predict(ensemble, archive, names, settings()))
-        there = list(inference.predict(ensemble, archive, names, settings(batch_size=3).at(torch.device("cuda"))))
+        alone = list(inference.predict(ensemble, archive.path, names, settings()))
+        there = list(inference.predict(ensemble, archive.path, names, settings(batch_size=3).at(torch.device("cuda"))))
     for one, other in zip(alone, there, strict=True):
         assert one.photo == other.photo
         assert np.abs(one.logits - other.logits).mean() < 0.05 * np.abs(one.logits).mean(), "bfloat16"

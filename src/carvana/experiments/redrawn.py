@@ -38,15 +38,15 @@ def masks(experiment: Experiment, photos: list[Photo], how: Settings, done: Call
         str(fold): checkpoint.load(experiment.file(paths.model(fold))) for fold in experiment.params["train.folds"]
     }
     found: dict[Photo, Runs] = {}
-    with Archive(experiment.file(paths.TRAIN)) as archive:
-        for part in sorted({roles[car_of(name)] for _, name in photos}):
-            models = list(trained.values()) if part == split.TEST else [trained[part]]
-            wanted = {name: (role, name) for role, name in photos if roles[car_of(name)] == part}
-            for outcome in predict(Ensemble(models, how.flip, how.scales), archive, wanted, how):
-                if isinstance(outcome, Damaged):
-                    raise outcome.reason
-                found[wanted[outcome.photo]] = outcome.runs
-                done()
+    train = experiment.file(paths.TRAIN)
+    for part in sorted({roles[car_of(name)] for _, name in photos}):
+        models = list(trained.values()) if part == split.TEST else [trained[part]]
+        wanted = {name: (role, name) for role, name in photos if roles[car_of(name)] == part}
+        for outcome in predict(Ensemble(models, how.flip, how.scales), train, wanted, how):
+            if isinstance(outcome, Damaged):
+                raise outcome.reason
+            found[wanted[outcome.photo]] = outcome.runs
+            done()
     return found
 
 

@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from carvana.base.errors import UserError
 from carvana.data import loader
-from carvana.data.archive import Archive
 from carvana.data.loader import Batch
 from carvana.devices import device
 from carvana.masks import rle
@@ -103,8 +102,8 @@ class Ensemble(nn.Module):
         return torch.stack([model(photos) for model in self.models]).mean(dim=0)
 
 
-def predict(ensemble: Ensemble, archive: Archive, names: Iterable[str], how: Settings) -> Iterator[Outcome]:
-    """Yields a `Prediction` for every named photo, in order, or `Damaged` if it cannot be read.
+def predict(ensemble: Ensemble, path: Path, names: Iterable[str], how: Settings) -> Iterator[Outcome]:
+    """Yields a `Prediction` for every named photo of a zip, in order, or `Damaged` if it cannot be read.
 
     Raises UserError if the network's output is not finite.
     """
@@ -114,9 +113,7 @@ def predict(ensemble: Ensemble, archive: Archive, names: Iterable[str], how: Set
         logits = engine.compute(piece.photos.numpy())
         return [_outcome(name, piece, each, how.threshold) for name, each in zip(piece.names, logits, strict=True)]
 
-    batches = loader.load(
-        archive.path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda"
-    )
+    batches = loader.load(path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda")
     pieces = (piece for batch in batches for piece in batch.split(engine.photos_a_call))
     with _errors_of(how), ThreadPoolExecutor(engine.threads) as pool:
         try:

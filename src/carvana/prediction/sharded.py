@@ -33,7 +33,7 @@ def sweep(
     missing = [number for number in mine if not shards.is_whole(shards.path_of(folder, number), parts[number])]
     total = sum(len(parts[number]) for number in mine)
     todo = [photo for number in missing for photo in parts[number]]
-    outcomes, damaged = predict(ensemble, archive, todo, how), []
+    outcomes, damaged = predict(ensemble, archive.path, todo, how), []
     quiet = distributed.rank() != 0
     with Bar(total=total, initial=total - len(todo), desc="predict", unit=" photos", quiet=quiet) as bar:
         for number in missing:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carvana.competition import HEIGHT, WIDTH, car_of, view_of
-from carvana.data.archive import Archive
 from carvana.data.cache import Cache
 from carvana.data.photos import soften
 from carvana.masks import metrics, rle
@@ -77,8 +76,8 @@ def score_photos(
         coverage = truth.read_masks(np.array([row_of_name[name]]))[0]
         return score_one(outcome, runs_of_name[name], coverage, makes.get(car_of(name), ""), role)
 
-    with Archive(train) as archive, ThreadPoolExecutor(max(settings.workers, 1)) as pool:
-        futures = (pool.submit(one, outcome) for outcome in predict(ensemble, archive, row_of_name, settings))
+    with ThreadPoolExecutor(max(settings.workers, 1)) as pool:
+        futures = (pool.submit(one, outcome) for outcome in predict(ensemble, train, row_of_name, settings))
         yield from in_order(futures, _PHOTOS_AHEAD * max(settings.workers, 1))
 
 
