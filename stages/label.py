@@ -6,10 +6,11 @@ from carvana.base import params, paths
 from carvana.base.console import say
 from carvana.base.errors import some
 from carvana.base.stage import command_line, run
-from carvana.data import cache, labels
 
 
 def main() -> None:
+    from carvana.data import cache, labels
+
     settings = params.load(paths.PARAMS)
     photos = Path(settings.train.pseudo_photos)
     folder = settings.train.teacher
@@ -17,7 +18,7 @@ def main() -> None:
     if found.empty:
         say(f"{len(found.empty)} photos on which {folder} shows no car are left out: {some(found.empty)}")
     size = settings.train.size
-    cache.write_labelled(photos, found.names, found.runs_of, paths.PSEUDO, size, settings.runtime.workers)
+    cache.write_labelled(photos, found.names, found.each_runs(), paths.PSEUDO, size, settings.runtime.workers)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from carvana.base import params, paths
 from carvana.base.stage import command_line, run
-from carvana.data import cache
 
 
 def main() -> None:
+    from carvana.data import cache
+
     settings = params.load(paths.PARAMS)
     size = settings.train.size
     cache.write(paths.TRAIN, paths.TRAIN_MASKS, paths.CACHE, size, settings.runtime.workers)

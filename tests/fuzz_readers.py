@@ -86,7 +86,7 @@ def write_labels(path: Path) -> None:
 
 def read_labels(path: Path) -> Any:
     found = labels.read(path.parent, path.parent / "test.zip")
-    return found.names, found.empty, [found.runs_of(name).tolist() for name in found.names]
+    return found.names, found.empty, [runs.tolist() for runs in found.each_runs()]
 
 
 def write_cache(path: Path) -> None:

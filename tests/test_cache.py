@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from carvana.data.archive import Archive
 from carvana.masks import rle, shards
 
 SIZE = (64, 96)
+NAME = "331659860e11_02.jpg"
 
 
 def write(kaggle, folder, workers=1):
@@ -71,8 +73,7 @@ def test_photos_with_given_masks_make_the_same_rows_without_truth(kaggle, tmp_pa
     made = cache.read(tmp_path / "cache")
     rows = np.array([7, 2, 3])
     names, runs = [made.names[row] for row in rows], made.read_truth(rows)
-    runs_of = dict(zip(names, runs, strict=True)).__getitem__
-    cache.write_labelled(kaggle / "train.zip", names, runs_of, tmp_path / "pseudo", SIZE, 1)
+    cache.write_labelled(kaggle / "train.zip", names, runs, tmp_path / "pseudo", SIZE, 1)
     labelled = cache.read_labelled(tmp_path / "pseudo")
     assert labelled.names == names
     assert np.array_equal(labelled.read_photos(np.arange(3)), made.read_photos(rows))
@@ -90,13 +91,28 @@ def test_many_given_masks_are_written_by_several_processes_in_their_order(kaggle
     made = cache.read(tmp_path / "cache")
     rows = np.random.default_rng(0).integers(0, len(made.names), 50)
     names = [made.names[row] for row in rows]
-    runs_of = dict(zip(names, made.read_truth(rows), strict=True)).__getitem__
-    cache.write_labelled(kaggle / "train.zip", names, runs_of, tmp_path / "pseudo", SIZE, 2)
+    cache.write_labelled(kaggle / "train.zip", names, made.read_truth(rows), tmp_path / "pseudo", SIZE, 2)
     assert np.array_equal(cache.read_labelled(tmp_path / "pseudo").read_masks(np.arange(50)), made.read_masks(rows))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_given_masks_are_taken_as_they_are_needed_and_not_kept(kaggle, tmp_path, workers):
+    taken = []
+
+    def one_by_one():
+        for _ in range(20):
+            assert sum(each() is not None for each in taken) < 8
+            runs = np.array([[1, 9]], np.int32)
+            taken.append(weakref.ref(runs))
+            yield runs
+
+    names = [NAME] * 20
+    cache.write_labelled(kaggle / "train.zip", names, one_by_one(), tmp_path / "pseudo", SIZE, workers)
+    assert cache.read_labelled(tmp_path / "pseudo").names == names
+
+
 def test_a_cache_of_no_photos_needs_no_zip(tmp_path):
-    cache.write_labelled(tmp_path / "nothing.zip", [], str, tmp_path / "pseudo", SIZE, 2)
+    cache.write_labelled(tmp_path / "nothing.zip", [], [], tmp_path / "pseudo", SIZE, 2)
     empty = cache.read_labelled(tmp_path / "pseudo")
     assert (empty.names, empty.size) == ([], SIZE)
     assert empty.read_photos(np.arange(0)).shape == (0, *SIZE, 3)

@@ -25,15 +25,14 @@ def test_photos_and_runs_come_in_the_shards_order(kaggle, tmp_path):
     (folder / "README.md").write_text("beside them", encoding="utf-8")
     found = labels.read(folder, kaggle / "test.zip")
     assert (found.names, found.empty) == (NAMES[::-1], [])
-    assert all(
-        np.array_equal(one, other) for one, other in zip(map(found.runs_of, found.names), RUNS[::-1], strict=True)
-    )
+    assert all(np.array_equal(one, other) for one, other in zip(found.each_runs(), RUNS[::-1], strict=True))
 
 
 def test_a_label_without_a_car_is_left_out(kaggle, tmp_path):
     found = labels.read(write(tmp_path / "big", (NAMES, [NO_CAR, RUNS[1]])), kaggle / "test.zip")
     assert (found.names, found.empty) == (NAMES[1:], NAMES[:1])
-    assert np.array_equal(found.runs_of(NAMES[1]), RUNS[1])
+    (runs,) = found.each_runs()
+    assert np.array_equal(runs, RUNS[1])
 
 
 @pytest.mark.parametrize(

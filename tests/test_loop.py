@@ -41,8 +41,8 @@ def labelled(_competition, examples, tmp_path_factory):
     """The same examples, with pseudo-labels for two photos of test.zip."""
     folder = tmp_path_factory.mktemp("pseudo") / "pseudo"
     names = ["fffe00001111_01.jpg", "fffe00001111_02.jpg"]
-    runs_of = dict(zip(names, examples.cache.read_truth(np.arange(2)), strict=True)).__getitem__
-    cache.write_labelled(_competition[0] / "test.zip", names, runs_of, folder, (64, 64), 1)
+    runs = examples.cache.read_truth(np.arange(2))
+    cache.write_labelled(_competition[0] / "test.zip", names, runs, folder, (64, 64), 1)
     return Examples.of(examples.cache, examples.train, examples.validation, cache.read_labelled(folder))
 
 

@@ -11,30 +11,30 @@ Both arrays are memory-mapped to read a batch, so that training needs no more me
 
 import csv
 import hashlib
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from carvana.base.console import Bar
 from carvana.base.errors import UserError, reading
 from carvana.base.files import whole_folder
 from carvana.competition import HEIGHT, WIDTH, mask_of
-from carvana.data import photos
+from carvana.data import loader, photos
 from carvana.data.archive import Archive
 from carvana.masks import rle, shards
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _TRUTH, _INDEX = "truth.parquet", "index.csv"
 _COLUMNS = ["image", "digest"]
 _INCOMPLETE, _DISAGREE = "is not a complete cache", "its files disagree"
-_AT_A_TIME = 4  # photos that a worker resizes before it sends them
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,6 @@ class Cache:
     def digest(self) -> str:
         """Returns a digest of the content, computed from the index alone."""
         return hashlib.sha256((self.folder / _INDEX).read_bytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Some rows as a worker has made them: photos, soft masks, the masks' runs, and a digest of each row."""
-
-    photos: "Tensor"
-    masks: "Tensor"
-    runs: list[rle.Runs]
-    digests: list[str]
 
 
 def _map(folder: Path, kind: str) -> np.memmap:
@@ -130,118 +120,91 @@ def _shape(folder: Path, kind: str, sides: int) -> tuple[int, ...]:
     return array.shape
 
 
-def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], workers: int) -> None:
-    """Writes a cache of the photos and masks of Kaggle's zips, at `size` = (height, width), by `workers` processes."""
+def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], processes: int) -> None:
+    """Writes a cache of the photos and masks of Kaggle's zips, at `size` = (height, width).
+
+    `processes` workers decode; with 0 this process does. Raises UserError if a photo or a mask cannot be read.
+    """
     with Archive(train) as archive:
         names = archive.photos
+    tasks = ((name, None) for name in names)
+    rows = loader.each(_Decoder(train, train_masks, size), tasks, processes, math.prod(size) * 4)
     with whole_folder(folder) as temporary:
-        runs = _fill(temporary, _Source(train, names, size, masks=train_masks), workers, "resize")
+        runs = list(_written(temporary, names, size, rows, "resize"))
         shards.write(temporary / _TRUTH, names, runs)
 
 
 def write_labelled(
-    train: Path,
-    names: list[str],
-    runs_of: Callable[[str], rle.Runs],
-    folder: Path,
-    size: tuple[int, int],
-    workers: int,
+    train: Path, names: list[str], runs: Iterable[rle.Runs], folder: Path, size: tuple[int, int], processes: int
 ) -> None:
-    """Writes a cache of some photos of a zip, whose masks are given as runs at 1918×1280 by the photo's name.
+    """Writes a cache of some photos of a zip with masks given as runs at 1918×1280, in the order of `names`.
 
-    Neither the zip nor a process is opened if there are no names.
+    Neither the zip nor a process is opened if there are no names. Raises UserError as `write` does.
     """
+    tasks = zip(names, runs, strict=True)
+    rows = loader.each(_Decoder(train, None, size), tasks, processes, math.prod(size) * 4) if names else ()
     with whole_folder(folder) as temporary:
-        _fill(temporary, _Source(train, names, size, runs_of=runs_of), workers, "label")
+        for _ in _written(temporary, names, size, rows, "label"):
+            pass  # The runs are not kept: there may be 100,000.
 
 
-class _Source:
-    """Photos and masks by their row, as a data set of torch's; every process that reads them opens the zips itself.
+@dataclass(frozen=True)
+class _Row:
+    """A photo uint8 [height, width, 3], its mask uint8 [height, width], the mask's runs, and a digest of the three."""
 
-    Masks are those of the zip `masks`, or what `runs_of` returns for a photo's name.
+    photo: Tensor
+    mask: Tensor
+    runs: rle.Runs
+    digest: str
+
+
+class _Decoder:
+    """Makes rows of names, each with the runs of its mask; None: the mask is in a zip.
+
+    Every process that reads the zips opens them itself.
     """
 
-    def __init__(
-        self,
-        photos: Path,
-        names: list[str],
-        size: tuple[int, int],
-        masks: Path | None = None,
-        runs_of: Callable[[str], rle.Runs] | None = None,
-    ) -> None:
-        self.names, self.size = names, size
-        self._paths, self._runs_of = (photos, masks), runs_of
-        self._archives: list[Archive] = []
+    def __init__(self, photos: Path, masks: Path | None, size: tuple[int, int]) -> None:
+        self._paths, self._size = (photos, masks), size
 
-    def __len__(self) -> int:
-        return len(self.names)
+    @cached_property
+    def _archives(self) -> list[Archive]:
+        return [Archive(path) for path in self._paths if path]
 
-    def __getitems__(self, rows: list[int]) -> _Rows | UserError:
-        """Returns rows, or why one of them cannot be made: torch would add a traceback to what a worker raises."""
-        try:
-            return self._make(rows)
-        except UserError as error:
-            return error
-
-    def _make(self, rows: list[int]) -> _Rows:
-        from carvana.data.loader import empty  # noqa: PLC0415 - seconds of imports, for which an empty cache has no use
-
-        if not self._archives:
-            self._archives = [Archive(path) for path in self._paths if path]
-        made = _Rows(empty(len(rows), *self.size, 3), empty(len(rows), *self.size), [], [])
-        for row, photo, soft in zip(rows, made.photos.numpy(), made.masks.numpy(), strict=True):
-            name = self.names[row]
-            photo[...] = photos.decode_photo(self._archives[0].read(name), name, self.size)
-            mask, runs = self._mask(name)
-            soft[...] = photos.soften(mask, self.size)
-            digest = hashlib.blake2b(digest_size=16)
-            for part in (photo, soft, runs):
-                digest.update(np.ascontiguousarray(part).data)
-            made.runs.append(runs)
-            made.digests.append(digest.hexdigest())
-        return made
-
-    def _mask(self, name: str) -> tuple[NDArray[np.uint8], rle.Runs]:
-        """Returns a photo's mask uint8 [1280, 1918] of {0, 1}, and its runs."""
-        if self._runs_of is not None:
-            runs = self._runs_of(name)
-            return rle.to_mask(runs, HEIGHT, WIDTH), runs
-        mask = photos.decode_mask(self._archives[1].read(mask_of(name)), mask_of(name))
-        return mask, rle.to_runs(mask)
+    def __call__(self, task: tuple[str, rle.Runs | None]) -> _Row:
+        name, runs = task
+        photo = photos.decode_photo(self._archives[0].read(name), name, self._size)
+        if runs is None:
+            mask = photos.decode_mask(self._archives[1].read(mask_of(name)), mask_of(name))
+            runs = rle.to_runs(mask)
+        else:
+            mask = rle.to_mask(runs, HEIGHT, WIDTH)
+        soft = photos.soften(mask, self._size)
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (photo, soft, runs):
+            digest.update(np.ascontiguousarray(part).data)
+        return _Row(torch.from_numpy(photo), torch.from_numpy(soft), runs, digest.hexdigest())
 
 
-def _fill(folder: Path, source: _Source, workers: int, what: str) -> list[rle.Runs]:
-    """Writes arrays and index of a source's rows; returns the runs of their masks."""
-    runs: list[rle.Runs] = []
-    digests: list[str] = []
-    shape = (len(source), *source.size)
+def _written(
+    folder: Path, names: list[str], size: tuple[int, int], rows: Iterable[_Row], what: str
+) -> Iterator[rle.Runs]:
+    """Writes the arrays and the index of some rows, and yields the runs of each."""
+    digests = []
     with (
-        _array(folder / "photos.npy", (*shape, 3)) as photos_file,
-        _array(folder / "masks.npy", shape) as masks_file,
-        Bar(total=len(source), desc=what, unit=" photos") as bar,
+        _array(folder / "photos.npy", (len(names), *size, 3)) as photos_file,
+        _array(folder / "masks.npy", (len(names), *size)) as masks_file,
+        Bar(total=len(names), desc=what, unit=" photos") as bar,
     ):
-        for made in _made(source, workers):
+        for row in rows:
             # On a full disk a memory map would die of SIGBUS; a file raises OSError.
-            photos_file.write(made.photos.numpy().data)
-            masks_file.write(made.masks.numpy().data)
-            runs += made.runs
-            digests += made.digests
-            bar.update(len(made.digests))
-    index = [f"{name},{digest}" for name, digest in zip(source.names, digests, strict=True)]
+            photos_file.write(row.photo.numpy().data)
+            masks_file.write(row.mask.numpy().data)
+            digests.append(row.digest)
+            bar.update()
+            yield row.runs
+    index = [f"{name},{digest}" for name, digest in zip(names, digests, strict=True)]
     (folder / _INDEX).write_text("\n".join([",".join(_COLUMNS), *index, ""]), encoding="ascii")
-    return runs
-
-
-def _made(source: _Source, workers: int) -> Iterator[_Rows]:
-    if not len(source):
-        return
-    from carvana.data import loader  # noqa: PLC0415 - as above
-
-    row_bytes = source.size[0] * source.size[1] * 4
-    for made in loader.batches(source, len(source), _AT_A_TIME, row_bytes, workers):
-        if isinstance(made, UserError):
-            raise made
-        yield made
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> BinaryIO:
@@ -251,5 +214,5 @@ def _array(path: Path, shape: tuple[int, ...]) -> BinaryIO:
     np.lib.format.write_array_header_1_0(file, header)
     # With the space reserved, a full disk is an error here rather than half-way.
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, file.tell() + int(np.prod(shape)))
+        os.posix_fallocate(file.fileno(), 0, file.tell() + math.prod(shape))
     return file

@@ -1,7 +1,7 @@
 """Pseudo-labels: predictions of a finished experiment, which become masks to train the next one on."""
 
-import functools
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +15,18 @@ _AGAIN = "`dvc get` it again"
 
 @dataclass(frozen=True)
 class Labels:
-    """The shard of each photo, the photos on which they show a car, in the shards' order, and those without."""
+    """Shards, the photos on which they show a car, in the shards' order, and those on which they show none."""
 
-    shards: dict[str, Path]
+    shards: list[Path]
     names: list[str]
     empty: list[str]
 
-    def runs_of(self, name: str) -> rle.Runs:
-        """Returns the runs at 1918×1280 of a photo; quick if photos are asked for in the order of `names`."""
-        return _runs_in(self.shards[name])[name]
+    def each_runs(self) -> Iterator[rle.Runs]:
+        """Yields the runs at 1918×1280 of every photo with a car, in the order of `names`."""
+        return (runs for path in self.shards for _, runs in shards.read(path, _AGAIN) if len(runs))
 
 
-NONE = Labels({}, [], [])
+NONE = Labels([], [], [])
 
 
 def read(folder: Path, photos: Path) -> Labels:
@@ -37,13 +37,12 @@ def read(folder: Path, photos: Path) -> Labels:
     """
     names: list[str] = []
     empty: list[str] = []
-    shard_of: dict[str, Path] = {}
-    for path in _paths(folder):
+    paths = _paths(folder)
+    for path in paths:
         for name, runs in shards.read(path, _AGAIN):
             with reading(path, f"has runs of {name} that are no mask", _AGAIN):
                 rle.check(runs, HEIGHT, WIDTH)
             (names if len(runs) else empty).append(name)
-            shard_of[name] = path
     _require_each_once(folder, names + empty)
     with Archive(photos) as archive:
         unknown = sorted({*names, *empty} - set(archive.photos))
@@ -56,12 +55,7 @@ def read(folder: Path, photos: Path) -> Labels:
         raise UserError(
             f"{folder} shows no car on any of its {len(empty)} photos; take another experiment's predictions"
         )
-    return Labels(shard_of, names, empty)
-
-
-@functools.lru_cache(maxsize=1)
-def _runs_in(shard: Path) -> dict[str, rle.Runs]:
-    return dict(shards.read(shard, _AGAIN))
+    return Labels(paths, names, empty)
 
 
 def _paths(folder: Path) -> list[Path]:

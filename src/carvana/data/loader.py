@@ -1,17 +1,19 @@
 """Photos of a zip, decoded in batches by the workers of a torch DataLoader, and how such workers begin and end.
 
-Resize, label, evaluate and predict decode here; training on a GPU reads its cache by the same workers.
+Evaluate and predict load photos here. Resize and label make the cache by the same workers, and training on a GPU reads
+it by them.
 """
 
 import contextlib
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -19,13 +21,16 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from carvana.base.errors import UserError
-from carvana.base.processes import die_with_parent, end_if_orphaned, killed
+from carvana.base.processes import die_with_parent, end_if_orphaned, keep_freed_memory, killed
 from carvana.data.archive import Archive
 from carvana.data.photos import decode_photo
 
 _AHEAD = 2  # batches that each worker makes before they are needed
 _ON_THE_WAY = 2  # batches, besides those of the workers, that have left shared memory for no other place yet
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
+
+Task = TypeVar("Task")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -47,20 +52,32 @@ class Batch:
             yield Batch(self.names[part], self.photos[part], self.reasons)
 
 
-class _Photos(Dataset[Batch]):
-    """Photos of a zip, by their index in `names`. Every process that reads photos opens the zip itself."""
+def load(
+    path: Path, names: list[str], size: tuple[int, int], batch_size: int, processes: int, pin: bool
+) -> Iterator[Batch]:
+    """Yields the named photos of a zip in batches, in order, each at `size` = (height, width)."""
+    if not names:
+        return
+    tasks = [names[start : start + batch_size] for start in range(0, len(names), batch_size)]
+    batch_bytes = len(tasks[0]) * size[0] * size[1] * 3
+    yield from each(_Photos(path, size), tasks, processes, batch_bytes, pin)
 
-    def __init__(self, path: Path, names: list[str], size: tuple[int, int]) -> None:
-        self._path, self._names, self._size = path, names, size
-        self._archive: Archive | None = None
 
-    def __len__(self) -> int:
-        return len(self._names)
+class _Photos:
+    """Makes the batch of some names. Every process that reads photos opens the zip itself."""
 
-    def __getitems__(self, places: list[int]) -> Batch:
-        self._archive = self._archive or Archive(self._path)
-        names = [self._names[place] for place in places]
-        photos, reasons = empty(len(names), *self._size, 3), {}
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        self._path, self._size = path, size
+
+    @cached_property
+    def _archive(self) -> Archive:
+        return Archive(self._path)
+
+    def __call__(self, names: list[str]) -> Batch:
+        photos, reasons = torch.zeros(len(names), *self._size, 3, dtype=torch.uint8), {}
+        if get_worker_info():
+            # Before it is filled: a batch is sent through shared memory, and would otherwise be copied there.
+            photos.share_memory_()
         for photo, name in zip(photos.numpy(), names, strict=True):
             try:
                 photo[...] = decode_photo(self._archive.read(name), f"{self._path}: {name}", self._size)
@@ -69,28 +86,20 @@ class _Photos(Dataset[Batch]):
         return Batch(names, photos, reasons)
 
 
-def load(
-    path: Path, names: list[str], size: tuple[int, int], batch_size: int, processes: int, pin: bool
-) -> Iterator[Batch]:
-    """Yields the named photos of a zip in batches, in order, each at `size` = (height, width)."""
-    photo_bytes = size[0] * size[1] * 3
-    yield from batches(_Photos(path, names, size), len(names), batch_size, photo_bytes, processes, pin)
+def each(
+    make: Callable[[Task], Made], tasks: Iterable[Task], processes: int, sent: int, pin: bool = False
+) -> Iterator[Made]:
+    """Yields what `make` returns for each task, in order.
 
-
-def batches(
-    dataset: Any, count: int, batch_size: int, item_bytes: int, processes: int, pin: bool = False
-) -> Iterator[Any]:
-    """Yields what a dataset's `__getitems__` makes of its `count` items, `batch_size` at a time, in order.
-
-    `processes` workers make batches ahead of time, as many as shared memory has room for; with 0 this process makes
-    them. Raises UserError if a worker is killed.
+    `processes` workers, each with a copy of `make`, work ahead of time; with 0 this process works. If shared memory has
+    no room for all of them there are fewer: `sent` is the size in bytes of the tensors that `make` returns. Tasks are
+    taken a few ahead, so that memory stays constant. Raises UserError if `make` does, or if a worker is killed.
     """
-    if not count:
-        return
-    processes = fitting(processes, min(batch_size, count) * item_bytes, _AHEAD)
+    processes = fitting(processes, sent, _AHEAD)
     loader = DataLoader(
-        dataset,
-        batch_size,
+        _Tasks(make),
+        batch_size=None,
+        sampler=tasks,
         num_workers=processes,
         collate_fn=_as_it_is,
         pin_memory=pin,
@@ -99,18 +108,28 @@ def batches(
         worker_init_fn=begin,
     )
     with ending(loader):
-        yield from loader
+        for made in loader:
+            if isinstance(made, UserError):
+                raise made
+            yield made
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+class _Tasks(Dataset[Made | UserError], Generic[Task, Made]):
+    """A data set of torch's, whose indices are tasks."""
+
+    def __init__(self, make: Callable[[Task], Made]) -> None:
+        self._make = make
+
+    def __getitem__(self, task: Task) -> Made | UserError:
+        try:
+            return self._make(task)
+        except UserError as error:
+            # If a worker raised it, torch would put a traceback into its message.
+            return error
 
 
-def empty(*shape: int) -> Tensor:
-    """Returns a tensor of zeros, uint8, which a worker can send without a copy."""
-    tensor = torch.zeros(shape, dtype=torch.uint8)
-    # Before it is filled: what is sent goes through shared memory, and would otherwise be copied there.
-    return tensor.share_memory_() if get_worker_info() else tensor
+def _as_it_is(made: Made) -> Made:
+    return made
 
 
 def fitting(wanted: int, batch_bytes: int, ahead: int, beside: int = 1) -> int:
@@ -134,11 +153,13 @@ def fitting(wanted: int, batch_bytes: int, ahead: int, beside: int = 1) -> int:
 
 
 def begin(_worker: int) -> None:
-    """Makes a worker end when its parent process ends, and leave Ctrl-C to the parent."""
+    """Makes a worker end when its parent process ends, leave Ctrl-C to the parent, and keep freed memory."""
     # The fork inherited the stage's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _report
+    # To decode at 64² costs a quarter less so: every photo needs some blocks of the size of a whole mask.
+    keep_freed_memory()
     die_with_parent()
     end_if_orphaned()
 
