@@ -42,6 +42,7 @@ class Server(ThreadingHTTPServer):
         self.offsets = []  # by which a requested range is missed, once each
         self.ranges = True  # whether a part can be requested
         self.heeds_if_range = True
+        self.tunnel_status = 407  # of a proxy for https
         self.location = None  # that a download is redirected to
         self.create_url = f"http://localhost:{PORT}/upload?signature=secret"
         self.bytes_a_second = None
@@ -136,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, self.server.left)
 
     def do_CONNECT(self):
-        self.answer(407, b"")  # as a proxy that asks for credentials
+        self.answer(self.server.tunnel_status, b"")
 
     def do_PUT(self):
         data = self.rfile.read(int(self.headers["Content-Length"]))

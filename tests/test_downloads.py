@@ -104,11 +104,12 @@ def test_what_cannot_be_continued_is_begun_anew(server, fetch, partial, pauses, 
 @pytest.mark.parametrize("heeds", [True, False])
 def test_a_part_of_another_version_is_not_continued(server, fetch, partial, pauses, heeds):
     partial.parent.mkdir(parents=True)
-    partial.write_bytes(server.files[NAME][:-1000])
+    partial.write_bytes(b"PK" * 2_000_000)
     version = f'{{"size": {len(server.files[NAME])}, "etag": "\\"other\\"", "modified": null}}'
     partial.with_name(f"{NAME}.json").write_text(version, encoding="ascii")
     server.heeds_if_range = heeds
     fetch()
+    assert pauses == ([] if heeds else [1])
 
 
 def test_another_part_than_was_requested_is_not_added(server, fetch, pauses):
@@ -179,6 +180,15 @@ def test_a_proxy_that_does_not_work_is_named(server, fetch, pauses, monkeypatch,
     server.refusals["IntrospectToken"] = [(407, {}, b"")]
     with pytest.raises(UserError, match=f"logging in: .*{complaint}"):
         fetch()
+
+
+def test_a_certificate_that_is_not_accepted_is_said(server, fetch, pauses, monkeypatch):
+    server.tunnel_status = 200  # behind which there is no certificate at all
+    monkeypatch.setenv("https_proxy", "http://localhost:7777")
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "PROD")
+    with pytest.raises(UserError, match="certificate is not accepted; behind a proxy that reads along, REQUESTS_CA_"):
+        fetch()
+    assert not pauses, "to try again would not help"
 
 
 @pytest.mark.parametrize("served", ["train.zip", "no files"])
