@@ -44,19 +44,29 @@ def test_two_photos_never_become_one_file(names, complaint):
         planned(*names, masks=True)
 
 
-def test_a_name_that_was_used_for_another_photo_is_not_there_already(tmp_path):
+def test_an_output_is_made_again_unless_it_was_made_of_this_photo_with_these_options(tmp_path):
     (job,) = outputs.plan(photos("car.jpg"), tmp_path, ".png", True)
     other = outputs.Job(Photo(PurePosixPath("car.jpg"), "", Path(), ("other",), None), job.cutout, job.mask)
-    options = {"margin": None, "files": ["ab"]}
-    with outputs.recorded(tmp_path, options, [job]) as record:
-        for path in job.outputs:
-            path.write_bytes(b"")
-        assert not record.has(job)
-        record.add(job)
-    for again, there in ((job, True), (other, False)):
-        with outputs.recorded(tmp_path, options, [again]) as record:
-            assert record.has(again) == there
+
+    def is_made_again(each, options=("ab",), finished=True):
+        with outputs.recorded(tmp_path, {"files": list(options)}, [each]) as record:
+            todo = record.to_make([each])
+            for path in each.outputs:
+                path.write_bytes(b"")
+            if todo and finished:
+                record.add(each)
+            return bool(todo)
+
+    assert is_made_again(job)
+    assert not is_made_again(job)
+    assert is_made_again(other)
+    assert is_made_again(job, finished=False), "as a kill leaves it, with the picture but without its line"
+    assert is_made_again(other), "the picture is of the first photo"
+    for path in job.outputs:
+        path.unlink()
+        assert is_made_again(other)
+    assert is_made_again(other, ("cd",))
     for damaged in (b"damaged", b"\xff", b"[" * 100_000, b"9" * 5000, b""):
         (tmp_path / ".cutout.jsonl").write_bytes(damaged)
-        with outputs.recorded(tmp_path, options, [job]) as record:
-            assert not record.has(job)
+        assert is_made_again(other)
+        assert not is_made_again(other)

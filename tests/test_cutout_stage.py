@@ -235,8 +235,12 @@ def test_a_bad_member_does_not_end_the_run(project):
     assert first_line(printed) == "2 cut-outs in cut: 2 made"
     assert set(made(project / "cut")) == {"a.png", "z.png"}
     assert "3 photos could not be cut out" in errors
-    for name, complaint in (("crc", "is damaged"), ("method", "cannot be unpacked"), ("secret", "is encrypted")):
-        assert f"own.zip: {name}.jpg {complaint}" in errors
+    for complaint in (
+        "crc.jpg cannot be unpacked (Bad CRC-32",
+        "method.jpg cannot be unpacked (That compression method is not supported)",
+        "secret.jpg is encrypted; unpack the zip",
+    ):
+        assert f"own.zip: {complaint}" in errors
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def main(
         options = {"background": background, "masks": masks, "margin": margin, "flip": how.flip}
         options |= {"scales": list(how.scales), "files": [files.digest(path) for path in read if path.is_file()]}
         with outputs.recorded(out, options, jobs) as record:
-            todo = [job for job in jobs if not record.has(job)]
+            todo = record.to_make(jobs)
             there = len(jobs) - len(todo)
             empty: list[str] = []
             bad: list[str] = []

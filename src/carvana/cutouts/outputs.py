@@ -78,10 +78,19 @@ class Record:
             file.truncate(0)
             self._write(json.dumps(options))
 
-    def has(self, job: Job) -> bool:
-        """Returns whether a photo's outputs are there, made of the photo as it is now."""
-        made = self._made.get(self._name(job)) == list(job.photo.version)
-        return made and all(output.exists() for output in job.outputs)
+    def to_make(self, jobs: list[Job]) -> list[Job]:
+        """Returns the jobs whose outputs are missing, or were made of another photo or of another state of it.
+
+        Strikes out what is known of them, because it will be wrong once they are written.
+        """
+        todo = [
+            job
+            for job in jobs
+            if self._made.get(self._name(job)) != list(job.photo.version)
+            or not all(output.exists() for output in job.outputs)
+        ]
+        self._write("".join(f"\n{json.dumps([self._name(job)])}" for job in todo if self._name(job) in self._made))
+        return todo
 
     def add(self, job: Job) -> None:
         """Writes down that a photo's outputs were made."""

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from carvana.base.errors import UserError, first_line, reading, some
+from carvana.base.errors import UserError, reading, some
 from carvana.data.any_photo import KINDS, SUFFIXES, open_file
 from carvana.data.archive import MAX_MEMBER_BYTES
 
@@ -137,10 +137,6 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> IO[b
         )
     if info.flag_bits & 1:
         raise UserError(f"{where} is encrypted; unpack the zip and name the folder")
-    with reading(where, "is damaged", "make or download the zip again"):
-        try:
-            return io.BytesIO(archive.read(info))
-        except NotImplementedError as error:
-            raise UserError(
-                f"{where} cannot be unpacked ({first_line(error)}); unpack the zip by other means"
-            ) from error
+    # It may be damaged, or packed by a method that Python does not know; the reason says which.
+    with reading(where, "cannot be unpacked", "unpack the zip by other means and name the folder"):
+        return io.BytesIO(archive.read(info))

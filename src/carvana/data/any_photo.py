@@ -24,8 +24,7 @@ MOST_PIXELS = 120_000_000
 # Pillow goes by a file's content, not by its name, and would run Ghostscript for EPS.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
-_PLAIN = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
-_DEEP_GREY = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
+_NOT_SHOWN = {"F": "floating-point values", "LAB": "Lab colours"}  # by Pillow's names of modes
 
 _BAND = 1 << 20  # pixels: their floats stay in a processor's cache
 
@@ -74,13 +73,10 @@ def read_rgba(file: IO[bytes], name: str) -> Pixels:
         pixels = np.empty((image.height, image.width, 4), np.uint8)
         for rows in bands(image.height, image.width):
             band = image.crop((0, rows.start, image.width, rows.stop))
-            if image.mode in _DEEP_GREY:
-                pixels[rows] = _deep_grey(band, name)
-                continue
-            band = band.convert("RGBA")
+            shown = _shown(band, name) if image.mode.startswith("I") else band.convert("RGBA")
             if to_srgb:
-                ImageCms.applyTransform(band, to_srgb, inPlace=True)
-            pixels[rows] = np.asarray(band)
+                ImageCms.applyTransform(shown, to_srgb, inPlace=True)
+            pixels[rows] = np.asarray(shown)
     return pixels
 
 
@@ -116,10 +112,10 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
         raise UserError(
             f"{name} has more than {MOST_PIXELS // 10**6} megapixels, which is the limit; make it smaller first"
         )
-    if image.mode not in _PLAIN | _DEEP_GREY:
-        kind = {"F": "floating-point values", "LAB": "Lab colours"}.get(image.mode, f"pixels of mode {image.mode}")
+    if image.mode in _NOT_SHOWN:
         raise UserError(
-            f"{name} has {kind}, which are not supported; convert it to 8 or 16 bits a channel, grey or RGB"
+            f"{name} has {_NOT_SHOWN[image.mode]}, which are not supported; "
+            "convert it to 8 or 16 bits a channel, grey or RGB"
         )
     return image
 
@@ -150,12 +146,11 @@ def _to_srgb(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def _deep_grey(band: Image.Image, name: str) -> Pixels:
-    """Returns RGBA uint8 of rows of 16-bit grey, which Pillow's own conversion would clip at 255."""
-    values = np.asarray(band).astype(np.int64)
+def _shown(grey: Image.Image, name: str) -> Image.Image:
+    """Returns grey of 16 bits as RGBA of 8 bits; Pillow's own conversion would make everything above 255 white."""
+    values = np.asarray(grey).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise UserError(f"{name} has values below 0 or above 65535; convert it to 8 or 16 bits a channel")
-    pixels = np.empty((*values.shape, 4), np.uint8)
-    pixels[..., :3] = ((values * 255 + 32767) // 65535)[..., None]
-    pixels[..., 3] = np.where(values == band.info.get("transparency"), 0, 255)
-    return pixels
+    light = ((values * 255 + 32767) // 65535).astype(np.uint8)
+    alpha = np.where(values == grey.info.get("transparency"), 0, 255).astype(np.uint8)
+    return Image.fromarray(np.dstack([light, light, light, alpha]))
