@@ -212,7 +212,7 @@ def test_experiments_and_plots_are_shown(clone):
     clone.dvc("plots", "show", "-o", "plots")
     page = (clone.folder / "plots/index.html").read_text(encoding="utf-8")
     titles = [next(iter(plot)) for plot in clone.yaml("dvc.yaml")["plots"] if isinstance(plot, dict)]
-    assert page.count("vegaEmbed(") == len(titles) == 8
+    assert page.count("vegaEmbed(") == len(titles) == 7
     for title in titles:
         assert f'"text": "{title}"' in page
     assert "<DVC_METRIC" not in page

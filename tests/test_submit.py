@@ -153,7 +153,7 @@ def test_a_bad_submission_is_named_with_its_line(project, monkeypatch, rows, com
     monkeypatch.chdir(project)
     write_submission(project, rows)
     with pytest.raises(UserError, match=complaint):
-        check.main(paths.SUBMISSION)
+        check.main(paths.SUBMISSION, paths.SAMPLE_SUBMISSION)
     with submit.copy_of(paths.SUBMISSION_GZIP) as packed, pytest.raises(UserError, match=complaint) as error:
         submit.check(packed)
     assert str(packed) not in str(error.value), "the user knows the original"
@@ -275,5 +275,5 @@ def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
 
 def test_a_good_submission_is_said_to_be_one(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
-    check.main(paths.SUBMISSION)
+    check.main(paths.SUBMISSION, paths.SAMPLE_SUBMISSION)
     assert "2 rows, 0 of them without a car" in capsys.readouterr().out
