@@ -119,59 +119,37 @@ def test_a_folder_is_cut_the_bad_is_named_and_what_is_there_stays(project):
 
 def test_a_cut_out_is_made_again_if_its_photo_the_models_or_an_option_have_changed(project):
     command = ["own", "--out", "cut"]
-    for name in ("own/beach.png", "beach.png"):
-        Image.new("RGB", (60, 40), "blue").save(project / name)
-    assert "3 made" in cut(project, *command)[0]
+    Image.new("RGB", (60, 40), "blue").save(project / "beach.png")
 
-    def made_again():
+    def made_now(*options):
+        command.extend(options)
         found = re.search(r"(\d+) made", cut(project, *command)[0])
         return int(found[1]) if found else 0
 
-    def with_option(*options):
-        command.extend(options)
-        return made_again()
-
-    assert with_option("--background", "beach.png") == 3
+    for options in ([], ["--background", "beach.png"], ["--crop"], ["--masks"]):
+        assert made_now(*options) == 2
     Image.new("RGB", (60, 40), "green").save(project / "beach.png")
-    assert made_again() == 3, "the background has changed"
-    assert with_option("--crop") == 3
-    assert with_option("--masks") == 3
+    assert made_now() == 2
     set_params(project, runtime_engine="torch", predict_flip=True)
-    assert made_again() == 3
-    path = project / "models/fold-0.safetensors"
+    assert made_now() == 2
     network, settings = bright_network()
     next(network.parameters()).data += 1e-6
-    checkpoint.save(path, network, settings, (64, 64))
-    assert made_again() == 3
-    assert made_again() == 0
-    status = (project / "own/one.jpg").stat()
-    (project / "own/one.jpg").write_bytes((project / "own/one.jpg").read_bytes() + b" ")
-    os.utime(project / "own/one.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert made_again() == 1, "it has another size"
-    os.utime(project / "own/one.jpg", ns=(0, 0))
-    assert made_again() == 1, "it is another file, although it is older than the cut-out"
-    # As a kill leaves it, in the middle of a line.
-    record = project / "cut/.cutout.jsonl"
-    record.write_bytes(record.read_bytes()[:-9])
-    assert made_again() == 1
-    record.write_bytes(b"\xff" + record.read_bytes())
-    assert made_again() == 3
+    checkpoint.save(project / "models/fold-0.safetensors", network, settings, (64, 64))
+    assert made_now() == 2
+    os.utime(project / "own/one.jpg", (0, 0))
+    assert made_now() == 1, "it is another file, although it is older than the cut-out"
+    assert made_now() == 0
 
 
 def test_two_photos_of_one_name_are_both_cut_out_one_after_the_other(project):
     """Cameras begin at IMG_0001.jpg again and again."""
-    photos = {"monday": (200, 100), "tuesday": (100, 200)}
-    for day, size in photos.items():
+    for day, size in (("monday", (200, 100)), ("tuesday", (100, 200))):
         (project / day).mkdir()
         Image.new("RGB", size, "white").save(project / day / "IMG_0001.jpg")
         # Files that are copied from a card keep their times.
         os.utime(project / day / "IMG_0001.jpg", (0, 0))
         assert "1 made" in cut(project, day, "--out", "cut")[0]
         assert size_of(project / "cut/IMG_0001.png") == size
-    for size in ((120, 80), (80, 120)):
-        pack(project / "both.zip", {"IMG_0001.jpg": encoded(np.full((*size, 3), 255, np.uint8), "JPEG")})
-        assert "1 made" in cut(project, "both.zip", "--out", "cut")[0]
-        assert size_of(project / "cut/IMG_0001.png") == size[::-1]
     errors = cut(project, "monday", "tuesday", "--out", "new", status=1)[1]
     assert "monday/IMG_0001.jpg and tuesday/IMG_0001.jpg would both become new/IMG_0001.png; rename" in errors
     assert not (project / "new").exists()
@@ -295,27 +273,25 @@ def test_a_transparent_photo_stays_so_and_a_large_one_is_refused(project):
 
 
 def test_large_photos_wait_for_each_other(project, monkeypatch):
-    """Three threads share the memory of 3 · 1000 pixels: at most one photo of 2000 is worked on, with one of 1000."""
+    """Three threads share the memory of 3 · 1000 pixels: at most a photo of 2000 is worked on beside one of 1000."""
     for number in range(12):
-        size = (50, 40) if number % 2 else (50, 20)
-        (project / f"own/{number}.png").write_bytes(encoded(np.full((*size, 3), 255, np.uint8), "PNG"))
-    monkeypatch.setattr(command, "PIXELS_A_THREAD", 1000)
-    at_once, seen, lock = [], [], threading.Lock()
+        Image.new("RGB", (50, 40 if number % 2 else 20), "white").save(project / f"own/deep/{number}.png")
+    (project / "own/deep/two.JPG").unlink()
+    at_once, seen, lock, cut_one = [], [], threading.Lock(), cutout.cut
 
-    def cut_slowly(photo, size, compute, cut=cutout.cut):
+    def cut_slowly(photo, size, compute):
         with lock:
-            at_once.append(photo.shape[0] * photo.shape[1])
+            at_once.append(photo[..., 0].size)
             seen.append(sum(at_once))
         time.sleep(0.02)
         with lock:
-            at_once.remove(photo.shape[0] * photo.shape[1])
-        return cut(photo, size, compute)
+            at_once.remove(photo[..., 0].size)
+        return cut_one(photo, size, compute)
 
     monkeypatch.setattr(cutout, "cut", cut_slowly)
+    monkeypatch.setattr(command, "PIXELS_A_THREAD", 1000)
     set_params(project, runtime_engine="torch", runtime_workers=3)
-    for name in ("one.jpg", "deep/two.JPG"):
-        (project / "own" / name).unlink()
-    assert "12 made" in cut(project, "own", "--out", "cut")[0]
+    assert "12 made" in cut(project, "own/deep", "--out", "cut")[0]
     assert max(seen) == 3000, "as much as there is room for, and never more"
 
 

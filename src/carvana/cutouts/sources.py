@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,19 +81,12 @@ def _in_folder(root: Path, out: Path, skipped: dict[str, None]) -> list[Photo]:
                 photos.append(_on_disk(path, path.relative_to(root)))
             else:
                 skipped[str(path)] = None
-        # Links come last, so that a folder keeps its own name if a link beside it leads to it.
-        below.sort(key=lambda name: (Path(folder, name).is_symlink(), name))
-        below[:] = [name for name in below if not name.startswith(".") and _is_new(Path(folder, name), seen)]
+        # Links come first, so that a folder takes the place of a link beside it that leads to it.
+        below.sort(key=lambda name: not Path(folder, name).is_symlink())
+        inner = {inode(Path(folder, name)): name for name in below if not name.startswith(".")}
+        below[:] = sorted(name for number, name in inner.items() if number not in seen)
+        seen |= inner.keys()
     return sorted(photos, key=lambda photo: photo.name)
-
-
-def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
-    """Returns whether a folder is not among those seen, and adds it to them."""
-    number = inode(folder)
-    if number in seen:
-        return False
-    seen.add(number)
-    return True
 
 
 def _in_zip(archive: zipfile.ZipFile, path: Path, skipped: dict[str, None]) -> list[Photo]:
@@ -105,7 +97,7 @@ def _in_zip(archive: zipfile.ZipFile, path: Path, skipped: dict[str, None]) -> l
         name = PurePosixPath(written)
         where = f"{path}: {name}"
         # Not info.is_dir(), which fails on an empty name.
-        if written.endswith("/") or any(part == "__MACOSX" or re.match(r"\.[^.]", part) for part in name.parts):
+        if written.endswith("/") or _is_hidden(name):
             continue
         if name.suffix.lower() not in SUFFIXES:
             skipped[where] = None
@@ -121,6 +113,10 @@ def inode(path: Path) -> tuple[int, int]:
     """Returns what all paths of one file or folder have in common, whatever links lead to it."""
     status = path.stat()
     return status.st_dev, status.st_ino
+
+
+def _is_hidden(name: PurePosixPath) -> bool:
+    return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in name.parts)
 
 
 def _on_disk(path: Path, name: str | Path) -> Photo:
