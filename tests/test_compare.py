@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CARS, picture
+from conftest import CARS, picture, stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,18 +17,17 @@ from carvana.experiments import difference, redrawn
 from carvana.masks import rle
 
 ADDED, MISSED = (255, 205, 0), (10, 35, 170)
-PAGE = Path("data/comparison.html")
+PAGE = "data/comparison.html"
 
 
-def test_the_same_photos_are_shown_under_both(_saved, monkeypatch, capsys):
-    monkeypatch.chdir(_saved.folder)
-    command.main("main", "small", PAGE)
-    assert capsys.readouterr().out.splitlines()[-3:] == [
+def test_the_same_photos_are_shown_under_both(_saved):
+    said = stage(_saved.folder, "compare", "main", "small").splitlines()
+    assert said[-3:] == [
         "test: Dice 0.9800 → 0.9775 on 2 photos; 1 gained, 1 lost",
         "validation: Dice 0.9700 → 0.9750 on 2 photos; 1 gained, 0 lost",
         "data/comparison.html shows them",
     ]
-    page = PAGE.read_text(encoding="utf-8")
+    page = (_saved.folder / PAGE).read_text(encoding="utf-8")
     assert "<title>Comparison of main and small</title>" in page
     assert re.findall(r"<h3>(.*?_01.jpg: .*?)</h3>", page) == [
         f"{CARS[3]}_01.jpg: 0.9600 → 0.9700 (+0.0100), validation car, Kia &amp; Sons",
@@ -42,12 +41,11 @@ def test_the_same_photos_are_shown_under_both(_saved, monkeypatch, capsys):
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page), "it needs nothing from outside"
 
 
-def test_other_splits_and_thresholds_are_those_of_each(_saved, monkeypatch, capsys):
+def test_other_splits_and_thresholds_are_those_of_each(_saved):
     """An experiment of another branch, with another number of epochs and flipped photos."""
-    monkeypatch.chdir(_saved.folder)
-    command.main("a<base>", "older", PAGE)
-    assert "test: Dice 0.9600 → 0.9600 on 2 photos; 1 gained, 1 lost" in capsys.readouterr().out
-    page = PAGE.read_text(encoding="utf-8")
+    said = stage(_saved.folder, "compare", "a<base>", "older")
+    assert "test: Dice 0.9600 → 0.9600 on 2 photos; 1 gained, 1 lost" in said
+    page = (_saved.folder / PAGE).read_text(encoding="utf-8")
     assert "<td>predict.flip</td><td>false</td><td>true</td>" in page
     assert page.count("<img") == 4 * 4
     assert "<base>" not in page

@@ -32,10 +32,9 @@ def test_every_wrong_pixel_is_counted_at_its_place_and_distance(pair):
     found = wrong_pixels.find(rle.to_runs(predicted), rle.to_runs(true), true)
     wrong = np.argwhere(predicted != true)
     distances = np.array([slow_distance(true, y, x) for y, x in wrong])
-    for pixels in range(1, wrong_pixels.REACH + 1):
-        assert found.within(pixels) == np.count_nonzero(distances <= pixels)
-    assert found.wrong == len(wrong)
+    assert found.within == {pixels: np.count_nonzero(distances <= pixels) for pixels in (1, 2, 5)}
     assert found.missed == np.count_nonzero(true > predicted)
+    assert found.added == np.count_nonzero(true < predicted)
     for kind, where in enumerate((true > predicted, predicted > true)):
         counts = np.zeros_like(found.places[0])
         np.add.at(counts, tuple(np.argwhere(where).T // wrong_pixels.CELL), 1)
@@ -49,5 +48,4 @@ def test_distances_are_those_of_the_distance_transform_at_full_size():
     found = wrong_pixels.find(rle.to_runs(predicted), rle.to_runs(true), true)
     inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (true, 1 - true))
     distance = np.maximum(inside, outside)[predicted != true]
-    for pixels in (1, 2, 5):
-        assert found.within(pixels) == np.count_nonzero(distance <= pixels + 1e-4)
+    assert found.within == {pixels: np.count_nonzero(distance <= pixels + 1e-4) for pixels in (1, 2, 5)}

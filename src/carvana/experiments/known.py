@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from carvana.base import lockfile, paths
+from carvana.base import git, lockfile, paths
 from carvana.base.errors import UserError, near
 from carvana.base.params import leaves
 from carvana.base.speed import Speed
@@ -93,9 +93,9 @@ def everything() -> list[Experiment]:
     started_from = [base for base, _ in _saved(refs)]
     # What waits or has failed is a stash, whose first parent is the commit that it started from.
     for queue in (ref for ref in refs if ref.startswith("refs/exps/celery/")):
-        started_from += [parents.split()[0] for parents in _git("log", "-g", "--format=%P", queue).splitlines()]
+        started_from += [parents.split()[0] for parents in git.output("log", "-g", "--format=%P", queue).splitlines()]
     workspace, *commits = _show("--all-branches", "--rev=HEAD", *(f"--rev={commit}" for commit in set(started_from)))
-    cache, head_commit = _cache(Path.cwd()), _git("rev-parse", "HEAD").strip()
+    cache, head_commit = _cache(Path.cwd()), git.output("rev-parse", "HEAD")
     head = next(_experiment(each, cache) for each in commits if each["rev"] == head_commit)
     here = _experiment(workspace, cache, head)
     found = [here if _is_run(here) else replace(here, state=EDITED)]
@@ -169,7 +169,7 @@ def _cache(_repository: Path) -> Path:
 
 
 def _refs() -> list[str]:
-    return _git("for-each-ref", "--format=%(refname)").splitlines()
+    return git.output("for-each-ref", "--format=%(refname)").splitlines()
 
 
 def _saved(refs: list[str]) -> list[tuple[str, str]]:
@@ -180,22 +180,15 @@ def _saved(refs: list[str]) -> list[tuple[str, str]]:
 
 def _is_commit(name: str) -> bool:
     with contextlib.suppress(UserError):
-        return bool(_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"))
+        return bool(git.output("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"))
     return False
 
 
-def _git(*words: str) -> str:
-    return _run(["git", *words], "git cannot read this folder; it has to be a clone of the repository, and yours")
-
-
 def _dvc(*words: str) -> str:
-    return _run([sys.executable, "-m", "dvc", *words], "DVC cannot list the experiments")
-
-
-def _run(command: list[str], complaint: str) -> str:
-    """Returns what a command prints. Raises UserError with its own words if it fails."""
+    """Returns what a DVC command prints. Raises UserError with DVC's own words if it fails."""
+    command = [sys.executable, "-m", "dvc", *words]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
     if done.returncode:
-        said = done.stderr.strip().removeprefix("ERROR: ").partition("\n\nHaving any troubles?")[0]
-        raise UserError(f"{complaint} ({said})")
+        reason = done.stderr.rpartition("ERROR: ")[2].strip().partition("\n")[0]
+        raise UserError(f"DVC cannot list the experiments ({reason}); `dvc exp show` says more")
     return done.stdout

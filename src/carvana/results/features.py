@@ -1,6 +1,5 @@
 """Feature maps: the output of every level of a network for one photo."""
 
-import difflib
 from collections.abc import Callable, Iterable
 
 import cv2
@@ -9,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from carvana.base.errors import UserError
+from carvana.base.errors import UserError, near
 from carvana.networks.models import Model
 from carvana.results.pictures import Pixels, label, mosaic
 
@@ -45,8 +44,7 @@ def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> 
     modules = dict(model.named_modules())
     for name in names:
         if name not in modules:
-            near = difflib.get_close_matches(name, modules, n=3) or list(modules)[1:4]
-            raise UserError(f"the network has no module {name}; did you mean {', '.join(near)}?")
+            raise UserError(f"the network has no module {name}{near(name, modules, 3)}; `carvana layers` lists them")
     found: dict[str, Maps] = {}
     _watch(model, photo, {name: modules[name] for name in names}, found.__setitem__)
     for name in names:

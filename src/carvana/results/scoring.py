@@ -24,7 +24,7 @@ class Score:
     """One photo's scores. `role` is `split.TEST`, or `split.VALIDATION` for a photo of its model's validation fold.
 
     `make` is empty if it is not known. `wrong` are pixels at 1918×1280, `missed` those of them that are car,
-    `within_1` those at most a pixel from the true outline, and so on; see `mistakes`.
+    `within_1` those at most a pixel from the true outline, and so on; see `wrong_pixels.Mistakes`.
     """
 
     image: str
@@ -102,11 +102,11 @@ def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8
         dice=full.dice,
         iou=full.iou,
         dice_network_size=small.dice,
-        wrong=found.wrong,
+        wrong=found.missed + found.added,
         missed=found.missed,
-        within_1=found.within(1),
-        within_2=found.within(2),
-        within_5=found.within(5),
+        within_1=found.within[1],
+        within_2=found.within[2],
+        within_5=found.within[5],
     )
     return Scored(score, prediction.runs, true, found, coverage)
 

@@ -1,5 +1,7 @@
 """The findings of an evaluation, summed up photo by photo: everything that its report shows."""
 
+from collections import Counter
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,9 @@ class Findings:
     def __init__(self) -> None:
         self.scores: list[Score] = []
         self.runs: dict[tuple[str, str], tuple[Runs, Runs]] = {}
-        self._views: dict[int, _View] = {}
+        self._photos: Counter[int] = Counter()
+        self._places: dict[int, NDArray[np.int32]] = {}
+        self._coverage: dict[int, NDArray[np.uint32]] = {}
 
     def add(self, scored: Scored) -> None:
         """Adds one photo."""
@@ -23,9 +27,12 @@ class Findings:
         self.scores.append(score)
         # Copies: either may be a view of a much larger array.
         self.runs[score.role, score.image] = (scored.runs.copy(), scored.true.copy())
-        if score.view not in self._views:
-            self._views[score.view] = _View(scored)
-        self._views[score.view].add(scored)
+        self._photos[score.view] += 1
+        places, coverage = scored.mistakes.places, scored.coverage
+        self._places.setdefault(score.view, np.zeros_like(places))
+        self._places[score.view] += places
+        self._coverage.setdefault(score.view, np.zeros(coverage.shape, np.uint32))
+        self._coverage[score.view] += coverage
 
     def of(self, role: str) -> list[Score]:
         """Returns the scores of one role."""
@@ -42,25 +49,10 @@ class Findings:
         The share of wrong pixels by place, float32 [2, 160, 240], missed and added; and the share of photos whose car
         covers the place, float32 [160, 240].
         """
-        found = self._views.get(view)
-        return found.shares() if found else None
-
-
-class _View:
-    """Sums over the photos of one view."""
-
-    def __init__(self, like: Scored) -> None:
-        self._count = 0
-        self._places = np.zeros_like(like.mistakes.places)
-        self._coverage = np.zeros(like.coverage.shape, np.uint32)
-
-    def add(self, scored: Scored) -> None:
-        self._count += 1
-        self._places += scored.mistakes.places
-        self._coverage += scored.coverage
-
-    def shares(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        places = (self._places / (self._count * CELL**2)).astype(np.float32)
-        coverage = (self._coverage / (255 * self._count)).astype(np.float32)
+        if view not in self._photos:
+            return None
+        count = self._photos[view]
+        places = (self._places[view] / (count * CELL**2)).astype(np.float32)
+        coverage = (self._coverage[view] / (255 * count)).astype(np.float32)
         resized = cv2.resize(coverage, places.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
         return places, resized.astype(np.float32, copy=False)
