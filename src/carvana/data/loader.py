@@ -87,13 +87,13 @@ class _Photos:
 
 
 def each(
-    make: Callable[[Task], Made], tasks: Iterable[Task], processes: int, sent: int, pin: bool = False
+    make: Callable[[Task], Made], tasks: Iterable[Task], processes: int, sent: int = 0, pin: bool = False
 ) -> Iterator[Made]:
     """Yields what `make` returns for each task, in order.
 
     `processes` workers, each with a copy of `make`, work ahead of time; with 0 this process works. If shared memory has
     no room for all of them there are fewer: `sent` is the size in bytes of the tensors that `make` returns. Tasks are
-    taken a few ahead, so that memory stays constant. Raises UserError if `make` does, or if a worker is killed.
+    taken a few ahead, so that memory stays constant. Raises UserError if a worker is killed, and what `make` raises.
     """
     processes = fitting(processes, sent, _AHEAD)
     loader = DataLoader(
@@ -109,22 +109,22 @@ def each(
     )
     with ending(loader):
         for made in loader:
-            if isinstance(made, UserError):
+            if isinstance(made, UserError | OSError):
                 raise made
             yield made
 
 
-class _Tasks(Dataset[Made | UserError], Generic[Task, Made]):
+class _Tasks(Dataset[Made | UserError | OSError], Generic[Task, Made]):
     """A data set of torch's, whose indices are tasks."""
 
     def __init__(self, make: Callable[[Task], Made]) -> None:
         self._make = make
 
-    def __getitem__(self, task: Task) -> Made | UserError:
+    def __getitem__(self, task: Task) -> Made | UserError | OSError:
         try:
             return self._make(task)
-        except UserError as error:
-            # If a worker raised it, torch would put a traceback into its message.
+        except (UserError, OSError) as error:
+            # If a worker raised it, torch would put a traceback into its message, and lose the system's number.
             return error
 
 
@@ -138,7 +138,7 @@ def fitting(wanted: int, batch_bytes: int, ahead: int, beside: int = 1) -> int:
     Each has `ahead` batches of `batch_bytes` there. `beside` is the number of processes on this machine that have
     workers.
     """
-    if not wanted or not _SHARED_MEMORY.is_dir():
+    if not wanted or not batch_bytes or not _SHARED_MEMORY.is_dir():
         return wanted
     free = shutil.disk_usage(_SHARED_MEMORY).free // beside
     found = max(min(wanted, (free // batch_bytes - _ON_THE_WAY) // ahead), 0)
