@@ -1,71 +1,36 @@
-"""What long work shows: a bar in a terminal, and lines in a log, where there is none."""
+"""What long work shows: a bar in a terminal, and a line now and then in a log, where there is none."""
 
+import io
 import sys
-import time
 
 from tqdm import tqdm
 
-_PATIENCE = 10.0  # seconds until a log says for the first time how long the work will take
-_APART = 1.0  # seconds between two lines, at least: work that is done sooner needs none
+_APART = 20.0  # seconds between two lines of a log; work that is done sooner needs none
+_LINE = "{desc}: {percentage:.0f}%, {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}"
 
 
 class Bar(tqdm):
-    """tqdm's bar in a terminal. In a log, a line for every 10 % of the work; `quiet` shows neither."""
+    """tqdm's bar in a terminal, and its words as lines in a log; `quiet` shows neither."""
 
     def __init__(self, *, total: int, desc: str, unit: str, initial: int = 0, quiet: bool = False) -> None:
-        super().__init__(total=total, desc=desc, unit=unit, initial=initial, disable=True if quiet else None)
-        self._lines = _Lines(total, desc, unit.strip(), initial) if self.disable and not quiet else None
-
-    def update(self, n: int = 1) -> None:
-        """Counts another `n` as done."""
-        super().update(n)
-        if self._lines:
-            self._lines.add(n)
+        log = {"file": _Log(), "mininterval": _APART, "miniters": 1, "delay": _APART, "bar_format": _LINE}
+        how = {} if sys.stderr.isatty() else log
+        super().__init__(total=total, desc=desc, unit=unit, initial=initial, disable=quiet, **how)
 
 
-class _Lines:
-    """The lines for a log: one for every 10 % of the work, and an early one if the first 10 % take long."""
+class _Log(io.StringIO):
+    """Prints what a bar writes as lines, where a terminal would write one line again and again."""
 
-    def __init__(self, total: int, what: str, unit: str, done: int) -> None:
-        self._total, self._what, self._unit = total, what, unit
-        self._done, self._tenth = done, 10 * done // max(total, 1)
-        self._begun = time.perf_counter()
-        # Speed is measured from here: the time before it is that of starting workers, for one.
-        self._first: tuple[float, int] | None = None
-        self._last: float | None = None  # when there was a line
-
-    def add(self, count: int) -> None:
-        now = time.perf_counter()
-        self._done += count
-        if self._first is None:
-            self._first = now, self._done
-            return
-        tenth = 10 * self._done // max(self._total, 1)
-        waited = now - (self._last or self._first[0])
-        ended = self._done == self._total and self._last is not None
-        early = self._last is None and waited >= _PATIENCE
-        if early or (tenth > self._tenth and (ended or waited >= _APART)):
-            self._tenth, self._last = tenth, now
-            say(self._line(now, *self._first))
-
-    def _line(self, now: float, began: float, before: int) -> str:
-        rate = (self._done - before) / (now - began)
-        left = (self._total - self._done) / rate
-        return (
-            f"{self._what}: {self._done / self._total:.0%}, {self._done:,} of {self._total:,} {self._unit}, "
-            f"{rate:,.1f} {self._unit}/s, {duration(left)} left of {duration(now - self._begun + left)}"
-        )
+    def write(self, text: str) -> int:
+        if line := text.strip():
+            print(line, flush=True)
+        return len(text)
 
 
 def say(text: str) -> None:
     """Prints lines for the user, above the bars of a terminal."""
     tqdm.write(text)
     sys.stdout.flush()
-
-
-def in_terminal() -> bool:
-    """Returns whether there is a terminal in which bars can be seen."""
-    return sys.stderr.isatty()
 
 
 def duration(seconds: float) -> str:
