@@ -9,7 +9,6 @@ A cache of pseudo-labelled photos has the same files, except truth.parquet: its 
 Both arrays are memory-mapped to read a batch, so that training needs no more memory than its batches.
 """
 
-import csv
 import hashlib
 import math
 import os
@@ -92,19 +91,13 @@ def read_labelled(folder: Path) -> Cache:
 
 
 def _open_arrays(folder: Path) -> Cache:
-    names = _names(folder / _INDEX)
+    header, *rows = (line.split(",") for line in (folder / _INDEX).read_text(encoding="ascii").splitlines())
+    if header != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
+        raise ValueError(f"{_INDEX} has other columns than {', '.join(_COLUMNS)}")
     count, height, width = _shape(folder, "masks", 3)
-    if _shape(folder, "photos", 4) != (count, height, width, 3) or count != len(names):
+    if _shape(folder, "photos", 4) != (count, height, width, 3) or count != len(rows):
         raise ValueError(_DISAGREE)
-    return Cache(folder, names, (height, width))
-
-
-def _names(index: Path) -> list[str]:
-    with index.open(encoding="ascii", newline="") as file:
-        rows = list(csv.reader(file))
-    if rows[:1] != [_COLUMNS] or any(len(row) != len(_COLUMNS) for row in rows):
-        raise ValueError(f"{index.name} has other columns than {', '.join(_COLUMNS)}")
-    return [name for name, _ in rows[1:]]
+    return Cache(folder, [name for name, _ in rows], (height, width))
 
 
 def _shape(folder: Path, kind: str, sides: int) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ The 16 photos of a car show the same car in the same paint before the same wall;
 validation would flatter the score (the slides' "data leakage alert").
 """
 
-import csv
 import re
 import zipfile
 from collections import Counter
@@ -76,31 +75,23 @@ def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
     car whose role is misspelt would be trained on. Raises it as well if the car of one of `photos` is missing.
     """
     with reading(path, "cannot be read", _AGAIN, "`dvc repro split` makes it"):
-        # Nothing is skipped or converted, so that the checks below see every line as it is.
-        table = pd.read_csv(
-            path,
-            names=[*_HEADER, "third field"],
-            index_col=False,
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            quoting=csv.QUOTE_NONE,
-            encoding="ascii",
-            encoding_errors="backslashreplace",
-        )
-    header, cars = table[:1], table[1:]
-    if header.to_numpy().tolist() != [[*_HEADER, ""]]:
+        # Nothing is skipped or converted: a line's number is that of the file, and an id is a text.
+        header, *lines = path.read_text(encoding="ascii", errors="backslashreplace").split("\n")
+    if header != ",".join(_HEADER):
         raise UserError(f"{path}, line 1 must be {','.join(_HEADER)}; {_AGAIN}")
-    for column, wrong, complaint in (
-        ("car", ~cars["car"].map(is_car).astype(bool), "is not 12 hexadecimal digits"),
-        ("car", cars["car"].duplicated(), "is listed twice"),
-        ("role", ~cars["role"].str.fullmatch(_ROLE), f"is neither {TEST} nor a fold's number"),
-        ("third field", cars["third field"] != "", "is one too many"),
-    ):
-        if wrong.any():
-            row = wrong.idxmax()
-            raise UserError(f"{path}, line {row + 1}: the {column} {cars[column][row]!r:.100} {complaint}; {_AGAIN}")
-    roles = dict(zip(cars["car"], cars["role"], strict=True))
+    roles: dict[str, str] = {}
+    for number, line in enumerate(lines[:-1] if lines[-1:] == [""] else lines, start=2):
+        car, _, role = line.partition(",")
+        if not is_car(car):
+            complaint = f"the car {car!r:.100} is not 12 hexadecimal digits"
+        elif car in roles:
+            complaint = f"the car {car!r} is listed twice"
+        elif not _ROLE.fullmatch(role):
+            complaint = f"the role {role!r:.100} is neither {TEST} nor a fold's number"
+        else:
+            roles[car] = role
+            continue
+        raise UserError(f"{path}, line {number}: {complaint}; {_AGAIN}")
     if unknown := {car_of(name) for name in photos} - roles.keys():
         raise UserError(f"{path} has no role for {some(sorted(unknown))}; {_AGAIN}")
     return roles

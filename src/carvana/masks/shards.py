@@ -2,7 +2,7 @@
 
 Columns: `image` (string, the photo's name), `starts` and `lengths` (list<int32>, Kaggle's runs at 1918×1280,
 starts counted from 1). `pandas.read_parquet("data/predictions/000.parquet")` shows one. The file's metadata has a
-SHA-256 of all three columns, which every reader of runs verifies, and one of the names alone.
+SHA-256 of all three columns, which every reader verifies.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from carvana.masks.rle import Runs
 # DVC's time grows with the number of files: with 100 a command takes under a second, with 100,000 up to minutes.
 SHARDS = 100
 
-_DIGEST, _DIGEST_OF_NAMES = b"sha256", b"sha256 of image"
+_DIGEST = b"sha256"
 _MOST_BYTES = 2**29  # the cache of Kaggle's 5,088 training photos has 26 million
 _NAMES = "image"
 _AGAIN = "`dvc repro -f` of its stage makes it again"
@@ -48,7 +48,7 @@ def write(path: Path, photos: list[str], runs: list[Runs]) -> None:
     joined = np.concatenate(runs) if runs else np.empty((0, 2), np.int32)
     columns = [pa.ListArray.from_arrays(offsets, pa.array(joined[:, side])) for side in (0, 1)]
     table = pa.Table.from_arrays([pa.array(photos, pa.string()), *columns], schema=_SCHEMA)
-    table = table.replace_schema_metadata({_DIGEST: _digest(table), _DIGEST_OF_NAMES: _digest(table.select([_NAMES]))})
+    table = table.replace_schema_metadata({_DIGEST: _digest(table)})
     with whole_file(path) as temporary:
         pq.write_table(
             table,
@@ -69,8 +69,8 @@ def is_whole(path: Path, photos: list[str]) -> bool:
 
 
 def read_names(path: Path) -> list[str]:
-    """Returns the photos of a shard. Raises UserError if these are damaged; `read` verifies the runs as well."""
-    return _verified_table(path, [_NAMES], _DIGEST_OF_NAMES)[_NAMES].to_pylist()
+    """Returns the photos of a shard. Raises UserError if it is damaged."""
+    return _verified_table(path)[_NAMES].to_pylist()
 
 
 def read(path: Path, advice: str = _AGAIN) -> Iterator[tuple[str, Runs]]:
@@ -78,7 +78,7 @@ def read(path: Path, advice: str = _AGAIN) -> Iterator[tuple[str, Runs]]:
 
     Raises UserError, which ends in `advice`, if it is damaged.
     """
-    table = _verified_table(path, advice=advice)
+    table = _verified_table(path, advice)
     starts, lengths = (table[name].combine_chunks() for name in ("starts", "lengths"))
     runs = np.stack([starts.flatten(), lengths.flatten()], axis=1)
     offsets = np.cumsum([0, *starts.value_lengths().to_numpy()])
@@ -86,16 +86,14 @@ def read(path: Path, advice: str = _AGAIN) -> Iterator[tuple[str, Runs]]:
         yield photo, runs[first:end]
 
 
-def _verified_table(
-    path: Path, columns: list[str] = _SCHEMA.names, checksum: bytes = _DIGEST, advice: str = _AGAIN
-) -> pa.Table:
+def _verified_table(path: Path, advice: str = _AGAIN) -> pa.Table:
     with reading(path, "is not an intact file of runs", advice):
         with pq.ParquetFile(path) as file:
             _require_fitting(file.metadata)
             if not file.schema_arrow.equals(_SCHEMA):
                 raise ValueError(f"its columns are {', '.join(file.schema_arrow.names)}")
-            table = file.read(columns)
-        if (table.schema.metadata or {}).get(checksum) != _digest(table):
+            table = file.read()
+        if (table.schema.metadata or {}).get(_DIGEST) != _digest(table):
             raise ValueError("its content does not match its checksum")
         return table
 

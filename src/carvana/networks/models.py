@@ -112,24 +112,18 @@ def describe(network: Network, parameters: int, sizes: Iterable[tuple[int, int]]
 def summary(model: nn.Module, size: tuple[int, int]) -> str:
     """Returns a table of the layers that have parameters: name, class, output shape for one photo, parameters; total.
 
-    `size` is (height, width) of the photo.
+    `size` is (height, width) of the photo. The model goes into evaluation mode.
     """
     rows: list[tuple[str, str, str, str]] = []
 
     def note(name: str, layer: nn.Module, output: Tensor) -> None:
         rows.append((name, type(layer).__name__, "×".join(map(str, output.shape[1:])), f"{count_parameters(layer):,}"))
 
-    hooks = [
-        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
-        for name, layer in model.named_modules()
-        if not list(layer.children()) and list(layer.parameters())
-    ]
-    training = model.training
+    for name, layer in model.named_modules():
+        if not list(layer.children()) and list(layer.parameters()):
+            layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
     with torch.inference_mode():
         model.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
+    rows.append(("total", "", "", f"{count_parameters(model):,}"))
     longest = max(len(name) for name, *_ in rows) + 2
-    lines = [f"{name:<{longest}}{kind:<16}{shape:<16}{number:>12}" for name, kind, shape, number in rows]
-    return "\n".join([*lines, f"{'total':<{longest + 32}}{count_parameters(model):>12,}"])
+    return "\n".join(f"{name:<{longest}}{kind:<16}{shape:<16}{number:>12}" for name, kind, shape, number in rows)
