@@ -12,13 +12,10 @@ import openvino
 import pytest
 import torch
 from conftest import ROOT, jpeg, make_project, picture, read_network, read_params, set_params, stage
-from finished_project import LOCK, commit, git, make_finished_project, write_evaluation, write_models
 from PIL import Image
 from test_cutout_stage import bright_network
 
-from carvana.base import params
 from carvana.base.errors import UserError
-from carvana.commands.export import history
 from carvana.competition import HEIGHT, WIDTH
 from carvana.data.photos import decode_photo
 from carvana.masks import metrics, rle
@@ -164,9 +161,6 @@ def test_the_example_of_the_document_gives_the_pipelines_mask(project, kind):
         example = re.sub(r"model = onnx.*\n", "", example).replace("model.get_inputs()[0].shape[1:3]", "64, 64")
         example = re.sub(r"(\(logits,\) = )model\.run.*# openvino: \(logits,\) = (.*)", r"\1\2", example)
     assert "differs from torch by at most" in stage(project, "export", "--format", kind, "--out", out)
-    text = (project / out / "README.md").read_text(encoding="utf-8")
-    assert "uint8 | [n, 64, 64, 3], any n" in text
-    assert "Its Dice is not known" in text
     photo = jpeg(picture(1)[0])
     (project / "car.jpg").write_bytes(photo)
     subprocess.run([sys.executable, "-c", example], cwd=project, check=True)
@@ -202,30 +196,3 @@ def test_a_folder_that_exists_is_not_touched_and_a_failure_leaves_none(project):
     (project / MODEL).unlink()
     assert f"{MODEL} is missing" in stage(project, *command, "out", status=1)
     assert not (project / "out").exists()
-
-
-def test_the_readme_tells_dice_and_commit_only_of_these_models(tmp_path, monkeypatch):
-    project = make_finished_project(tmp_path, monkeypatch)
-    monkeypatch.chdir(project)
-
-    def told():
-        return "\n".join(history(params.load(project / "params.yaml")))
-
-    assert "unseen test cars: 0.9931 (worst 0.8927)" in told()
-    assert f"Commit: {git(project, 'rev-parse', 'HEAD')}." in told()
-    lock = (project / LOCK).read_bytes()
-    (project / LOCK).write_bytes(lock + b"# not committed\n")
-    assert "Commit: none has this model yet." in told()
-    (project / LOCK).write_bytes(lock)
-    for changed in ({"predict_flip": True}, {"predict_scales": [1.0, 0.8]}):
-        set_params(project, **changed)
-        assert "Its Dice is not known" in told()
-    set_params(project)
-    write_models(project, "other")
-    commit(project)
-    assert "Its Dice is not known" in told()
-    write_models(project, "model")
-    write_evaluation(project, 0.9)
-    assert "Its Dice is not known" in told()
-    (project / LOCK).unlink()
-    assert "Its Dice is not known" in told()
