@@ -178,3 +178,10 @@ def test_a_cpu_trains_depthwise_convolutions_and_no_others_in_float32(trains):
             assert torch.equal(*gradients) == trains
         else:
             assert not torch.equal(*gradients)
+
+
+def test_on_gpus_all_batch_norm_is_shared_and_timms_keeps_its_activation():
+    model = nn.Sequential(zoo.timm.layers.BatchNormAct2d(5, act_layer=nn.SiLU), nn.BatchNorm2d(5))
+    zoo.share_batch_norm(model)
+    assert isinstance(model[0].act, nn.SiLU)
+    assert all(isinstance(each, nn.SyncBatchNorm) for each in model)

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from carvana.base.params import Network
-from carvana.networks.batch_norm import BatchNorm2d
 
 
 class UNet(nn.Module):
@@ -104,7 +103,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, norm: bool) -> list[nn.
 
 
 def _activation(channels: int, norm: bool) -> list[nn.Module]:
-    return [*([BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
+    return [*([nn.BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
 
 
 def _initialise(layer: nn.Module) -> None:
