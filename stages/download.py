@@ -15,7 +15,7 @@ def main() -> None:
     )
     if settings.data.source == "demo":
         cars = settings.demo
-        demo_studio.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, max(settings.runtime.workers, 1))
+        demo_studio.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, settings.runtime.workers)
     elif settings.data.source == "local":
         sources.copy_local(Path(settings.data.local_dir), settings.data.quality, raw)
     else:

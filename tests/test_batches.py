@@ -65,7 +65,7 @@ def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers
 def test_a_killed_worker_is_said_at_once(made):
     started = time.monotonic()
     before = set(psutil.Process().children())
-    complaint = pytest.raises(UserError, match=r"reads photos was killed.*runtime\.workers")
+    complaint = pytest.raises(UserError, match=r"worker process was killed.*runtime\.workers")
     with complaint, batches.batches(made, CPU, 2) as read:
         loaded = read(PIECES * 1000)
         next(loaded)

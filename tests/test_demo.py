@@ -198,7 +198,7 @@ def test_photo_and_mask_fit(shots, view):
 
 
 def test_a_killed_worker_is_a_message(tmp_path):
-    complaint = pytest.raises(UserError, match=r"a process that renders cars was killed.*lower runtime\.workers")
+    complaint = pytest.raises(UserError, match=r"a worker process was killed.*lower runtime\.workers")
     with first_process_killed(), complaint:
         files.write(tmp_path, 4, 1, 0, workers=2)
     assert not list(tmp_path.glob("*train*")), "nothing half-written is left"

@@ -88,7 +88,7 @@ def test_a_killed_worker_is_said_and_nothing_hangs(kaggle):
     # As a process of its own: torch raises in the main thread at any time, which here would be that of the tests.
     done = read_and_kill(kaggle / "train.zip", "a worker")
     assert done.returncode == 1
-    assert re.match(r"error in test: a process that reads photos was killed.*lower runtime\.workers\n", done.stderr)
+    assert re.match(r"error in test: a worker process was killed.*lower runtime\.workers\n", done.stderr)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")

@@ -1,31 +1,23 @@
 """Kaggle's files, written completely or not at all, with the same bytes for the same seed."""
 
-import multiprocessing
-import signal
 import zipfile
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from carvana.base.console import Bar
 from carvana.base.files import whole_file
-from carvana.base.processes import die_with_parent, end_if_orphaned, none_killed
+from carvana.data import loader
 from carvana.masks import rle
 from demo_studio.encoding import gif, jpeg
 from demo_studio.identities import Entry, entries, metadata_csv
 from demo_studio.photo import Scene, build_scene, take_photo
 
 KAGGLE_EPOCH = (1980, 1, 1, 0, 0, 0)
-CARS_AHEAD = 2
-"""Cars that each worker process may be ahead of the writer; bounds the memory."""
 
 
 class Task(NamedTuple):
@@ -58,32 +50,6 @@ def photograph(task: Task) -> list[Shot]:
         photo, mask = take_photo(scene_of(task.seed, task.number), task.seed, task.number, view)
         shots.append(Shot(jpeg(photo), gif(mask), rle.encode(mask) if task.with_runs else ""))
     return shots
-
-
-def _start_worker() -> None:
-    """Limits a worker process to one core, and lets Ctrl-C end it at once and without a traceback."""
-    die_with_parent()
-    end_if_orphaned()
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _photograph_all(tasks: list[Task], workers: int) -> Generator[list[Shot], None, None]:
-    """Yields the shots of every task, in order."""
-    if workers <= 1:
-        yield from map(photograph, tasks)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    waiting = iter(tasks)
-    try:
-        with none_killed("renders cars"):
-            pending = deque(pool.submit(photograph, task) for task in islice(waiting, workers * CARS_AHEAD))
-            while pending:
-                shots = pending.popleft().result()
-                pending.extend(pool.submit(photograph, task) for task in islice(waiting, 1))
-                yield shots
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
@@ -133,7 +99,7 @@ def _write_test(folder: Path, cars: list[Entry], shots: Iterator[Shot]) -> None:
             table.write(f"{name}.jpg,{shot.runs}\n".encode())
 
 
-def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int = 1) -> None:
+def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int = 0) -> None:
     """Writes an invented data set in Kaggle's files.
 
     These are train.zip, train_masks.zip, test.zip, metadata.csv.zip, sample_submission.csv.zip, and
@@ -145,7 +111,7 @@ def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int
         train_cars: cars with masks, mostly 16 photos each.
         test_cars: cars without masks.
         seed: 0 or more, names the world that the cars are from.
-        workers: number of processes; with 1 all work is done in this process.
+        workers: number of processes; with 0 all work is done in this process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     train, test = entries(seed, train_cars, test_cars)
@@ -153,7 +119,7 @@ def write(folder: Path, train_cars: int, test_cars: int, seed: int, workers: int
     _write_text(folder / "metadata.csv.zip", metadata_csv(train + test))
     _write_text(folder / "sample_submission.csv.zip", "img,rle_mask\n" + sample)
     tasks = [Task(seed, car.number, car.views, with_runs=car in test) for car in train + test]
-    every_car = _photograph_all(tasks, workers)
+    every_car = loader.each(photograph, tasks, workers)
     bar = Bar(total=len(_names(train + test)), desc="render", unit=" photos")
     with bar, closing(every_car):
         shots = _counted(every_car, bar)

@@ -1,15 +1,10 @@
 """Processes that end when their parent ends, what is said if one is killed, and how many cores there are for them."""
 
-import contextlib
 import ctypes
 import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
-
-from carvana.base.errors import UserError
 
 
 def die_with_parent() -> None:
@@ -51,18 +46,6 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
-def killed(does: str) -> str:
-    """Returns what the user is told if a process is killed that `does` something, for example "reads photos"."""
-    return f"a process that {does} was killed, most likely for memory; lower runtime.workers"
-
-
-@contextlib.contextmanager
-def none_killed(does: str) -> Iterator[None]:
-    """Raises UserError if a process of a ProcessPoolExecutor that is used in the block is killed; see `killed`."""
-    try:
-        yield
-    except (BrokenExecutor, OSError) as error:
-        # An executor that breaks while it starts a process raises an OSError of its own, without a number.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise UserError(killed(does)) from error
+def killed() -> str:
+    """Returns what the user is told if a worker is killed."""
+    return "a worker process was killed, most likely for memory; lower runtime.workers"

@@ -59,7 +59,7 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True, needs_clone
         # torch raises it in the main thread when a worker ends, whatever the main thread does at the time.
         if "DataLoader worker" not in str(error):
             raise
-        _fail(name, killed("reads photos"))
+        _fail(name, killed())
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         if error.errno in FULL:

@@ -184,4 +184,4 @@ def ending(loader: DataLoader[Any]) -> Iterator[None]:
         # A connection breaks if a worker dies while it sends a batch.
         if not loader.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
             raise
-        raise UserError(killed("reads photos")) from error
+        raise UserError(killed()) from error

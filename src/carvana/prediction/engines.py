@@ -19,6 +19,8 @@ from carvana.base.errors import UserError
 from carvana.devices import device
 from carvana.prediction.settings import Settings
 
+_CPU = torch.device("cpu")
+
 # Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at the same time.
 Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -48,10 +50,10 @@ def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
 
 
 @contextlib.contextmanager
-def one_core_a_thread() -> Iterator[None]:
-    """Makes torch compute on one core for each thread that calls it."""
+def one_core_a_thread(on: torch.device = _CPU) -> Iterator[None]:
+    """Makes torch compute on one core for each thread that calls it on a CPU."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1 if on.type == "cpu" else before)
     try:
         yield
     finally:
@@ -120,7 +122,7 @@ def by_openvino(model: Any, size: tuple[int, int], cores: int) -> Engine:
     _, core = load_openvino()
     # One shape, so that OpenVINO plans for it when it compiles.
     model.reshape([1, *size, 3])
-    precision = "bf16" if device.has_bfloat16(torch.device("cpu")) else "f32"
+    precision = "bf16" if device.has_bfloat16(_CPU) else "f32"
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "NUM_STREAMS": str(cores),

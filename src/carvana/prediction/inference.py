@@ -4,7 +4,6 @@ Memory stays constant, on every device. Workers of a DataLoader decode; threads 
 compute runs from its logits.
 """
 
-import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -115,7 +114,11 @@ def predict(ensemble: Ensemble, path: Path, names: Iterable[str], how: Settings)
 
     batches = loader.load(path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda")
     pieces = (piece for batch in batches for piece in batch.split(engine.photos_a_call))
-    with _errors_of(how), ThreadPoolExecutor(engine.threads) as pool:
+    with (
+        device.enough_memory("lower runtime.batch_size"),
+        engines.one_core_a_thread(how.on),
+        ThreadPoolExecutor(engine.threads) as pool,
+    ):
         try:
             futures = (pool.submit(finish, piece) for piece in pieces)
             for outcomes in in_order(futures, _AHEAD * engine.threads):
@@ -129,17 +132,6 @@ def _outcome(name: str, piece: Batch, logits: NDArray[np.float32], threshold: fl
     if name in piece.reasons:
         return Damaged(name, piece.reasons[name])
     return Prediction(name, logits, runs_of_logits(logits, threshold))
-
-
-@contextlib.contextmanager
-def _errors_of(how: Settings) -> Iterator[None]:
-    """Raises UserError with advice if memory runs out; on a CPU, gives each thread one core."""
-    with device.enough_memory("lower runtime.batch_size"):
-        if how.on.type == "cpu":
-            with engines.one_core_a_thread():
-                yield
-        else:
-            yield
 
 
 def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:

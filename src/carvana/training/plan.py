@@ -50,9 +50,8 @@ def enough_for_batch_norm(settings: Train) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise UserError(
-            f"batch norm in train.arch: {settings.arch} needs 2 photos at a time, and train.batch_size: "
-            f"{settings.batch_size} gives a process {photos_at_a_time(settings)}; raise train.batch_size, or lower "
-            f"train.accumulate"
+            f"batch norm in train.arch: {settings.arch} needs 2 photos at a time; raise train.batch_size, or lower "
+            f"train.accumulate or runtime.processes"
         ) from error
 
 
