@@ -10,17 +10,14 @@ from carvana.kaggle import sources
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    raw = sources.Raw(
-        paths.TRAIN, paths.TRAIN_MASKS, paths.TEST, paths.METADATA, paths.SAMPLE_SUBMISSION, paths.TEST_MASKS
-    )
     if settings.data.source == "demo":
         cars = settings.demo
         demo_studio.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, settings.runtime.workers)
     elif settings.data.source == "local":
-        sources.copy_local(Path(settings.data.local_dir), settings.data.quality, raw)
+        sources.copy_local(Path(settings.data.local_dir), settings.data.quality, paths.RAW)
     else:
-        sources.fetch(settings.data.quality, paths.download(), raw)
-    sources.check(raw)
+        sources.fetch(settings.data.quality, paths.download(), paths.RAW)
+    sources.check(paths.RAW)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ class Server(ThreadingHTTPServer):
 
     `refusals` are answers that calls of a name get before the right one: (status, headers), and a body if it is not
     to be JSON with the message "no"; the status 0 resets the connection, and None in place of the tuple is silence.
-    Calls of the storage are named `files` and `upload`. `afterwards` are the same in place of the right one, once a
-    call has had its effect.
+    Calls of the storage are named `files` and `upload`. `afterwards` take the right one's place after its effect.
     """
 
     daemon_threads = True
@@ -35,13 +34,11 @@ class Server(ThreadingHTTPServer):
         self.sizes = {}  # that the list of files names, where they differ
         self.refusals = {}
         self.afterwards = {}
-        self.silent = set()  # names of calls that are never answered
         self.over = threading.Event()
         self.cuts = []  # after so many bytes of a file the connection breaks, once each
         self.stalls = []  # after so many bytes of a file nothing more comes, once each
         self.offsets = []  # by which a requested range is missed, once each
         self.ranges = True  # whether a part can be requested
-        self.heeds_if_range = True
         self.tunnel_status = 407  # of a proxy for https
         self.location = None  # that a download is redirected to
         self.create_url = f"http://localhost:{PORT}/upload?signature=secret"
@@ -50,7 +47,6 @@ class Server(ThreadingHTTPServer):
         self.calls = []
         self.authorization = None  # of the last call
         self.uploads = []
-        self.upload_status = 200
         self.may_upload = threading.Event()  # until it is set, an upload waits
         self.may_upload.set()
         self.listed = {}  # how a submission is listed besides its reference
@@ -59,6 +55,9 @@ class Server(ThreadingHTTPServer):
         self.turn = (Path(tempfile.gettempdir()) / f"port-{PORT}.lock").open("a")
         fcntl.flock(self.turn, fcntl.LOCK_EX)
         super().__init__(("127.0.0.1", PORT), Handler)
+
+    def tag(self, name):
+        return f'"{hash(self.files[name])}"'
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -85,15 +84,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def spoiled(self, name, answers):
         """Whether the call gets one of the answers in place of the right one."""
-        waiting = [None] if name in self.server.silent else answers.get(name, [])
-        if not waiting:
+        if not answers.get(name):
             return False
-        answer = waiting.pop(0)
-        if answer is None:
+        status, headers, *body = answers[name].pop(0) or (None, None)
+        if status is None:
             self.server.over.wait(60)
-            return True
-        status, headers, *body = answer
-        if status:
+        elif status:
             self.answer(status, *(body or [{"code": status, "message": "no"}]), headers)
         else:
             # With unread data or this option, closing resets the connection.
@@ -103,9 +99,6 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile = io.BytesIO()
         return True
 
-    def IntrospectToken(self, body):
-        self.answer(200, {"active": body["token"] == "good", "username": "somebody"})
-
     def GenerateAccessToken(self, body):
         self.answer(200, {"token": "good" if body["refreshToken"] == "more" else "bad", "expiresIn": 3600})
 
@@ -114,11 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"files": [{"name": name, "totalBytes": size} for name, size in sizes.items()]})
 
     def DownloadDataFile(self, body):
-        self.send_response(302)
         address = f"http://localhost:{PORT}/files/{body['fileName']}?signature=secret"
-        self.send_header("Location", self.server.location or address)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.answer(302, b"", {"Location": self.server.location or address})
 
     def StartSubmissionUpload(self, _):
         self.server.may_upload.wait()
@@ -141,31 +131,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self):
         data = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.spoiled("upload", self.server.refusals):
-            return
-        self.server.uploads.append({"data": data})
-        self.answer(self.server.upload_status, {})
+        if not self.spoiled("upload", self.server.refusals):
+            self.server.uploads.append({"data": data})
+            self.answer(200, {})
 
     def do_GET(self):
         if self.spoiled("files", self.server.refusals):
             return
         name = self.path.split("?")[0].rsplit("/", 1)[-1]
         data = self.server.files[name]
-        tag = f'"{hash(data)}"'
-        is_meant = self.headers.get("If-Range", tag) == tag or not self.server.heeds_if_range
-        asked = self.headers.get("Range") if is_meant and self.server.ranges else None
+        asked = self.headers.get("Range") if self.server.ranges else None
         first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "bytes=0-").groups()
         first, last = int(first), int(last or len(data) - 1)
-        if first >= len(data):
-            self.answer(416, b"")
-            return
         if asked and last > first and self.server.offsets:
             first += self.server.offsets.pop(0)
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(last + 1 - first))
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", tag)
-        self.send_header("Last-Modified", "Thu, 27 Jul 2017 00:00:00 GMT")
+        self.send_header("ETag", self.server.tag(name))
         if asked:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.end_headers()

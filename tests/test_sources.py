@@ -9,34 +9,29 @@ from carvana.kaggle import sources, submission
 NAME = "a1b2c3d4e5f6_01"
 
 
-def raw(folder):
-    names = ["train", "train_masks", "test", "metadata.csv", "sample_submission.csv", "test_masks.csv"]
-    return sources.Raw(*(folder / f"{name}.zip" for name in names))
-
-
 def members(path):
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
 def test_zips_are_copied_as_they_are(kaggle, tmp_path):
-    target = raw(tmp_path / "raw")
+    target = tmp_path / "raw"
     sources.copy_local(kaggle, "standard", target)
     sources.check(target)
     for path in kaggle.iterdir():
         assert (tmp_path / "raw" / path.name).read_bytes() == path.read_bytes()
         assert path.stat().st_nlink == 1, "a link would let DVC make the user's own file read-only"
-    assert list(submission.read_rows(target.test_masks)) == []
+    assert list(submission.read_rows(target / "test_masks.csv.zip")) == []
 
 
 def test_extracted_folders_give_the_same_members(kaggle, tmp_path):
-    sources.copy_local(kaggle, "standard", raw(tmp_path / "zipped"))
+    sources.copy_local(kaggle, "standard", tmp_path / "zipped")
     for path in list(kaggle.iterdir()):
         with zipfile.ZipFile(path) as archive:
             archive.extractall(kaggle)
         path.unlink()
-    sources.copy_local(kaggle, "standard", raw(tmp_path / "extracted"))
-    sources.check(raw(tmp_path / "extracted"))
+    sources.copy_local(kaggle, "standard", tmp_path / "extracted")
+    sources.check(tmp_path / "extracted")
     for path in (tmp_path / "zipped").iterdir():
         assert members(path) == members(tmp_path / "extracted" / path.name)
 
@@ -52,9 +47,9 @@ def test_photos_are_of_the_quality_that_is_named(kaggle, tmp_path, extracted):
                 (kaggle / f"{name}_hq" / member.split("/")[-1]).write_bytes(data)
         else:
             pack(kaggle / f"{name}_hq.zip", better[name])
-    sources.copy_local(kaggle, "hq", raw(tmp_path / "hq"))
-    sources.check(raw(tmp_path / "hq"))
-    sources.copy_local(kaggle, "standard", raw(tmp_path / "standard"))
+    sources.copy_local(kaggle, "hq", tmp_path / "hq")
+    sources.check(tmp_path / "hq")
+    sources.copy_local(kaggle, "standard", tmp_path / "standard")
     for name in ("train", "test"):
         assert set(members(tmp_path / "hq" / f"{name}.zip").values()) == set(better[name].values())
         assert (tmp_path / "standard" / f"{name}.zip").read_bytes() == (kaggle / f"{name}.zip").read_bytes()
@@ -72,12 +67,12 @@ def test_photos_that_are_missing_are_named_and_not_replaced_by_others(kaggle, tm
     (kaggle / "train.zip").rename(kaggle / there)
     complaint = rf"neither {missing}\.zip nor {missing}, which data\.quality={quality} needs; data\.source=kaggle"
     with pytest.raises(UserError, match=complaint):
-        sources.copy_local(kaggle, quality, raw(tmp_path / "raw"))
+        sources.copy_local(kaggle, quality, tmp_path / "raw")
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"data\.local_dir: .*nowhere is not a folder"):
-        sources.copy_local(tmp_path / "nowhere", "standard", raw(tmp_path / "raw"))
+        sources.copy_local(tmp_path / "nowhere", "standard", tmp_path / "raw")
 
 
 def test_the_stage_takes_the_quality_that_the_parameters_name(kaggle, project):
@@ -105,15 +100,15 @@ def test_the_stage_takes_the_quality_that_the_parameters_name(kaggle, project):
 def test_files_that_do_not_belong_together_are_named(kaggle, spoiled, change, complaint):
     repack(kaggle / spoiled, change)
     with pytest.raises(UserError, match=complaint):
-        sources.check(raw(kaggle))
+        sources.check(kaggle)
 
 
 def test_a_zip_cut_short_is_named(kaggle):
     data = (kaggle / "test.zip").read_bytes()
     (kaggle / "test.zip").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match=r"test\.zip is not a complete zip"):
-        sources.check(raw(kaggle))
+        sources.check(kaggle)
 
 
 def test_the_real_sample_passes(sample):
-    sources.check(raw(sample))
+    sources.check(sample)

@@ -178,11 +178,11 @@ def send(packed: Path, message: str, content: dict[str, Any]) -> None:
     def log(event: str, **more: Any) -> None:
         submission_log.append(paths.SUBMISSIONS, {"event": event, "id": started, "time": now()} | more)
 
-    def taken(receipt: client.Receipt) -> None:
+    def taken(reference: int, words: str) -> None:
         # Printed before it is logged, because a full disk must not hide that it was sent.
-        print(f"{receipt.words} (reference {receipt.reference})", flush=True)
+        print(f"{words} (reference {reference})", flush=True)
         with contextlib.suppress(UserError):
-            log("taken", kaggle=receipt.words, reference=receipt.reference)
+            log("taken", kaggle=words, reference=reference)
 
     submission_log.append(paths.SUBMISSIONS, content | {"event": "sending", "id": started, "time": started})
     try:

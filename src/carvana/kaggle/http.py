@@ -1,7 +1,6 @@
-"""Requests to Kaggle and its storage: every one has timeouts, and no error quotes a credential or a signed address.
+"""Requests to Kaggle and its storage, and what can go wrong: no error quotes a credential or a signed address.
 
-Functions that talk to Kaggle raise requests.RequestException. `patiently` tries them again, and turns what remains
-into a UserError.
+`send` raises requests.RequestException and nothing else; `patiently` makes a UserError of what remains.
 """
 
 import sys
@@ -10,82 +9,49 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
-from requests.exceptions import ProxyError
+from requests.exceptions import InvalidURL, ProxyError, SSLError
 from tqdm import tqdm
 
 from carvana.base.errors import UserError
-from carvana.kaggle import troubles
-from carvana.kaggle.troubles import ProxyRefused, Refused, StorageRefused, Unexpected
+from carvana.competition import KAGGLE_NAME
 
+PAGE = f"https://www.kaggle.com/competitions/{KAGGLE_NAME}"
 TIMEOUTS = (20.0, 120.0)  # seconds to connect or to send a piece, and to wait for the next bytes
 ATTEMPTS = 4
+PATIENCE = 60.0  # seconds; for longer waits, give up and tell the user
 
-_AS_THE_CLIENT = {"User-Agent": ""}  # Kaggle's own client names itself so
+_RESUMES = "start again in a while, and it resumes"
 
 Result = TypeVar("Result")
 
 
-def post(url: str, content: dict[str, Any], credentials: Any, parser: Callable[[dict[str, Any]], Any] | None) -> Any:
-    """Calls Kaggle's API, and returns what `parser` makes of the JSON object that it answers.
+class Refused(requests.HTTPError):
+    """Kaggle's API answers with an error status, in its own words, and may say how many seconds to wait."""
 
-    Without a parser, returns the answer itself, with an unread body; a redirect is not followed. Raises Refused for an
-    error, and Unexpected if the answer cannot be parsed.
+    def __init__(self, status: int, words: str, wait: float | None) -> None:
+        super().__init__(f"Kaggle answers {status}{f': {words}' if words else ''}")
+        self.status, self.wait = status, wait
+
+
+class Unexpected(requests.RequestException):
+    """An answer that is not of the documented form. Its message is ours, and quotes nothing of the answer."""
+
+
+def send(method: str, url: str, auth: Any = lambda request: request, **options: Any) -> requests.Response:
+    """Sends a request, with timeouts; returns the answer whatever its status.
+
+    The default of `auth` keeps requests from adding credentials of ~/.netrc: the storage's addresses are signed.
     """
-    options = {"json": content, "auth": credentials, "headers": _AS_THE_CLIENT}
-    response = _send("POST", url, **options, stream=parser is None, allow_redirects=False)
-    answer = troubles.content_of(response) if parser else None
-    if answer and isinstance(answer.get("code"), int) and answer["code"] >= 400:
-        response.status_code = answer["code"]  # Kaggle can also write it into the body alone
-    if response.status_code >= 400:
-        raise Refused(response=response)
-    if parser is None:
-        return response
-    if response.status_code != 200 or answer is None:
-        raise Unexpected(f"status {response.status_code} without a JSON object")
     try:
-        return parser(answer)
-    except Exception as error:  # whatever the parser raises at what is not of the expected form
-        raise Unexpected(f"{type(error).__name__} in reading it") from None
-
-
-def get(url: str, headers: dict[str, str]) -> requests.Response:
-    """Requests a file from the storage; returns the answer with an unread body. Raises StorageRefused for an error."""
-    response = _send("GET", url, headers=headers, auth=_no_credentials, stream=True)
-    if response.status_code >= 400:
-        response.close()
-        raise StorageRefused(response=response)
-    return response
-
-
-def put(url: str, data: Any) -> None:
-    """Sends a file object to an address of the storage. Raises StorageRefused unless it is accepted."""
-    response = _send("PUT", url, data=data, auth=_no_credentials, allow_redirects=False)
-    if response.status_code not in (200, 201):
-        raise StorageRefused(response=response)
-
-
-def _send(method: str, url: str, **options: Any) -> requests.Response:
-    """Sends a request; returns the answer whatever its status. Raises requests.RequestException and nothing else."""
-    try:
-        response = requests.request(method, url, timeout=TIMEOUTS, **options)
-    except ProxyError as error:
-        raise (ProxyRefused if "failed: 407" in str(error) else error) from None
+        return requests.request(method, url, auth=auth, timeout=TIMEOUTS, **options)
     except requests.RequestException:
         raise
     except Exception as error:  # such as urllib3's at a broken address in a redirect
         raise Unexpected(type(error).__name__) from None
-    if response.status_code == 407:
-        raise ProxyRefused
-    return response
-
-
-def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keeps requests from adding those of ~/.netrc: the storage's addresses are signed."""
-    return request
 
 
 def patiently(what: str, attempt: Callable[[], Result], advice: str = "") -> Result:
-    """Returns the result of an attempt; repeats it after a pause if Kaggle is busy or the connection is lost.
+    """Returns the result of an attempt; repeats it after a pause unless Kaggle refuses it for good.
 
     Raises UserError that says what has happened, `advice`, and what the user can do. urllib3's Retry works one level
     lower, where it could neither ask for a fresh signed address, nor see a body that breaks off, nor say what it waits
@@ -95,10 +61,49 @@ def patiently(what: str, attempt: Callable[[], Result], advice: str = "") -> Res
         try:
             return attempt()
         except requests.RequestException as error:
-            reason, pause = f"{what}: {troubles.reason(error)}", troubles.pause(error, number)
+            reason, remedy = explain(error)
+            pause = _pause(error, number)
             if pause is None or number == ATTEMPTS - 1:
                 # Without the original, which can quote a signed address or a credential.
-                raise UserError("; ".join(filter(None, (reason, advice, troubles.advice(error))))) from None
-            tqdm.write(f"{reason}; again in {pause:.0f} seconds", file=sys.stderr)
+                raise UserError("; ".join(filter(None, (f"{what}: {reason}", advice, remedy)))) from None
+            tqdm.write(f"{what}: {reason}; again in {pause:.0f} seconds", file=sys.stderr)
             time.sleep(pause)
     raise AssertionError
+
+
+def _pause(error: requests.RequestException, attempt: int) -> float | None:
+    """Returns the seconds to wait before another attempt, the first being 0; None if that would not help."""
+    if not isinstance(error, Refused):
+        return 2.0**attempt
+    seconds = 2.0**attempt if error.wait is None else error.wait
+    is_busy = error.status == 429 or error.status >= 500
+    return seconds if is_busy and seconds <= PATIENCE else None
+
+
+def explain(error: requests.RequestException) -> tuple[str, str]:
+    """Returns what has happened, without anything secret, and what the user can do."""
+    match error:
+        case Refused(status=401):
+            advice = "it does not accept these credentials: make a new token on https://www.kaggle.com/settings"
+        case Refused(status=403):
+            advice = (
+                f"most likely the competition's rules are not accepted: do that on {PAGE}/rules, logged in as the same "
+                "user; Kaggle also wants a verified phone number (https://www.kaggle.com/settings)"
+            )
+        case Refused(status=404):
+            advice = f"it knows no such competition or file; compare with {PAGE}/data"
+        case Refused(status=429):
+            advice = f"too many requests: start again in {error.wait or 3600:.0f} seconds"
+        case Refused(status=status):
+            advice = _RESUMES if status >= 500 else f"to repeat it would not help; look at {PAGE}"
+        case Unexpected():
+            return f"Kaggle's answer is not one that its client knows ({error})", _RESUMES
+        case ProxyError() | InvalidURL():
+            return "the proxy does not connect to Kaggle", "HTTPS_PROXY has the form http://user:password@host:port"
+        case SSLError():
+            advice = "behind a proxy that reads along, REQUESTS_CA_BUNDLE names the file with its certificate"
+            return "Kaggle's certificate is not accepted", advice
+        case _:
+            advice = "start again when the network is back, and it resumes"
+            return f"the connection to Kaggle is lost ({type(error).__name__})", advice
+    return str(error), advice

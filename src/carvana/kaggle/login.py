@@ -5,46 +5,71 @@ same places (https://www.kaggle.com/docs/api): KAGGLE_API_TOKEN or ~/.kaggle/acc
 KAGGLE_KEY or kaggle.json, and what `kaggle auth login` has left. They are neither printed nor stored here.
 """
 
-import inspect
 import json
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 from kagglesdk import KaggleClient, KaggleCredentials, KaggleEnv, get_access_token_from_env
 from kagglesdk.common.types.http_redirect import HttpRedirect
 from kagglesdk.kaggle_env import get_endpoint, get_env
 from kagglesdk.kaggle_http_client import KaggleHttpClient
-from kagglesdk.security.types.oauth_service import IntrospectTokenRequest
 
 from carvana.base.errors import UserError
 from carvana.kaggle import http
-from carvana.kaggle.troubles import PAGE, Refused
+from carvana.kaggle.http import Refused, Unexpected
 
 
+@dataclass
 class Transport:
-    """Sends the calls of Kaggle's client, with credentials as requests takes them.
+    """Sends the calls of Kaggle's client, whose own KaggleHttpClient has no timeouts; credentials are for requests."""
 
-    It stands in for the client's own KaggleHttpClient, which waits for ever and offers no way to set timeouts.
-    """
-
-    def __init__(self, credentials: Any) -> None:
-        self.credentials = credentials
+    credentials: Any
 
     def call(self, service_name: str, request_name: str, request: Any, response_type: Any) -> Any:
-        """Returns Kaggle's answer as a `response_type`; that to a download is a redirect, which is not followed."""
-        environment = get_env()
-        address = get_endpoint(environment) + ("/v1" if environment is KaggleEnv.PROD else "/api/v1")
-        parser = None if response_type is HttpRedirect else response_type.from_dict
-        return http.post(f"{address}/{service_name}/{request_name}", request.to_dict(), self.credentials, parser)
+        """Returns Kaggle's answer as a `response_type`, or that to a download as it is. Raises RequestException."""
+        is_prod = get_env() is KaggleEnv.PROD
+        address = f"{get_endpoint(get_env())}{'' if is_prod else '/api'}/v1/{service_name}/{request_name}"
+        is_download = response_type is HttpRedirect
+        # Kaggle's own client has this User-Agent.
+        options = {"headers": {"User-Agent": ""}, "allow_redirects": False, "stream": is_download}
+        response = http.send("POST", address, self.credentials, json=request.to_dict(), **options)
+        if is_download and response.status_code < 400:
+            return response
+        try:
+            answer = response.json()
+        except (ValueError, RecursionError):
+            answer = None
+        fields = answer if isinstance(answer, dict) else {}
+        # Kaggle can also write the status of an error into the body alone.
+        code = fields.get("code")
+        status = code if isinstance(code, int) and code >= 400 else response.status_code
+        if status >= 400:
+            wait = response.headers.get("Retry-After", "")
+            words = _shown(fields.get("message"), response.request)
+            raise Refused(status, words, float(wait) if wait.isdecimal() else None)
+        if answer is not fields:
+            raise Unexpected("no JSON object")
+        try:
+            return response_type.from_dict(answer)
+        except Exception as error:  # whatever the client raises at what is not of the expected form
+            raise Unexpected(f"{type(error).__name__} in reading it") from None
 
 
-if len(inspect.signature(KaggleHttpClient.call).parameters) != len(inspect.signature(Transport.call).parameters):
-    raise ImportError("it sends its calls in another way")
+def _shown(message: Any, request: requests.PreparedRequest) -> str:
+    """Returns Kaggle's own message in an error, shortened, without signatures and credentials."""
+    words = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", message if isinstance(message, str) else "")
+    if credential := str(request.headers.get("Authorization", "")).partition(" ")[2]:
+        words = words.replace(credential, "…")
+    return "".join(letter if letter.isprintable() else " " for letter in words).strip()[:300].rstrip(" .")
 
 
 def log_in() -> Any:
-    """Returns Kaggle's API for competitions, logged in. Raises UserError if no credentials are accepted."""
+    """Returns Kaggle's API for competitions, with credentials. Raises UserError if there are none."""
     try:
         credentials = http.patiently("logging in", _find_credentials)
     except UserError:
@@ -52,65 +77,34 @@ def log_in() -> Any:
     except Exception as error:
         # Not the original, which can quote the token.
         raise UserError(
-            f"the client of Kaggle cannot log in ({type(error).__name__}); compare the files in ~/.kaggle and the "
-            "variables KAGGLE_… of the environment with https://www.kaggle.com/docs/api"
+            f"the credentials for Kaggle cannot be used ({type(error).__name__}): compare the files in ~/.kaggle and "
+            "KAGGLE_… of the environment with https://www.kaggle.com/docs/api; a token is one line without a blank"
         ) from None
     if credentials is None:
         raise UserError(
             "no credentials for Kaggle. On https://www.kaggle.com/settings, under API, make a token, and put it "
             "into ~/.kaggle/access_token or into the environment as KAGGLE_API_TOKEN (an older kaggle.json, "
-            f"in ~/.kaggle, and `kaggle auth login` work as well). Then accept the rules on {PAGE}/rules"
+            f"in ~/.kaggle, and `kaggle auth login` work as well). Then accept the rules on {http.PAGE}/rules"
         )
-    return _client(credentials).competitions.competition_api_client
-
-
-def _client(credentials: Any) -> KaggleClient:
-    client, transport = KaggleClient(), Transport(credentials)
-    client.competitions = KaggleClient.Competitions(transport)
-    client.security = KaggleClient.Security(transport)
-    client.users = KaggleClient.Users(transport)
-    return client
+    return KaggleClient.Competitions(Transport(credentials)).competition_api_client
 
 
 def _find_credentials() -> Any:
-    """Returns the first credentials that are there, and for a token valid, as requests takes them; None without."""
-    token, source = get_access_token_from_env()
-    if token and _is_valid(_plain(token, "~/.kaggle/access_token" if source == "access_token" else source)):
-        return KaggleHttpClient.BearerAuth(token)
-    name, key = _name_and_key()
-    if name and key:
-        return _plain(name, "KAGGLE_USERNAME or kaggle.json"), _plain(key, "KAGGLE_KEY or kaggle.json")
-    left = KaggleCredentials.load(_client(None))
-    token = left.get_access_token() if left else None
-    return KaggleHttpClient.BearerAuth(_plain(token, "~/.kaggle/credentials.json")) if token else None
+    """Returns the first that are there, as requests takes them; None without. Raises ValueError at strange letters."""
+    found = next(filter(all, _credentials()), None)
+    if found and not all(re.fullmatch("[!-~]+", each) for each in found):
+        raise ValueError
+    return KaggleHttpClient.BearerAuth(*found) if found and len(found) == 1 else found
 
 
-def _is_valid(token: str) -> bool:
-    request = IntrospectTokenRequest()
-    request.token = token
-    try:
-        answer = _client(KaggleHttpClient.BearerAuth(token)).security.oauth_client.introspect_token(request)
-    except Refused as error:
-        if error.response.status_code in (400, 403, 404):
-            return False
-        raise
-    return bool(answer.active and answer.username)
-
-
-def _name_and_key() -> list[str | None]:
-    """Returns the user's name and key, each from the environment or else from kaggle.json."""
-    configuration = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    folders = [os.environ.get("KAGGLE_CONFIG_DIR") or "~/.kaggle", "~/.kaggle", f"{configuration}/kaggle"]
+def _credentials() -> Iterator[tuple[str, ...]]:
+    """Yields what the places have, tokens or a name and a key; None for what is missing."""
+    yield get_access_token_from_env()[:1]
+    folders = [os.environ.get("KAGGLE_CONFIG_DIR") or "~/.kaggle", "~/.config/kaggle"]
     files = [Path(folder, "kaggle.json").expanduser() for folder in folders]
     values = json.loads(next((file.read_text(encoding="utf-8") for file in files if file.exists()), "{}"))
-    return [os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) for name in ("username", "key")]
-
-
-def _plain(credential: str, where: str) -> str:
-    """Returns a credential that a header can carry. Raises UserError if it cannot."""
-    if not (credential.isascii() and credential.isprintable() and " " not in credential):
-        raise UserError(
-            f"the credential in {where} has a line break, a blank or another character that none has; make it the "
-            "token alone, as https://www.kaggle.com/settings shows it"
-        )
-    return credential
+    yield tuple(os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) for name in ("username", "key"))
+    client = KaggleClient()
+    client.users = KaggleClient.Users(Transport(None))
+    if kept := KaggleCredentials.load(client):
+        yield (kept.get_access_token(),)
