@@ -36,11 +36,10 @@ class Server(ThreadingHTTPServer):
         self.afterwards = {}
         self.over = threading.Event()
         self.cuts = []  # after so many bytes of a file the connection breaks, once each
-        self.stalls = []  # after so many bytes of a file nothing more comes, once each
+        self.hangs = False  # whether nothing more comes where else the connection breaks
         self.offsets = []  # by which a requested range is missed, once each
         self.ranges = True  # whether a part can be requested
         self.tunnel_status = 407  # of a proxy for https
-        self.location = None  # that a download is redirected to
         self.create_url = f"http://localhost:{PORT}/upload?signature=secret"
         self.bytes_a_second = None
         self.served = Counter()
@@ -107,8 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"files": [{"name": name, "totalBytes": size} for name, size in sizes.items()]})
 
     def DownloadDataFile(self, body):
-        address = f"http://localhost:{PORT}/files/{body['fileName']}?signature=secret"
-        self.answer(302, b"", {"Location": self.server.location or address})
+        self.answer(302, b"", {"Location": f"http://localhost:{PORT}/files/{body['fileName']}?signature=secret"})
 
     def StartSubmissionUpload(self, _):
         self.server.may_upload.wait()
@@ -145,19 +143,16 @@ class Handler(BaseHTTPRequestHandler):
         first, last = int(first), int(last or len(data) - 1)
         if asked and last > first and self.server.offsets:
             first += self.server.offsets.pop(0)
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(last + 1 - first))
-        self.send_header("ETag", self.server.tag(name))
-        if asked:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-        self.end_headers()
+        headers = {"Content-Length": last + 1 - first, "ETag": self.server.tag(name)}
+        place = {"Content-Range": f"bytes {first}-{last}/{len(data)}"} if asked else {}
+        self.begin(206 if asked else 200, headers | place)
         # So that what is sent is what arrives, nearly.
         self.connection.setsockopt(SOL_SOCKET, SO_SNDBUF, PIECE)
-        cut, stall = (each.pop(0) if each and last > first else None for each in (self.server.cuts, self.server.stalls))
-        self.send(name, data[first : last + 1][: cut or stall])
-        if stall is not None:
+        cut = self.server.cuts.pop(0) if self.server.cuts and last > first else None
+        self.send(name, data[first : last + 1][:cut])
+        if cut and self.server.hangs:
             self.server.over.wait(60)
-        self.close_connection = cut is not None or stall is not None
+        self.close_connection = cut is not None
 
     def send(self, name, data):
         try:
@@ -172,8 +167,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, content, headers=None):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.begin(status, {"Content-Type": "application/json", "Content-Length": len(body)} | (headers or {}))
+        self.wfile.write(body)
+
+    def begin(self, status, headers):
         self.send_response(status)
-        for key, value in {"Content-Type": "application/json", "Content-Length": len(body), **(headers or {})}.items():
+        for key, value in headers.items():
             self.send_header(key, str(value))
         self.end_headers()
-        self.wfile.write(body)

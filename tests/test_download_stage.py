@@ -11,32 +11,22 @@ from conftest import ROOT, make_project, repack, set_params, stage
 NAME = "train.zip"
 
 
-def test_dvcs_cache_shares_the_bytes_of_the_download(server, tmp_path, _competition):
-    for path in _competition[0].iterdir():
-        server.files[path.name] = path.read_bytes()
-    project = make_project(tmp_path / "project")
-    set_params(project, data_source="kaggle")
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
-        subprocess.run([*command], cwd=project, check=True, timeout=60)
-    shutil.copyfile(ROOT / ".dvc/config", project / ".dvc/config")
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "-s", "download"], cwd=project, check=True, timeout=100)
-    places = [project / "data/raw" / NAME, project / ".work/download" / NAME / NAME]
-    assert {path.stat().st_ino for path in places} <= {
-        path.stat().st_ino for path in project.glob(".dvc/cache/files/md5/*/*")
-    }
-
-
-def test_the_stage_fetches_what_the_quality_names(server, tmp_path, _competition):
+def test_the_stage_fetches_what_the_quality_names_and_dvcs_cache_shares_its_bytes(server, tmp_path, _competition):
     for path in _competition[0].iterdir():
         name = path.name.replace("train.zip", "train_hq.zip").replace("test.zip", "test_hq.zip")
         server.files[name] = path.read_bytes()
     project = make_project(tmp_path / "project")
     set_params(project, data_source="kaggle", data_quality="hq")
-    stage(project, "download")
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run([*command], cwd=project, check=True, timeout=60)
+    shutil.copyfile(ROOT / ".dvc/config", project / ".dvc/config")
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "-s", "download"], cwd=project, check=True, timeout=100)
+    cached = {path.stat().st_ino for path in project.glob(".dvc/cache/files/md5/*/*")}
     for path in _competition[0].iterdir():
         assert (project / "data/raw" / path.name).read_bytes() == path.read_bytes()
+        assert (project / "data/raw" / path.name).stat().st_ino in cached
     assert (project / "data/raw/test_masks.csv.zip").exists()
-    assert not server.served[NAME]
+    assert (project / ".work/download/train_hq.zip/train_hq.zip").stat().st_ino in cached
 
 
 @pytest.mark.slow

@@ -14,26 +14,20 @@ def members(path):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_zips_are_copied_as_they_are(kaggle, tmp_path):
-    target = tmp_path / "raw"
-    sources.copy_local(kaggle, "standard", target)
-    sources.check(target)
-    for path in kaggle.iterdir():
-        assert (tmp_path / "raw" / path.name).read_bytes() == path.read_bytes()
-        assert path.stat().st_nlink == 1, "a link would let DVC make the user's own file read-only"
-    assert list(submission.read_rows(target / "test_masks.csv.zip")) == []
-
-
-def test_extracted_folders_give_the_same_members(kaggle, tmp_path):
-    sources.copy_local(kaggle, "standard", tmp_path / "zipped")
+def test_zips_are_copied_and_extracted_folders_give_the_same_members(kaggle, tmp_path):
+    zipped, extracted = tmp_path / "zipped", tmp_path / "extracted"
+    sources.copy_local(kaggle, "standard", zipped)
     for path in list(kaggle.iterdir()):
+        assert (zipped / path.name).read_bytes() == path.read_bytes()
+        assert path.stat().st_nlink == 1, "a link would let DVC make the user's own file read-only"
         with zipfile.ZipFile(path) as archive:
             archive.extractall(kaggle)
         path.unlink()
-    sources.copy_local(kaggle, "standard", tmp_path / "extracted")
-    sources.check(tmp_path / "extracted")
-    for path in (tmp_path / "zipped").iterdir():
-        assert members(path) == members(tmp_path / "extracted" / path.name)
+    sources.copy_local(kaggle, "standard", extracted)
+    sources.check(extracted)
+    for path in zipped.iterdir():
+        assert members(path) == members(extracted / path.name)
+    assert list(submission.read_rows(zipped / "test_masks.csv.zip")) == []
 
 
 @pytest.mark.parametrize("extracted", [False, True])
@@ -56,12 +50,7 @@ def test_photos_are_of_the_quality_that_is_named(kaggle, tmp_path, extracted):
 
 
 @pytest.mark.parametrize(
-    ("quality", "there", "missing"),
-    [
-        ("hq", "train.zip", "train_hq"),
-        ("standard", "train_hq.zip", "train"),
-        ("standard", "elsewhere", "train"),
-    ],
+    ("quality", "there", "missing"), [("hq", "train.zip", "train_hq"), ("standard", "train_hq.zip", "train")]
 )
 def test_photos_that_are_missing_are_named_and_not_replaced_by_others(kaggle, tmp_path, quality, there, missing):
     (kaggle / "train.zip").rename(kaggle / there)
