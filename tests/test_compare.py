@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from carvana.base.errors import UserError
 from carvana.commands import compare as command
-from carvana.experiments import difference, redrawn
+from carvana.experiments import comparison, redrawn
 from carvana.masks import rle
 
 ADDED, MISSED = (255, 205, 0), (10, 35, 170)
@@ -70,18 +70,12 @@ def test_what_cannot_be_compared_is_said(copy, monkeypatch):
     assert not out.exists()
 
 
-def photos(gains):
-    rows = [(f"{number}.jpg", "test", 0.5, 0.5 + gain, gain) for number, gain in enumerate(gains)]
-    return pd.DataFrame(rows, columns=["image", "role", "dice_one", "dice_other", "gain"])
-
-
 @settings(deadline=None)
 @given(st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=30), st.integers(0, 5))
 def test_those_that_changed_most(gains, count):
-    table = photos(sorted(gains, reverse=True))
-    gained, lost = difference.most(table, count)
-    assert list(gained["gain"]) == sorted((gain for gain in gains if gain > 0), reverse=True)[:count]
-    assert list(lost["gain"]) == sorted(gain for gain in gains if gain < 0)[:count]
+    found = comparison.most(pd.DataFrame({"gain": sorted(gains, reverse=True)}), count)
+    assert list(found["Gained most"]["gain"]) == sorted((gain for gain in gains if gain > 0), reverse=True)[:count]
+    assert list(found["Lost most"]["gain"]) == sorted(gain for gain in gains if gain < 0)[:count]
 
 
 def test_tiles_show_what_each_gets_wrong_and_the_place_where_they_differ():
@@ -89,7 +83,7 @@ def test_tiles_show_what_each_gets_wrong_and_the_place_where_they_differ():
     missing, more = mask.copy(), mask.copy()
     missing[600:700, 900:1000] = 0
     more[40:120, 1500:1600] = 1
-    tiles = redrawn.side_by_side(photo, *(rle.to_runs(each) for each in (missing, more, mask)))
+    tiles = redrawn.side_by_side(photo, rle.to_runs(missing), rle.to_runs(more), mask)
     assert [tile.shape for tile in tiles] == [(256, 384, 3)] * 4
     shown = [
         {colour for colour in (ADDED, MISSED) if (np.abs(tile.astype(int) - colour).sum(axis=2) < 30).any()}

@@ -75,9 +75,11 @@ def test_an_edited_workspace_has_no_results_of_its_own(copy):
     assert not any("*" in line[0] for line in lines)
 
 
-def test_a_workspace_like_no_other_has_a_row(copy):
-    copy.record([0.99, 0.98, 0.97, 0.96], 70.0, train_epochs=5, train_size=96)
-    assert listed(copy)[1] == ["workspace", "0.9850", "0.9800", "0.9650", "70.0", "90 s", "epochs=5, size=96"]
+def test_a_workspace_like_no_other_has_a_row_and_without_a_speed_no_point(copy):
+    copy.record([0.99, 0.98, 0.97, 0.96], 0.0, train_epochs=5, train_size=96)
+    assert listed(copy)[1] == ["workspace", "0.9850", "0.9800", "0.9650", "–", "90 s", "epochs=5, size=96"]
+    page = (copy.folder / PAGE).read_text(encoding="utf-8")
+    assert "Without a point, because their speed or their Dice on test cars is not known: workspace." in page
 
 
 def test_a_commit_that_changes_no_result_has_no_row_of_its_own(copy):
@@ -148,5 +150,5 @@ def test_an_experiment_without_test_cars_is_ranked_by_validation():
         for name, role, dice in (("a", "validation", 0.9), ("b", "test", 0.8), ("c", "test", 0.95))
     ]
     rows = table.rows(made)
-    assert [row.name for row in rows] == ["c", "a", "b"]
+    assert [row.experiment.name for row in rows] == ["c", "a", "b"]
     assert rows[1].cells == ["a", "–", "–", "0.9000", "–", "–", ""]

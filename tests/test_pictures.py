@@ -53,11 +53,9 @@ def test_the_worst_spot_holds_the_most_mistakes(centre):
     predicted[max(y - 30, 0) : y + 30, max(x - 30, 0) : x + 30] = 1
     predicted[300:310, 400:410] = 1
     found = wrong_pixels.find(rle.to_runs(predicted), rle.to_runs(true), true)
-    left, top = pictures.worst_spot(found.places)
-    assert left <= x < left + 384
-    assert top <= y < top + 256
-    assert 0 <= left <= WIDTH - 384
-    assert 0 <= top <= HEIGHT - 256
+    rows, columns = pictures.worst_spot(found.places)
+    assert (y in range(HEIGHT)[rows], x in range(WIDTH)[columns]) == (True, True)
+    assert (len(range(HEIGHT)[rows]), len(range(WIDTH)[columns])) == (256, 384)
 
 
 def test_an_example_is_six_tiles_that_become_pictures_or_a_sheet():

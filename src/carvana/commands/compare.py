@@ -22,23 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(one: str, other: str, out: Path) -> None:
     from carvana.base.files import whole_file
-    from carvana.experiments import comparison, difference, known, redrawn
+    from carvana.experiments import comparison, known, redrawn
     from carvana.prediction.settings import Settings
 
     left, right = known.one(one), known.one(other)
     if left.has_results_of(right):
         raise UserError(f"{left.name} and {right.name} are the same; name two of those that `make experiments` lists")
-    photos, alone = difference.both(left, right)
-    shown = [
-        (photo.role, photo.image) for part in difference.most(photos, _SHOWN) for photo in part.itertuples(index=False)
-    ]
+    photos, alone = comparison.gains(left, right)
+    shown = [name for part in comparison.most(photos, _SHOWN).values() for name in part["image"]]
     how = Settings.of(params.load(paths.PARAMS))
     with Bar(total=2 * len(shown), desc="compare", unit=" photos") as bar:
-        masks = redrawn.masks(left, shown, how, bar.update), redrawn.masks(right, shown, how, bar.update)
-    drawn = redrawn.draw(right, masks, (left.name, right.name))
+        masks = [redrawn.masks(each, shown, how, bar.update) for each in (left, right)]
+    drawn = redrawn.draw(right, *masks, (left.name, right.name))
     with whole_file(out) as temporary:
-        temporary.write_text(comparison.render(left, right, photos, alone, _SHOWN, drawn), encoding="utf-8")
-    for role in difference.by_role(photos).itertuples():
+        content = comparison.render(left, right, photos, alone, drawn, _SHOWN)
+        temporary.write_text(content, encoding="utf-8")
+    for role in comparison.by_role(photos).itertuples():
         print(
             f"{role.role}: Dice {role.dice_one:.4f} → {role.dice_other:.4f} on {role.photos} photos; "
             f"{role.gained} gained, {role.lost} lost"

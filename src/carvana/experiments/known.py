@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from carvana.base.params import leaves
 from carvana.base.speed import Speed
 
 WORKSPACE = "workspace"
+MISSING = "–"  # on a page, for what is not known
 # An edited workspace has parameters that its results were not made with.
 DONE, EDITED = "done", "edited"
 UNFINISHED = ("queued", "running", "failed")  # as DVC calls them
@@ -60,15 +62,31 @@ class Experiment:
             )
         return found
 
-    def prediction_speed(self) -> Speed | None:
-        """Returns the record of its prediction's speed, None if there is none."""
-        return self._speed(paths.PREDICTION_SPEED)
+    def dice(self, role: str, which: str = "dice") -> float | None:
+        """Returns its Dice on the cars of a role, the mean or `dice_worst`; None if it has none."""
+        return (self.metrics.get(role) or {}).get(which)
 
+    @property
+    def photos_per_second(self) -> float | None:
+        """The speed of its prediction; None if it is not known."""
+        return self._prediction.photos_per_second or None if self._prediction else None
+
+    @property
+    def machine(self) -> str:
+        """What its prediction was computed by."""
+        speed = self._prediction
+        return f"{speed.engine} on {speed.processor}, {speed.precision}" if speed else MISSING
+
+    @functools.cached_property
     def training_seconds(self) -> float | None:
-        """Returns the seconds that all its trainings took, None if a record is missing."""
+        """The seconds that all its trainings took, None if a record is missing."""
         speeds = [self._speed(paths.training_speed(fold)) for fold in self.params.get("train.folds") or ()]
         known = [speed.seconds for speed in speeds if speed]
         return sum(known) if known and len(known) == len(speeds) else None
+
+    @functools.cached_property
+    def _prediction(self) -> Speed | None:
+        return self._speed(paths.PREDICTION_SPEED)
 
     def _speed(self, path: Path) -> Speed | None:
         with contextlib.suppress(UserError):
@@ -90,38 +108,38 @@ def everything() -> list[Experiment]:
     refs = _refs()
     if not refs:
         return []
-    started_from = [base for base, _ in _saved(refs)]
+    started_from = {first + rest for first, rest in re.findall("^refs/exps/(..)/(.{38})/", refs, re.MULTILINE)}
     # What waits or has failed is a stash, whose first parent is the commit that it started from.
-    for queue in (ref for ref in refs if ref.startswith("refs/exps/celery/")):
-        started_from += [parents.split()[0] for parents in git.output("log", "-g", "--format=%P", queue).splitlines()]
-    workspace, *commits = _show("--all-branches", "--rev=HEAD", *(f"--rev={commit}" for commit in set(started_from)))
-    cache, head_commit = _cache(Path.cwd()), git.output("rev-parse", "HEAD")
-    head = next(_experiment(each, cache) for each in commits if each["rev"] == head_commit)
-    here = _experiment(workspace, cache, head)
+    for queue in re.findall("^refs/exps/celery/.*", refs, re.MULTILINE):
+        started_from |= {parents.split()[0] for parents in git.output("log", "-g", "--format=%P", queue).splitlines()}
+    workspace, *commits = _show("--all-branches", "--rev=HEAD", *(f"--rev={commit}" for commit in started_from))
+    head_commit = git.output("rev-parse", "HEAD")
+    head = next(_experiment(each) for each in commits if each["rev"] == head_commit)
+    here = _experiment(workspace, head)
     found = [here if _is_run(here) else replace(here, state=EDITED)]
     for commit in commits:
-        base = head if commit["rev"] == head_commit else _experiment(commit, cache, head)
+        base = head if commit["rev"] == head_commit else _experiment(commit, head)
         found.append(base)
         for each in commit["experiments"] or []:
             state = (each["executor"] or {}).get("state")
-            made = _experiment(each["revs"][0], cache, base)
-            found.append(replace(made, state=state) if state in UNFINISHED else made)
+            found.append(replace(_experiment(each["revs"][0], base), state=state if state in UNFINISHED else DONE))
     return found
 
 
 def one(name: str) -> Experiment:
     """Returns an experiment, a branch or a commit by its name, or `workspace`. Raises UserError if there is none."""
-    refs = _refs()
-    names = [name for _, name in _saved(refs)]
-    if name != WORKSPACE and name not in names and not _is_commit(name):
-        branches = [ref.removeprefix("refs/heads/") for ref in refs if ref.startswith("refs/heads/")]
-        advice = near(name, [WORKSPACE, *branches, *names], 3) or "; `make experiments` lists them"
-        raise UserError(f"{name} is neither an experiment nor a branch or a commit{advice}")
-    workspace, commit = _show(f"--rev={'HEAD' if name == WORKSPACE else name}")
+    try:
+        workspace, commit = _show(f"--rev={'HEAD' if name == WORKSPACE else name}")
+    except UserError as error:
+        if "unknown Git revision" not in str(error):
+            raise
+        names = re.findall("^refs/(?:heads|exps/../.{38})/(.*)", _refs(), re.MULTILINE)
+        advice = near(name, [WORKSPACE, *names], 3) or "; `make experiments` lists them"
+        raise UserError(f"{name} is neither an experiment nor a branch or a commit{advice}") from None
     found = workspace if name == WORKSPACE else commit
     if not found["data"]:
         raise UserError(f"{name} cannot be read ({(found['error'] or {}).get('msg', 'it is empty')})")
-    return replace(_experiment(found, _cache(Path.cwd())), name=name)
+    return replace(_experiment(found), name=name)
 
 
 def _is_run(workspace: Experiment) -> bool:
@@ -134,11 +152,12 @@ def _is_run(workspace: Experiment) -> bool:
     return all(workspace.params.get(name) == value for stage in used for name, value in stage.params.items())
 
 
-def _experiment(shown: dict[str, Any], cache: Path, base: Experiment | None = None) -> Experiment:
-    """Returns an experiment of what DVC shows of it, whose outputs are in the folder `cache`."""
+def _experiment(shown: dict[str, Any], base: Experiment | None = None) -> Experiment:
+    """Returns an experiment of what DVC shows of it."""
     commit = "" if shown["rev"] == WORKSPACE else shown["rev"]
     data = shown["data"] or {}
     outs = {path: out["hash"] for path, out in data.get("outs", {}).items() if out["hash"] and out["use_cache"]}
+    cache = _cache(Path.cwd())
     return Experiment(
         name=shown["name"] or commit[:7] or WORKSPACE,
         commit=commit,
@@ -168,20 +187,9 @@ def _cache(_repository: Path) -> Path:
     return Path(_dvc("cache", "dir").strip()) / "files" / "md5"
 
 
-def _refs() -> list[str]:
-    return git.output("for-each-ref", "--format=%(refname)").splitlines()
-
-
-def _saved(refs: list[str]) -> list[tuple[str, str]]:
-    """Returns the commit that an experiment started from, and its name, of each refs/exps/9d/0e0584…/name."""
-    parts = [ref.split("/", 4) for ref in refs if ref.startswith("refs/exps/")]
-    return [(each[2] + each[3], each[4]) for each in parts if len(each) == 5]
-
-
-def _is_commit(name: str) -> bool:
-    with contextlib.suppress(UserError):
-        return bool(git.output("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"))
-    return False
+def _refs() -> str:
+    """Returns the names of all refs of git, a line each; those of experiments are refs/exps/9d/0e0584…/name."""
+    return git.output("for-each-ref", "--format=%(refname)")
 
 
 def _dvc(*words: str) -> str:

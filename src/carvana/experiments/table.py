@@ -7,40 +7,32 @@ from typing import Any
 import pandas as pd
 
 from carvana.base.console import duration
-from carvana.experiments.known import DONE, WORKSPACE, Experiment
+from carvana.experiments.known import DONE, MISSING, WORKSPACE, Experiment
 from carvana.results import charts, page
 
-_MISSING = "–"
 _POINT = ["label", "photos_per_second", "dice"]
 HEADER = ["experiment", "test", "worst", "validation", "photos/s", "training", "changed"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """An experiment with results. Dice is 0 to 1, None if there are no such cars; `here`: the workspace has it."""
+    """An experiment with results. `here`: the workspace has the same."""
 
     experiment: Experiment
     here: bool
-    test: float | None
-    worst: float | None
-    validation: float | None
-    photos_per_second: float | None
-    processor: str
-    training_seconds: float | None
-
-    @property
-    def name(self) -> str:
-        """The experiment's name."""
-        return self.experiment.name
 
     @property
     def cells(self) -> list[str]:
         """Its cells as text, by HEADER."""
-        dice = [_MISSING if each is None else f"{each:.4f}" for each in (self.test, self.worst, self.validation)]
-        speed = _MISSING if self.photos_per_second is None else f"{self.photos_per_second:,.1f}"
-        training = _MISSING if self.training_seconds is None else duration(self.training_seconds)
-        changed = [f"{key.removeprefix('train.')}={brief(value)}" for key, value in self.experiment.changed.items()]
-        return [self.name + (" *" if self.here else ""), *dice, speed, training, ", ".join(changed)]
+        made = self.experiment
+        dice = made.dice("test"), made.dice("test", "dice_worst"), made.dice("validation")
+        return [
+            made.name + (" *" if self.here else ""),
+            *(MISSING if each is None else f"{each:.4f}" for each in dice),
+            f"{made.photos_per_second:,.1f}" if made.photos_per_second else MISSING,
+            duration(made.training_seconds) if made.training_seconds else MISSING,
+            ", ".join(f"{key.removeprefix('train.')}={brief(value)}" for key, value in made.changed.items()),
+        ]
 
 
 def rows(experiments: list[Experiment], *, newest_first: bool = False) -> list[Row]:
@@ -55,26 +47,12 @@ def rows(experiments: list[Experiment], *, newest_first: bool = False) -> list[R
     others = [each for each in others if each in named or not any(map(each.has_results_of, named))]
     same = next((each for each in reversed(others) if workspace and each.has_results_of(workspace)), None)
     if workspace and not same:
-        others.insert(0, workspace)
-    made = [_row(each, here=each is same) for each in others]
+        others.append(workspace)
     if newest_first:
-        return sorted(made, key=lambda row: (row.experiment.created or datetime.max, row.name), reverse=True)
-    return sorted(made, key=lambda row: (-(row.test or row.validation or 0), row.name))
-
-
-def _row(experiment: Experiment, *, here: bool) -> Row:
-    speed = experiment.prediction_speed()
-    test, validation = (experiment.metrics.get(role) or {} for role in ("test", "validation"))
-    return Row(
-        experiment,
-        here,
-        test=test.get("dice"),
-        worst=test.get("dice_worst"),
-        validation=validation.get("dice"),
-        photos_per_second=speed.photos_per_second if speed else None,
-        processor=f"{speed.engine} on {speed.processor}, {speed.precision}" if speed else "",
-        training_seconds=experiment.training_seconds(),
-    )
+        others.sort(key=lambda each: (each.created or datetime.max, each.name), reverse=True)
+    else:
+        others.sort(key=lambda each: (-(each.dice("test") or each.dice("validation") or 0), each.name))
+    return [Row(each, here=each is same) for each in others]
 
 
 def brief(value: Any) -> str:
@@ -104,13 +82,14 @@ def as_text(table: list[Row]) -> str:
 
 def render(table: list[Row], notes: list[str]) -> str:
     """Returns the page as HTML: the frontier's chart and the table, below it the notes. There is at least one row."""
-    shown = [row for row in table if row.photos_per_second and row.test is not None]
-    points = [(row.name, row.photos_per_second, row.test) for row in shown]
+    experiments = [row.experiment for row in table]
+    shown = [each for each in experiments if each.photos_per_second and each.dice("test") is not None]
+    points = pd.DataFrame([(each.name, each.photos_per_second, each.dice("test")) for each in shown], columns=_POINT)
     return page.render(
         "experiments.html",
-        chart=charts.draw("frontier", pd.DataFrame(points, columns=_POINT), width=480) if points else None,
-        unknown=[row.name for row in table if row not in shown],
-        processors=sorted({row.processor for row in shown}),
+        chart=charts.draw("frontier", points, width=480) if shown else None,
+        unknown=[each.name for each in experiments if each not in shown],
+        processors=sorted({each.machine for each in shown}),
         header=[*HEADER, "started from", "date"],
         rows=table,
         notes=notes,

@@ -57,42 +57,42 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs) -> Tiles:
     """
     guess, mask = (rle.to_mask(runs, HEIGHT, WIDTH) for runs in (predicted, true))
     spot = worst_spot(wrong_pixels.find(predicted, true, mask).places)
-    box, small = at(spot), shrunk(photo)
+    whole, detail = mistakes(photo, guess, mask, spot)
     return {
-        "photo": small,
-        "missed (dark blue) and added (yellow)": framed(show_mistakes(small, guess, mask), spot),
+        "photo": _resize(photo, _TILE),
+        "missed (dark blue) and added (yellow)": whole,
         "true mask": _as_picture(mask),
         "predicted mask": _as_picture(guess),
-        "most mistakes, at full resolution": np.ascontiguousarray(photo[box]),
-        "the same, missed and added": show_mistakes(photo[box], guess[box], mask[box]),
+        "most mistakes, at full resolution": np.ascontiguousarray(photo[spot]),
+        "the same, missed and added": detail,
     }
 
 
-def worst_spot(places: NDArray[np.int32]) -> tuple[int, int]:
-    """Returns the upper left corner (x, y) of the tile at full resolution with the most wrong pixels in its middle.
+def worst_spot(places: NDArray[np.int32]) -> tuple[slice, slice]:
+    """Returns rows and columns of the tile at full resolution with the most wrong pixels in its middle.
 
     `places` is that of `Mistakes`. A pixel counts less the farther it is from the middle.
     """
     counts = cv2.GaussianBlur(places.sum(axis=0).astype(np.float32), (0, 0), _TILE[1] / wrong_pixels.CELL / 4)
     _, _, _, centre = cv2.minMaxLoc(counts)
     left, top = (place * wrong_pixels.CELL - side // 2 for place, side in zip(centre, _TILE, strict=True))
-    return min(max(left, 0), WIDTH - _TILE[0]), min(max(top, 0), HEIGHT - _TILE[1])
+    left, top = min(max(left, 0), WIDTH - _TILE[0]), min(max(top, 0), HEIGHT - _TILE[1])
+    return slice(top, top + _TILE[1]), slice(left, left + _TILE[0])
 
 
-def at(spot: tuple[int, int]) -> tuple[slice, slice]:
-    """Returns rows and columns of the tile at full resolution whose upper left corner (x, y) is `spot`."""
-    return slice(spot[1], spot[1] + _TILE[1]), slice(spot[0], spot[0] + _TILE[0])
+def mistakes(photo: Pixels, predicted: Pixels, true: Pixels, spot: tuple[slice, slice]) -> tuple[Pixels, Pixels]:
+    """Returns the mistakes as two tiles: in the whole photo, with a frame around the spot, and in the spot alone.
 
-
-def shrunk(photo: Pixels) -> Pixels:
-    """Returns a whole photo RGB uint8 [1280, 1918, 3] as a tile."""
-    return _resize(photo, _TILE)
-
-
-def framed(tile: Pixels, spot: tuple[int, int]) -> Pixels:
-    """Returns the tile of a whole photo, with a frame that is drawn in it around the place of `at(spot)`."""
-    corner, far = ((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in (spot, np.add(spot, _TILE)))
-    return cv2.rectangle(tile, corner, far, (255, 255, 255), 2).astype(np.uint8, copy=False)
+    `photo` is RGB uint8 [1280, 1918, 3]; `predicted` and `true` are masks of {0, 1}, and `spot` is of `worst_spot`.
+    """
+    rows, columns = spot
+    whole = show_mistakes(_resize(photo, _TILE), predicted, true)
+    corners = [
+        (x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT)
+        for x, y in ((columns.start, rows.start), (columns.stop, rows.stop))
+    ]
+    cv2.rectangle(whole, *corners, (255, 255, 255), 2)
+    return whole, show_mistakes(photo[spot], predicted[spot], true[spot])
 
 
 def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
