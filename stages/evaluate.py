@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from carvana.data.cache import Cache
     from carvana.networks.checkpoint import Trained
     from carvana.prediction.settings import Settings
-    from carvana.results.about import About
-    from carvana.results.report import Shown
-    from carvana.results.totals import Findings
+    from carvana.results.pictures import Tiles
+    from carvana.results.scoring import Findings
 
 
 def main() -> None:
@@ -30,25 +29,27 @@ def main() -> None:
     from carvana.networks import checkpoint, models
     from carvana.networks.sizes import sizes_of
     from carvana.prediction.settings import Settings
-    from carvana.results import report, scoring
+    from carvana.results import about, examples, pictures, report, scoring
     from carvana.training import history
 
     settings = params.load(paths.PARAMS)
+    folds, workers = settings.train.folds, settings.runtime.workers
     truth = cache.read(paths.CACHE)
     roles = split.read(paths.SPLIT, truth.names)
-    trained = {fold: checkpoint.load(paths.model(fold)) for fold in settings.train.folds}
+    trained = {fold: checkpoint.load(paths.model(fold)) for fold in folds}
     require_sizes(settings, truth, trained)
-    histories = {fold: history.read(paths.history(fold)) for fold in settings.train.folds}
+    histories = {fold: history.read(paths.history(fold)) for fold in folds}
+    curves = history.curves(histories)
     how = Settings.of(settings)
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
     network = models.describe(settings.train.network, parameters, sizes_of(settings.train.size, how.scales))
     count = Counter(roles[car_of(name)] for name in truth.names)
-    validation, test = sum(count[str(fold)] for fold in trained), count[split.TEST]
+    validation, test = sum(count[str(fold)] for fold in folds), count[split.TEST]
     say(f"Scoring {validation} photos of validation cars and {test} of test cars: {network}\nby {how.describe()}")
+    makes = split.read_makes(paths.METADATA)
     with Bar(total=validation + test, desc="evaluate", unit=" photos") as bar:
-        findings = find(how, roles, truth, trained, bar)
-    summaries = {role: scoring.summarise(findings.of(role)) for role in findings.roles}
-    curves = history.curves(histories)
+        findings = scoring.find(trained, paths.TRAIN, truth, roles, makes, how, bar.update)
+    summaries = {role: scoring.summarise(scores) for role, scores in findings.by_role.items()}
     model = {
         "parameters": parameters,
         "epochs": sum(map(len, histories.values())),
@@ -58,10 +59,17 @@ def main() -> None:
     }
 
     write_tables(findings, curves)
-    shown = draw(settings, roles, truth, findings)
-    about = describe(settings, network, how, len(truth.names))
+    trained_on = {car for car, role in roles.items() if role not in (split.TEST, str(folds[0]))}
+    batch = examples.training_batch(truth, trained_on, settings.augment, settings.train.seed)
+    error_map, samples = pictures.error_map(findings.shares()), pictures.training_samples(*batch)
+    write_pictures(findings, error_map, samples, workers)
+    predictions = examples.extremes(findings, settings.report.worst, settings.report.best)
+    shown = [score for scores in predictions.values() for score in scores]
+    drawn = examples.draw(shown, findings, paths.TRAIN, workers, lambda _, tiles: pictures.encode(tiles))
+    origin = about.collect(facts(settings, network, how, len(truth.names)))
+    content = report.render(origin, findings, curves, predictions, drawn, error_map, samples)
     with whole_file(paths.REPORT) as temporary:
-        temporary.write_text(report.render(about, findings, summaries, curves, shown), encoding="utf-8")
+        temporary.write_text(content, encoding="utf-8")
     write_json(paths.EVALUATION, summaries | {"model": model})
 
 
@@ -73,69 +81,42 @@ def require_sizes(settings: Params, truth: Cache, trained: dict[int, Trained]) -
             raise UserError(f"{paths.model(fold)} was made for another train.size; `dvc repro train` makes it again")
 
 
-def find(how: Settings, roles: dict[str, str], truth: Cache, trained: dict[int, Trained], bar: Bar) -> Findings:
-    """Returns the findings of every model on its validation cars, and of all models together on the test cars."""
-    from carvana.data import split
-    from carvana.prediction.inference import Ensemble
-    from carvana.results import scoring
-    from carvana.results.totals import Findings
-
-    makes = split.read_makes(paths.METADATA)
-    findings = Findings()
-    for members, wanted, role in [
-        *(([one], str(fold), split.VALIDATION) for fold, one in trained.items()),
-        (list(trained.values()), split.TEST, split.TEST),
-    ]:
-        cars = {car for car, found in roles.items() if found == wanted}
-        ensemble = Ensemble(members, how.flip, how.scales)
-        for scored in scoring.score_photos(ensemble, paths.TRAIN, truth, cars, makes, role, how):
-            findings.add(scored)
-            bar.update()
-    return findings
-
-
 def write_tables(findings: Findings, curves: pd.DataFrame) -> None:
     import pandas as pd
 
     from carvana.results import scoring
 
-    for path, table in (
-        (paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))),
-        (paths.CURVES, curves),
-    ):
+    scores = pd.DataFrame(scoring.worst_first(findings.scores))
+    for path, table in ((paths.SCORES, scores), (paths.CURVES, curves)):
         with whole_file(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6f")
 
 
-def draw(settings: Params, roles: dict[str, str], truth: Cache, findings: Findings) -> Shown:
-    """Writes the pictures for `dvc plots`; returns those for the page."""
-    from carvana.data import split
+def write_pictures(findings: Findings, error_map: Tiles, samples: Tiles, workers: int) -> None:
+    """Writes the pictures for `dvc plots`."""
     from carvana.results import examples, pictures
-    from carvana.results.report import Shown
+    from carvana.results.scoring import Score
 
-    first, workers = settings.train.folds[0], settings.runtime.workers
-    trained_on = {car for car, role in roles.items() if role not in (split.TEST, str(first))}
-    batch = examples.training_batch(truth, trained_on, settings.augment, settings.train.seed)
-    samples, error_map = batch.tiles, examples.error_map(findings)
+    def sheet(score: Score, tiles: Tiles) -> bytes:
+        return pictures.sheet(tiles, 2, f"{score.role} car {score.image}: Dice {score.dice:.4f}")
+
+    same = examples.same(findings)
+    drawn = examples.draw(same, findings, paths.TRAIN, workers, sheet)
+    sheets = {f"{score.role}-{score.image.removesuffix('.jpg')}": drawn[score.image] for score in same}
+    sheets |= {"error-map": pictures.sheet(error_map, 4), "training-samples": pictures.sheet(samples, 2)}
     with whole_folder(paths.PICTURES) as folder:
-        sheets = examples.draw(examples.same(findings), findings, paths.TRAIN, workers, examples.on_sheet)
-        sheets["error-map"] = pictures.jpeg(pictures.sheet(error_map, 4))
-        sheets["training-samples"] = pictures.jpeg(pictures.sheet(samples, 2))
         for name, jpeg in sheets.items():
             (folder / f"{name}.jpg").write_bytes(jpeg)
-    extremes = examples.extremes(findings, settings.report.worst, settings.report.best)
-    predictions = examples.draw(extremes, findings, paths.TRAIN, workers, examples.on_page)
-    return Shown(predictions, pictures.encode(error_map), pictures.encode(samples))
 
 
-def describe(settings: Params, network: str, how: Settings, photos: int) -> About:
-    """Returns what the report is of."""
+def facts(settings: Params, network: str, how: Settings, photos: int) -> dict[str, str]:
+    """Returns the data, the network and the machine of an evaluation, in words."""
     from carvana.devices import device
     from carvana.results import about
 
     data, folds = settings.data, settings.train.folds
     source = f"{data.source} ({data.local_dir})" if data.source == "local" else data.source
-    facts = {
+    found = {
         "data": f"{source}, {data.quality}: {photos:,} photos with masks",
         "network": f"{network}; folds: {', '.join(map(str, folds))}",
         "evaluated by": how.describe(),
@@ -143,9 +124,9 @@ def describe(settings: Params, network: str, how: Settings, photos: int) -> Abou
     }
     for fold in folds:
         if (path := paths.training_speed(fold)).exists():
-            found = speed.Speed.parse(path.read_text(encoding="utf-8"), str(path))
-            facts[f"training of fold {fold}"] = about.training(found)
-    return about.collect(facts)
+            record = speed.Speed.parse(path.read_text(encoding="utf-8"), str(path))
+            found[f"training of fold {fold}"] = about.training(record)
+    return found
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from test_scoring import scored
 from carvana.competition import car_of
 from carvana.data import cache
 from carvana.results import examples
-from carvana.results.totals import Findings
+from carvana.results.scoring import Findings
 
 STILL = dict.fromkeys(
     ("flip", "rotation", "shift", "scale", "close_up", "brightness", "contrast", "saturation", "hue"),
@@ -25,15 +25,15 @@ def limits(**changes):
 
 
 def test_a_training_batch_is_of_the_cars_asked_for_and_every_photo_has_its_own_mask(small):
-    batch = examples.training_batch(small, set(CARS[:3]), limits(), 0)
-    assert len(set(batch.names)) == 6
-    assert {car_of(name) for name in batch.names} == set(CARS[:3])
-    rows = np.array([small.names.index(name) for name in batch.names])
-    np.testing.assert_array_equal(batch.photos, small.read_photos(rows))
-    np.testing.assert_array_equal(batch.masks, small.read_masks(rows))
+    shown, masks, names = examples.training_batch(small, set(CARS[:3]), limits(), 0)
+    assert len(set(names)) == 6
+    assert {car_of(name) for name in names} == set(CARS[:3])
+    rows = np.array([small.names.index(name) for name in names])
+    np.testing.assert_array_equal(shown, small.read_photos(rows))
+    np.testing.assert_array_equal(masks, small.read_masks(rows))
     mirrored = examples.training_batch(small, set(CARS[:3]), limits(flip=1.0), 0)
-    np.testing.assert_array_equal(mirrored.photos, batch.photos[:, :, ::-1])
-    np.testing.assert_array_equal(mirrored.masks, batch.masks[:, :, ::-1])
+    np.testing.assert_array_equal(mirrored[0], shown[:, :, ::-1])
+    np.testing.assert_array_equal(mirrored[1], masks[:, :, ::-1])
 
 
 def findings_of(seeds):
@@ -45,25 +45,21 @@ def findings_of(seeds):
     return findings
 
 
-def test_the_worst_come_first_and_so_do_the_best():
+def test_the_worst_come_first_then_the_best_and_no_photo_twice():
     findings = findings_of(range(3))
-    dice = sorted(score.dice for score in findings.of("validation"))
-    chosen = examples.extremes(findings, 2, 1)
-    assert list(chosen) == [
-        "validation-worst-01",
-        "validation-worst-02",
-        "validation-best-01",
-        "test-worst-01",
-        "test-best-01",
-    ]
-    assert [chosen[f"validation-{name}"].dice for name in ("worst-01", "worst-02", "best-01")] == dice
-    assert examples.extremes(findings, 0, 0) == {}
+    dice = sorted(score.dice for score in findings.by_role["validation"])
+    chosen = examples.extremes(findings, 1, 4)
+    shown = {heading: [score.dice for score in scores] for heading, scores in chosen.items() if scores}
+    assert shown == {
+        "The worst photos of validation cars": dice[:1],
+        "The best photos of validation cars": dice[:0:-1],
+        "The worst photos of test cars": [findings.by_role["test"][0].dice],
+    }
+    assert not any(examples.extremes(findings, 0, 0).values())
 
 
-def test_two_experiments_show_the_same_photos_under_the_same_names():
+def test_two_experiments_show_the_same_photos():
     one, other = (examples.same(findings_of(seeds)) for seeds in (range(7), reversed(range(7))))
-    assert list(one) == list(other)
-    assert len(one) == 4 + 1
-    for name, score in one.items():
-        assert name == f"{score.role}-{score.image.removesuffix('.jpg')}"
-    assert {score.dice for score in one.values()} != {score.dice for score in other.values()}
+    assert [score.image for score in one] == [score.image for score in other]
+    assert [score.role for score in one] == 4 * ["validation"] + ["test"]
+    assert {score.dice for score in one} != {score.dice for score in other}

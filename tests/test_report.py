@@ -3,17 +3,17 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from test_scoring import scored
 
-from carvana.results import report, scoring
+from carvana.results import pictures, report
 from carvana.results.about import About
-from carvana.results.pictures import Picture
-from carvana.results.totals import Findings
+from carvana.results.scoring import Findings
 from carvana.training.history import Epoch, curves
 
-PICTURE = {"tile": Picture(b"webp", 30, 20)}
+TILE = {"tile": np.zeros((20, 30, 3), np.uint8)}
 CHROMIUM = shutil.which("chromium")
 SORT = ROOT / "src/carvana/results/sort.js"
 
@@ -29,12 +29,12 @@ def findings_of(count, **changes):
 
 
 def render(findings, about=None, shown=1):
-    about = about or About("small (f43ab75)", {"data": "demo"}, {"train.size": 64}, "", {}, {})
-    summaries = {"validation": scoring.summarise(findings.scores)}
-    worst = scoring.worst_first(findings.scores)[:shown]
-    predictions = {f"validation-worst-{place:02d}": (score, PICTURE) for place, score in enumerate(worst, start=1)}
+    about = about or About("small (f43ab75)", {"data": "demo"}, {"train.size": "64"}, "", {}, {})
+    worst = findings.by_role["validation"][:shown]
+    predictions = {"The worst photos of validation cars": worst, "The best photos of validation cars": []}
+    drawn = {score.image: pictures.encode(TILE) for score in worst}
     epochs = curves({0: [Epoch(1, 0.01, 0.5, 0.5, 0.5, 0.5, 0.5)]})
-    return report.render(about, findings, summaries, epochs, report.Shown(predictions, PICTURE, PICTURE))
+    return report.render(about, findings, epochs, predictions, drawn, TILE, TILE)
 
 
 def test_names_on_the_page_are_text_and_no_html():
@@ -56,8 +56,8 @@ def test_every_photo_is_in_the_table_and_leads_to_its_pictures():
     rows = re.findall(r"<tr><td>(.*?)<td>validation<td>Kia<td>3<td>(.*?)<td>(.*?)<td>0<td>", content)
     assert [dice for _, dice, _ in rows] == ["0.9000", "0.9200", "0.9400", "0.9600", "0.9800"], "the worst first"
     assert [re.sub("<.*?>", "", name) for name, _, _ in rows] == [f"{n:012x}_01.jpg" for n in (0, 3, 1, 4, 2)]
-    assert rows[0][0] == '<a href="#validation-worst-01">000000000000_01.jpg</a>'
-    assert '<figure id="validation-worst-01">' in content
+    assert rows[0][0] == '<a href="#000000000000_01.jpg">000000000000_01.jpg</a>'
+    assert '<figure id="000000000000_01.jpg">' in content
     assert "<a" not in rows[2][0]
 
 
@@ -68,8 +68,8 @@ def test_a_page_of_five_thousand_photos_is_light():
 
 
 def test_the_page_says_what_has_changed_since_the_last_commit():
-    parameters = {"train.size": 64, "augment.flip": False, "train.epochs": 9}
-    committed = {"train.size": 128, "augment.flip": False}
+    parameters = {"train.size": "64", "augment.flip": "false", "train.epochs": "9"}
+    committed = {"train.size": "128", "augment.flip": "false"}
     before = {"validation": {"dice": 0.9, "images": "two"}, "test": None}
     content = render(findings_of(2), About("small", {}, parameters, "f43ab75", committed, before))
     assert "<title>Evaluation of small</title>" in content

@@ -7,7 +7,7 @@ from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.prediction.inference import Prediction
 from carvana.results import scoring
-from carvana.results.totals import Findings
+from carvana.results.scoring import Findings
 
 
 def scored(seed=0, role="validation", view="03"):
@@ -45,13 +45,14 @@ def test_findings_add_up():
     photos_of = [scored(seed, "validation", view)[2] for seed, view in ((0, "03"), (1, "03"), (2, "16"))]
     for one in [*photos_of, scored(3, "test")[2]]:
         findings.add(one)
-    assert findings.roles == ["validation", "test"]
-    assert [score.dice for score in findings.of("validation")] == [one.score.dice for one in photos_of]
-    wrong, coverage = findings.shares(16)
+    assert list(findings.by_role) == ["validation", "test"]
+    assert findings.by_role["validation"] == sorted((one.score for one in photos_of), key=lambda score: score.dice)
+    shares = findings.shares()
+    assert list(shares) == [3, 16]
+    wrong, coverage = shares[16]
     assert wrong.sum() * 64 == pytest.approx(photos_of[2].score.wrong, rel=1e-4)
     assert coverage.shape == wrong.shape[1:] == (160, 240)
     assert coverage.mean() == pytest.approx(picture(2)[1].mean(), abs=0.01)
-    assert findings.shares(1) is None
 
 
 def test_the_share_near_the_outline_is_of_all_wrong_pixels():

@@ -32,8 +32,8 @@ def main(one: str, other: str, out: Path) -> None:
     shown = [name for part in comparison.most(photos, _SHOWN).values() for name in part["image"]]
     how = Settings.of(params.load(paths.PARAMS))
     with Bar(total=2 * len(shown), desc="compare", unit=" photos") as bar:
-        masks = [redrawn.masks(each, shown, how, bar.update) for each in (left, right)]
-    drawn = redrawn.draw(right, *masks, (left.name, right.name))
+        masks = {each.name: redrawn.masks(each, shown, how, bar.update) for each in (left, right)}
+    drawn = redrawn.draw(right, masks)
     with whole_file(out) as temporary:
         content = comparison.render(left, right, photos, alone, drawn, _SHOWN)
         temporary.write_text(content, encoding="utf-8")

@@ -45,14 +45,13 @@ def masks(experiment: Experiment, photos: list[str], how: Settings, done: Callab
     return found
 
 
-def draw(
-    experiment: Experiment, one: dict[str, Runs], other: dict[str, Runs], names: tuple[str, str]
-) -> dict[str, dict[str, Picture]]:
-    """Returns the pictures of every photo, by what they show; `one` and `other` are predictions, `names` whose.
+def draw(experiment: Experiment, predicted: dict[str, dict[str, Runs]]) -> dict[str, dict[str, Picture]]:
+    """Returns the pictures of every photo, by what they show; `predicted` are both sides' runs, by their names.
 
     Photos and true masks are the experiment's.
     """
-    texts = [*names, f"{names[0]}, where they differ most", f"{names[1]}, the same place"]
+    (first, one), (second, other) = predicted.items()
+    texts = [first, second, f"{first}, where they differ most", f"{second}, the same place"]
     drawn = {}
     with Archive(experiment.file(paths.TRAIN)) as photos, Archive(experiment.file(paths.TRAIN_MASKS)) as true:
         for name, runs in one.items():

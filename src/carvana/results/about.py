@@ -1,16 +1,16 @@
 """What a report is of: the run, what computed it, its parameters, and how both differ from the last commit."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from carvana.base import paths, revision, yaml12
 from carvana.base.console import duration
-from carvana.base.errors import UserError, reading, some
+from carvana.base.errors import some
 from carvana.base.params import leaves
 from carvana.base.revision import Revision
 from carvana.base.speed import Speed
@@ -20,27 +20,26 @@ CODE = ("src", "stages", str(paths.PIPELINE))
 
 @dataclass(frozen=True)
 class About:
-    """A name for the title, facts by what they are, and parameters by their dotted names.
+    """A name for the title, facts by what they are, and parameters as text by their dotted names.
 
     `committed` are the parameters in the last commit and `before` is its evaluation; both are empty if not known.
     """
 
     name: str
     facts: dict[str, str]
-    parameters: dict[str, Any]
+    parameters: dict[str, str]
     commit: str
-    committed: dict[str, Any]
+    committed: dict[str, str]
     before: dict[str, Any]
 
     @property
-    def changed(self) -> pd.DataFrame:
-        """The parameters that differ from the last commit."""
-        rows = [
-            (key, spoken(value), spoken(self.committed.get(key, "–")))
+    def changed(self) -> list[tuple[str, str, str]]:
+        """The parameters that differ from the last commit: each one's name, its value here and there."""
+        return [
+            (key, value, self.committed.get(key, "–"))
             for key, value in self.parameters.items()
             if self.committed.get(key) != value
         ]
-        return pd.DataFrame(rows, columns=["parameter", "here", f"in {self.commit}"])
 
 
 def collect(facts: dict[str, str]) -> About:
@@ -49,10 +48,10 @@ def collect(facts: dict[str, str]) -> About:
     return About(
         name=name(here),
         facts=_origin(here) | {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"} | facts,
-        parameters=leaves(yaml12.parse(paths.PARAMS.read_text(encoding="utf-8"))),
+        parameters=_spoken(yaml12.parse(paths.PARAMS.read_text(encoding="utf-8"))),
         commit=here.commit if here else "",
-        committed=leaves(_mapping(revision.committed(paths.PARAMS), yaml12.parse)),
-        before=_mapping(revision.committed(paths.EVALUATION), json.loads),
+        committed=_spoken(_committed(paths.PARAMS, yaml12.parse)),
+        before=_committed(paths.EVALUATION, json.loads),
     )
 
 
@@ -73,9 +72,9 @@ def training(speed: Speed) -> str:
     return f"{duration(speed.seconds)}, {speed.photos_per_second:,.1f} photos/s, by {by}{processes}"
 
 
-def spoken(value: Any) -> str:
-    """Returns a parameter's value as params.yaml has it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _spoken(params: dict[str, Any]) -> dict[str, str]:
+    """Returns the values of params.yaml as it has them, by their dotted names."""
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in leaves(params).items()}
 
 
 def _origin(here: Revision | None) -> dict[str, str]:
@@ -85,11 +84,9 @@ def _origin(here: Revision | None) -> dict[str, str]:
     return {"experiment or branch": here.name or "none", "commit": here.commit + edited}
 
 
-def _mapping(text: str | None, parse: Callable[[str], Any]) -> dict[str, Any]:
-    """Returns what a file of an earlier commit holds, or nothing: a report is no place to complain about it."""
-    try:
-        with reading("", "", ""):
-            content = parse(text or "{}")
-    except UserError:
-        return {}
-    return content if isinstance(content, dict) else {}
+def _committed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+    """Returns what a file of the last commit holds, or nothing: a report is no place to complain about it."""
+    with contextlib.suppress(Exception):
+        content = parse(revision.committed(path) or "{}")
+        return content if isinstance(content, dict) else {}
+    return {}

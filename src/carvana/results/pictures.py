@@ -111,14 +111,11 @@ def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
 
 
 def error_map(views: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Tiles:
-    """Returns maps of the wrong pixels, averaged over the photos of each view.
-
-    `views` holds the result of `Findings.shares` for each view. The darker shape is where cars are.
-    """
+    """Returns maps of the wrong pixels, of the `Findings.shares` of each view. The darker shape is where cars are."""
     # A percentile, not the maximum: a few squares would make all others pale.
     full = max(np.percentile([wrong.max(axis=0) for wrong, _ in views.values()], 99.8), 1e-6)
     tiles = {}
-    for view, (wrong, coverage) in sorted(views.items()):
+    for view, (wrong, coverage) in views.items():
         picture = np.repeat((190 - 70 * coverage)[..., None], 3, axis=2)
         for colour, share in zip((MISSED, ADDED), wrong, strict=True):
             alpha = np.sqrt(np.minimum(share / full, 1))[..., None]
@@ -150,12 +147,17 @@ def encode(tiles: Tiles) -> dict[str, Picture]:
     return {text: Picture.of(tile) for text, tile in tiles.items()}
 
 
-def sheet(tiles: Tiles, columns: int, title: str = "") -> Pixels:
-    """Returns labelled tiles in rows of `columns`, at most 900 pixels across: two fit beside each other on a screen."""
+def sheet(tiles: Tiles, columns: int, title: str = "") -> bytes:
+    """Returns labelled tiles in rows of `columns`, at most 900 pixels across: two fit beside each other on a screen.
+
+    As JPEG, because `dvc plots` does not show WebP.
+    """
     height, width = next(iter(tiles.values())).shape[:2]
     across = min(width, (_SHEET + _GAP) // columns - _GAP)
     size = (across, height * across // width)
-    return mosaic([label(_resize(tile, size), text) for text, tile in tiles.items()], columns, title)
+    picture = mosaic([label(_resize(tile, size), text) for text, tile in tiles.items()], columns, title)
+    encoded: bytes = simplejpeg.encode_jpeg(picture, quality=80, colorsubsampling="420")
+    return encoded
 
 
 def label(tile: Pixels, text: str) -> Pixels:
@@ -183,12 +185,6 @@ def mosaic(tiles: list[Pixels], columns: int, title: str = "") -> Pixels:
         ImageDraw.Draw(image).text((6, 6), title, fill=(255, 255, 255), font=_font())
         sheet = np.array(image)
     return sheet
-
-
-def jpeg(picture: Pixels) -> bytes:
-    """Encodes RGB uint8 [height, width, 3] as JPEG; `dvc plots` does not show WebP."""
-    encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=80, colorsubsampling="420")
-    return encoded
 
 
 def _as_picture(mask: Pixels) -> Pixels:

@@ -1,16 +1,14 @@
 """The evaluation as a page: what it is of, its scores, its worst and best predictions, its charts."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from carvana.results import charts, page
-from carvana.results.about import About, spoken
+from carvana.results.about import About
 from carvana.results.charts import Chart
-from carvana.results.pictures import Picture
-from carvana.results.scoring import Score, worst_first
-from carvana.results.totals import Findings
+from carvana.results.pictures import Picture, Tiles, encode
+from carvana.results.scoring import Findings, Score, summarise, worst_first
 
 _SUMMARY = {
     "images": "photos",
@@ -23,57 +21,44 @@ _SUMMARY = {
 }
 
 
-@dataclass(frozen=True)
-class Shown:
-    """The pictures on the page.
-
-    `predictions` are tiles by name, `test-worst-01` for one, with the score; `error_map` and `samples` by caption.
-    """
-
-    predictions: dict[str, tuple[Score, dict[str, Picture]]]
-    error_map: dict[str, Picture]
-    samples: dict[str, Picture]
-
-
 def render(
-    about: About, findings: Findings, summaries: dict[str, dict[str, float | int]], curves: pd.DataFrame, shown: Shown
+    about: About,
+    findings: Findings,
+    curves: pd.DataFrame,
+    predictions: dict[str, list[Score]],
+    drawn: dict[str, dict[str, Picture]],
+    error_map: Tiles,
+    samples: Tiles,
 ) -> str:
-    """Returns the page as HTML; `curves` is the table of `history.curves`."""
-    predictions = {
-        f"The {kind} photos of {role} cars": {
-            name: example for name, example in shown.predictions.items() if name.startswith(f"{role}-{kind}-")
-        }
-        for role in findings.roles
-        for kind in ("worst", "best")
-    }
-    places = {(score.role, score.image): name for name, (score, _) in reversed(shown.predictions.items())}
+    """Returns the page as HTML.
+
+    `curves` is the table of `history.curves`; `predictions` are shown under their headings, as `drawn` by photo.
+    """
     return page.render(
         "report.html",
         about=about,
-        summary=_summary(summaries, about),
-        parameters=pd.DataFrame(
-            [(key, spoken(value)) for key, value in about.parameters.items()], columns=["parameter", "value"]
-        ),
+        summary=_summary(findings, about),
         predictions=predictions,
-        shown=shown,
+        drawn=drawn,
+        error_map=encode(error_map),
+        samples=encode(samples),
         scores=worst_first(findings.scores),
-        places=places,
         charts=_charts(findings, curves),
     )
 
 
-def _summary(summaries: dict[str, dict[str, float | int]], about: About) -> pd.DataFrame:
-    """Returns a column for each role, and for each that the last commit has its values then and the change."""
+def _summary(findings: Findings, about: About) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns a header and rows: a column for each role; if the last commit has it, its values then and the change."""
     columns = [("", list(_SUMMARY.values()))]
-    for role, summary in summaries.items():
+    for role, scores in findings.by_role.items():
+        summary = summarise(scores)
         columns.append((f"{role} cars", [_number(summary[key]) for key in _SUMMARY]))
         before = about.before.get(role)
         if isinstance(before, dict):
             pairs = [(before.get(key), summary[key]) for key in _SUMMARY]
             columns.append((f"in {about.commit}", [_number(then) for then, _ in pairs]))
             columns.append(("change", [_change(then, now) for then, now in pairs]))
-    names, values = zip(*columns, strict=True)
-    return pd.DataFrame(zip(*values, strict=True), columns=names)
+    return [name for name, _ in columns], list(zip(*(values for _, values in columns), strict=True))
 
 
 def _number(value: Any, sign: str = "") -> str:

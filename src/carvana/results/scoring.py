@@ -1,17 +1,21 @@
 """Scores of trained models on cars they have not seen, at 1918×1280 and at network size."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from carvana.competition import HEIGHT, WIDTH, car_of, view_of
+from carvana.data import split
 from carvana.data.cache import Cache
 from carvana.data.photos import soften
 from carvana.masks import metrics, rle
+from carvana.networks.checkpoint import Trained
 from carvana.prediction.inference import Damaged, Ensemble, Outcome, Prediction, in_order, predict
 from carvana.prediction.settings import Settings
 from carvana.results import wrong_pixels
@@ -46,28 +50,88 @@ class Score:
 class Scored:
     """A photo's score with what a report shows of it.
 
-    `runs` are predicted, `true` are the mask's, `coverage` uint8 [height, width] is the mask in 0–255 at the training's
-    size.
+    `runs` are predicted, `true` are the mask's, `places` those of `wrong_pixels.Mistakes`, `coverage` uint8
+    [height, width] is the mask in 0–255 at the training's size.
     """
 
     score: Score
     runs: rle.Runs
     true: rle.Runs
-    mistakes: wrong_pixels.Mistakes
+    places: NDArray[np.int32]
     coverage: NDArray[np.uint8]
 
 
-def score_photos(
-    ensemble: Ensemble, train: Path, truth: Cache, cars: set[str], makes: dict[str, str], role: str, settings: Settings
-) -> Iterator[Scored]:
-    """Yields the scores of every photo of those cars: the runs that would be submitted against Kaggle's masks.
+class Findings:
+    """The scores of all photos, their predicted and true runs by name, and sums over them; 20 KB a photo."""
 
-    Photos are read from the zip, as prediction reads them, and their masks from the cache. Raises UserError if a photo
-    cannot be read.
+    def __init__(self) -> None:
+        self.scores: list[Score] = []
+        self.runs: dict[str, tuple[rle.Runs, rle.Runs]] = {}
+        self._photos: Counter[int] = Counter()
+        self._places: dict[int, NDArray[np.int32]] = {}
+        self._coverage: dict[int, NDArray[np.uint32]] = {}
+
+    def add(self, scored: Scored) -> None:
+        """Adds one photo."""
+        self.scores.append(scored.score)
+        # Copies: either may be a view of a much larger array.
+        self.runs[scored.score.image] = (scored.runs.copy(), scored.true.copy())
+        view = scored.score.view
+        self._photos[view] += 1
+        self._places[view] = self._places.get(view, 0) + scored.places
+        self._coverage[view] = self._coverage.get(view, 0) + scored.coverage.astype(np.uint32)
+
+    @property
+    def by_role(self) -> dict[str, list[Score]]:
+        """The scores of each role, the lowest Dice first; roles are in the order of their first photos."""
+        found: dict[str, list[Score]] = {score.role: [] for score in self.scores}
+        for score in worst_first(self.scores):
+            found[score.role].append(score)
+        return found
+
+    def shares(self) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Returns two averages over the photos of each view of which there are any.
+
+        The share of wrong pixels by place, float32 [2, 160, 240], missed and added; and the share of photos whose car
+        covers the place, float32 [160, 240].
+        """
+        found = {}
+        for view, count in sorted(self._photos.items()):
+            places = (self._places[view] / (count * wrong_pixels.CELL**2)).astype(np.float32)
+            coverage = (self._coverage[view] / (255 * count)).astype(np.float32)
+            found[view] = places, cv2.resize(coverage, places.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+        return found
+
+
+def find(
+    trained: dict[int, Trained],
+    train: Path,
+    truth: Cache,
+    roles: dict[str, str],
+    makes: dict[str, str],
+    how: Settings,
+    done: Callable[[], object],
+) -> Findings:
+    """Returns the findings of every model on its validation cars, and of all models together on the test cars.
+
+    The runs that would be submitted are scored against Kaggle's masks: photos are read from the zip, as prediction
+    reads them, and their masks from the cache. Calls `done` after each photo. Raises UserError if one cannot be read.
     """
-    rows = np.array([row for row, name in enumerate(truth.names) if car_of(name) in cars], dtype=np.int64)
+    findings = Findings()
+    validations = [(str(fold), split.VALIDATION, [one]) for fold, one in trained.items()]
+    for part, role, members in [*validations, (split.TEST, split.TEST, list(trained.values()))]:
+        rows = [row for row, name in enumerate(truth.names) if roles[car_of(name)] == part]
+        for scored in _score_photos(Ensemble(members, how.flip, how.scales), train, truth, rows, makes, role, how):
+            findings.add(scored)
+            done()
+    return findings
+
+
+def _score_photos(
+    ensemble: Ensemble, train: Path, truth: Cache, rows: list[int], makes: dict[str, str], role: str, how: Settings
+) -> Iterator[Scored]:
     row_of_name = {truth.names[row]: row for row in rows}
-    runs_of_name = dict(zip(row_of_name, truth.read_truth(rows), strict=True))
+    runs_of_name = dict(zip(row_of_name, truth.read_truth(np.array(rows, dtype=np.int64)), strict=True))
 
     def one(outcome: Outcome) -> Scored:
         if isinstance(outcome, Damaged):
@@ -76,9 +140,9 @@ def score_photos(
         coverage = truth.read_masks(np.array([row_of_name[name]]))[0]
         return score_one(outcome, runs_of_name[name], coverage, makes.get(car_of(name), ""), role)
 
-    with ThreadPoolExecutor(max(settings.workers, 1)) as pool:
-        futures = (pool.submit(one, outcome) for outcome in predict(ensemble, train, row_of_name, settings))
-        yield from in_order(futures, _PHOTOS_AHEAD * max(settings.workers, 1))
+    with ThreadPoolExecutor(how.threads) as pool:
+        futures = (pool.submit(one, outcome) for outcome in predict(ensemble, train, row_of_name, how))
+        yield from in_order(futures, _PHOTOS_AHEAD * how.threads)
 
 
 def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8], make: str, role: str) -> Scored:
@@ -108,7 +172,7 @@ def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8
         within_2=found.within[2],
         within_5=found.within[5],
     )
-    return Scored(score, prediction.runs, true, found, coverage)
+    return Scored(score, prediction.runs, true, found.places, coverage)
 
 
 def summarise(scores: list[Score]) -> dict[str, float | int]:
@@ -118,22 +182,18 @@ def summarise(scores: list[Score]) -> dict[str, float | int]:
     """
     dice = np.array([score.dice for score in scores])
     wrong = sum(score.wrong for score in scores)
-    return {
-        "dice": _rounded(dice.mean()),
-        "dice_median": _rounded(np.median(dice)),
-        "dice_p05": _rounded(np.percentile(dice, 5)),
-        "dice_worst": _rounded(dice.min()),
-        "dice_network_size": _rounded(np.mean([score.dice_network_size for score in scores])),
-        "iou": _rounded(np.mean([score.iou for score in scores])),
-        "wrong_within_2px": _rounded(sum(score.within_2 for score in scores) / max(wrong, 1)),
-        "images": len(scores),
+    numbers = {
+        "dice": dice.mean(),
+        "dice_median": np.median(dice),
+        "dice_p05": np.percentile(dice, 5),
+        "dice_worst": dice.min(),
+        "dice_network_size": np.mean([score.dice_network_size for score in scores]),
+        "iou": np.mean([score.iou for score in scores]),
+        "wrong_within_2px": sum(score.within_2 for score in scores) / max(wrong, 1),
     }
+    return {name: round(float(value), 6) for name, value in numbers.items()} | {"images": len(scores)}
 
 
 def worst_first(scores: list[Score]) -> list[Score]:
     """Returns the scores sorted by Dice, the lowest first."""
     return sorted(scores, key=lambda score: (score.dice, score.image))
-
-
-def _rounded(value: float | np.floating) -> float:
-    return round(float(value), 6)
