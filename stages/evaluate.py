@@ -61,7 +61,7 @@ def main() -> None:
     write_tables(findings, curves)
     trained_on = {car for car, role in roles.items() if role not in (split.TEST, str(folds[0]))}
     batch = examples.training_batch(truth, trained_on, settings.augment, settings.train.seed)
-    error_map, samples = pictures.error_map(findings.shares()), pictures.training_samples(*batch)
+    error_map, samples = pictures.error_map(examples.shares(findings, truth)), pictures.training_samples(*batch)
     write_pictures(findings, error_map, samples, workers)
     predictions = examples.extremes(findings, settings.report.worst, settings.report.best)
     shown = [score for scores in predictions.values() for score in scores]

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import CARS, read_params
 from test_scoring import scored
 
-from carvana.competition import car_of
+from carvana.competition import car_of, view_of
 from carvana.data import cache
 from carvana.results import examples
 from carvana.results.scoring import Findings
@@ -38,11 +40,8 @@ def test_a_training_batch_is_of_the_cars_asked_for_and_every_photo_has_its_own_m
 
 def findings_of(seeds):
     """Findings of a validation photo for each seed, which decides how well it is predicted, and a test photo."""
-    findings = Findings()
-    for place, seed in enumerate(seeds, start=1):
-        findings.add(scored(seed, "validation", f"{place:02d}")[2])
-    findings.add(scored(3, "test")[2])
-    return findings
+    validation = [scored(seed, "validation", f"{place:02d}")[2] for place, seed in enumerate(seeds, start=1)]
+    return Findings([*validation, scored(3, "test")[2]], {})
 
 
 def test_the_worst_come_first_then_the_best_and_no_photo_twice():
@@ -63,3 +62,17 @@ def test_two_experiments_show_the_same_photos():
     assert [score.image for score in one] == [score.image for score in other]
     assert [score.role for score in one] == 4 * ["validation"] + ["test"]
     assert {score.dice for score in one} != {score.dice for score in other}
+
+
+def test_shares_are_means_over_the_photos_of_a_view(small):
+    """In the findings of a model that finds no car."""
+    true = dict(small.each_truth())
+    scores = [replace(scored()[2], image=name, view=view_of(name)) for name in true]
+    shares = examples.shares(Findings(scores, {name: (runs[:0], runs) for name, runs in true.items()}), small)
+    assert list(shares) == [1, 2]
+    for view, (wrong, covered) in shares.items():
+        pixels = np.mean([runs[:, 1].sum() for name, runs in true.items() if view_of(name) == view])
+        assert wrong[0].sum() * 64 == pytest.approx(pixels, rel=1e-4)
+        assert not wrong[1].any()
+        assert covered.shape == wrong.shape[1:] == (160, 240)
+        assert covered.mean() == pytest.approx(pixels / (1280 * 1918), abs=0.01)

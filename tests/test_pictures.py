@@ -52,8 +52,8 @@ def test_the_worst_spot_holds_the_most_mistakes(centre):
     y, x = centre
     predicted[max(y - 30, 0) : y + 30, max(x - 30, 0) : x + 30] = 1
     predicted[300:310, 400:410] = 1
-    found = wrong_pixels.find(rle.to_runs(predicted), rle.to_runs(true), true)
-    rows, columns = pictures.worst_spot(found.places)
+    places = wrong_pixels.places(rle.to_runs(predicted), rle.to_runs(true), true)
+    rows, columns = pictures.worst_spot(places)
     assert (y in range(HEIGHT)[rows], x in range(WIDTH)[columns]) == (True, True)
     assert (len(range(HEIGHT)[rows]), len(range(WIDTH)[columns])) == (256, 384)
 

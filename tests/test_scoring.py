@@ -7,7 +7,6 @@ from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.prediction.inference import Prediction
 from carvana.results import scoring
-from carvana.results.scoring import Findings
 
 
 def scored(seed=0, role="validation", view="03"):
@@ -20,9 +19,8 @@ def scored(seed=0, role="validation", view="03"):
 
 
 def test_a_score_is_that_of_the_masks():
-    mask, prediction, found = scored()
+    mask, prediction, score = scored()
     guess = rle.to_mask(prediction.runs, *mask.shape)
-    score = found.score
     overlap = metrics.overlap_of_masks(guess == 1, mask == 1)
     assert (score.car, score.view, score.make) == ("0cdf5b5d0ce1", 3, "Kia")
     assert score.dice == overlap.dice
@@ -36,27 +34,12 @@ def test_dice_at_network_size_is_against_the_mask_at_that_size():
     mask, prediction, at_size = scored()
     other = photos.soften(mask, (32, 32))
     found = scoring.score_one(prediction, rle.to_runs(mask), other, "Kia", "test")
-    assert found.score.dice_network_size == at_size.score.dice_network_size
-    assert 0.9 < found.score.dice_network_size < 1
-
-
-def test_findings_add_up():
-    findings = Findings()
-    photos_of = [scored(seed, "validation", view)[2] for seed, view in ((0, "03"), (1, "03"), (2, "16"))]
-    for one in [*photos_of, scored(3, "test")[2]]:
-        findings.add(one)
-    assert list(findings.by_role) == ["validation", "test"]
-    assert findings.by_role["validation"] == sorted((one.score for one in photos_of), key=lambda score: score.dice)
-    shares = findings.shares()
-    assert list(shares) == [3, 16]
-    wrong, coverage = shares[16]
-    assert wrong.sum() * 64 == pytest.approx(photos_of[2].score.wrong, rel=1e-4)
-    assert coverage.shape == wrong.shape[1:] == (160, 240)
-    assert coverage.mean() == pytest.approx(picture(2)[1].mean(), abs=0.01)
+    assert found.dice_network_size == at_size.dice_network_size
+    assert 0.9 < found.dice_network_size < 1
 
 
 def test_the_share_near_the_outline_is_of_all_wrong_pixels():
-    scores = [scored(seed)[2].score for seed in (0, 1)]
+    scores = [scored(seed)[2] for seed in (0, 1)]
     summary = scoring.summarise(scores)
     assert summary["wrong_within_2px"] == pytest.approx(
         sum(score.within_2 for score in scores) / sum(score.wrong for score in scores), abs=1e-6

@@ -29,23 +29,22 @@ def slow_distance(mask, y, x):
 @given(PAIRS)
 def test_every_wrong_pixel_is_counted_at_its_place_and_distance(pair):
     predicted, true = pair
-    found = wrong_pixels.find(rle.to_runs(predicted), rle.to_runs(true), true)
+    runs = rle.to_runs(predicted), rle.to_runs(true)
     wrong = np.argwhere(predicted != true)
     distances = np.array([slow_distance(true, y, x) for y, x in wrong])
-    assert found.within == {pixels: np.count_nonzero(distances <= pixels) for pixels in (1, 2, 5)}
-    assert found.missed == np.count_nonzero(true > predicted)
-    assert found.added == np.count_nonzero(true < predicted)
+    assert wrong_pixels.within(*runs, true) == [np.count_nonzero(distances <= pixels) for pixels in (1, 2, 5)]
+    places = wrong_pixels.places(*runs, true)
     for kind, where in enumerate((true > predicted, predicted > true)):
-        counts = np.zeros_like(found.places[0])
+        counts = np.zeros_like(places[0])
         np.add.at(counts, tuple(np.argwhere(where).T // wrong_pixels.CELL), 1)
-        assert (found.places[kind] == counts).all()
+        assert (places[kind] == counts).all()
 
 
 def test_distances_are_those_of_the_distance_transform_at_full_size():
     random = np.random.default_rng(0)
     true = (cv2.GaussianBlur(random.normal(size=(1280, 1918)), (0, 0), 40) > 0).astype(np.uint8)
     predicted = (cv2.GaussianBlur(random.normal(size=true.shape), (0, 0), 40) > 0).astype(np.uint8)
-    found = wrong_pixels.find(rle.to_runs(predicted), rle.to_runs(true), true)
+    found = wrong_pixels.within(rle.to_runs(predicted), rle.to_runs(true), true)
     inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (true, 1 - true))
     distance = np.maximum(inside, outside)[predicted != true]
-    assert found.within == {pixels: np.count_nonzero(distance <= pixels + 1e-4) for pixels in (1, 2, 5)}
+    assert found == [np.count_nonzero(distance <= pixels + 1e-4) for pixels in (1, 2, 5)]

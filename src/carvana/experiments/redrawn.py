@@ -68,6 +68,6 @@ def side_by_side(photo: Pixels, one: Runs, other: Runs, true: Pixels) -> list[Pi
     other two, which are at the photo's full resolution.
     """
     guesses = [to_mask(runs, HEIGHT, WIDTH) for runs in (one, other)]
-    spot = pictures.worst_spot(wrong_pixels.find(one, other, guesses[1]).places)
+    spot = pictures.worst_spot(wrong_pixels.places(one, other, guesses[1]))
     wholes, details = zip(*(pictures.mistakes(photo, guess, true, spot) for guess in guesses), strict=True)
     return [*wholes, *details]

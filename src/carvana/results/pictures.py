@@ -56,7 +56,7 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs) -> Tiles:
     and with mistakes. `photo` is RGB uint8 [1280, 1918, 3].
     """
     guess, mask = (rle.to_mask(runs, HEIGHT, WIDTH) for runs in (predicted, true))
-    spot = worst_spot(wrong_pixels.find(predicted, true, mask).places)
+    spot = worst_spot(wrong_pixels.places(predicted, true, mask))
     whole, detail = mistakes(photo, guess, mask, spot)
     return {
         "photo": _resize(photo, _TILE),
@@ -71,7 +71,7 @@ def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs) -> Tiles:
 def worst_spot(places: NDArray[np.int32]) -> tuple[slice, slice]:
     """Returns rows and columns of the tile at full resolution with the most wrong pixels in its middle.
 
-    `places` is that of `Mistakes`. A pixel counts less the farther it is from the middle.
+    `places` are those of `wrong_pixels`. A pixel counts less the farther it is from the middle.
     """
     counts = cv2.GaussianBlur(places.sum(axis=0).astype(np.float32), (0, 0), _TILE[1] / wrong_pixels.CELL / 4)
     _, _, _, centre = cv2.minMaxLoc(counts)
@@ -111,7 +111,7 @@ def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
 
 
 def error_map(views: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Tiles:
-    """Returns maps of the wrong pixels, of the `Findings.shares` of each view. The darker shape is where cars are."""
+    """Returns maps of the wrong pixels, of what `examples.shares` returns. The darker shape is where cars are."""
     # A percentile, not the maximum: a few squares would make all others pale.
     full = max(np.percentile([wrong.max(axis=0) for wrong, _ in views.values()], 99.8), 1e-6)
     tiles = {}
