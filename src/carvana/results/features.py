@@ -1,5 +1,7 @@
 """Feature maps: the output of every level of a network for one photo."""
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterable
 
 import cv2
@@ -26,12 +28,17 @@ def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
     found: dict[tuple[str, tuple[int, ...]], tuple[str, Maps]] = {}
 
     def keep(name: str, maps: Maps) -> None:
-        part = name.partition("[")[0].split(".")[:2][-1]
+        level = name.partition("[")[0].split(".")[:2][-1], maps.shape[1:]
         # Removed first, because an entry that is replaced would keep its place and break the running order.
-        found.pop((part, maps.shape[1:]), None)
-        found[part, maps.shape[1:]] = (name, maps)
+        found.pop(level, None)
+        found[level] = name, maps
 
-    _watch(model, photo, _parts(model), keep)
+    modules = {
+        name: module
+        for name, module in model.named_modules()
+        if name.startswith(("network.encoder", "network.decoder")) and not isinstance(module, nn.Identity)
+    }
+    _watch(model, photo, modules | {"network": model.network}, keep)
     return dict(found.values())
 
 
@@ -42,10 +49,10 @@ def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> 
     module, or if it returns no feature maps.
     """
     modules = dict(model.named_modules())
+    found: dict[str, Maps] = {}
     for name in names:
         if name not in modules:
             raise UserError(f"the network has no module {name}{near(name, modules, 3)}; `carvana layers` lists them")
-    found: dict[str, Maps] = {}
     _watch(model, photo, {name: modules[name] for name in names}, found.__setitem__)
     for name in names:
         if not any(key.split("[")[0] == name for key in found):
@@ -79,35 +86,21 @@ def describe(maps: Maps) -> str:
     return f"{count} of {height}×{width}, values from {maps.min():.3g} to {maps.max():.3g}"
 
 
-def _parts(model: Model) -> dict[str, nn.Module]:
-    """Returns the modules of encoder and decoder, and the whole network."""
-    parts = ("network.encoder", "network.decoder")
-    inside = {name: module for name, module in model.named_modules() if name.startswith(parts)}
-    computing = {name: module for name, module in inside.items() if not isinstance(module, nn.Identity)}
-    return computing | {"network": model.network}
-
-
 def _watch(
     model: Model, photo: NDArray[np.uint8], modules: dict[str, nn.Module], note: Callable[[str, Maps], None]
 ) -> None:
     """Runs the model, and calls `note` with the feature maps that those modules return, in running order."""
 
-    def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(_module: nn.Module, _given: object, output: object) -> None:
-            outputs = {name: output}
-            if isinstance(output, list | tuple):
-                outputs = {f"{name}[{number}]": each for number, each in enumerate(output)}
-            for key, each in outputs.items():
-                if isinstance(each, Tensor) and each.ndim == 4:
-                    # A copy: the next module may be a ReLU that works in place.
-                    note(key, each[0].float().cpu().numpy().copy())
+    def see(name: str, _module: nn.Module, _given: object, output: object) -> None:
+        outputs = {name: output}
+        if isinstance(output, list | tuple):
+            outputs = {f"{name}[{number}]": each for number, each in enumerate(output)}
+        for key, each in outputs.items():
+            if isinstance(each, Tensor) and each.ndim == 4:
+                # A copy: the next module may be a ReLU that works in place.
+                note(key, each[0].float().cpu().numpy().copy())
 
-        return hook
-
-    hooks = [module.register_forward_hook(hook_of(name)) for name, module in modules.items()]
-    try:
-        with torch.inference_mode():
-            model.eval()(torch.from_numpy(photo)[None])
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with contextlib.ExitStack() as hooks, torch.inference_mode():
+        for name, module in modules.items():
+            hooks.callback(module.register_forward_hook(functools.partial(see, name)).remove)
+        model.eval()(torch.from_numpy(photo)[None])
