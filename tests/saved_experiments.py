@@ -1,7 +1,6 @@
 """A project in which DVC has experiments that nobody has run: their outputs are written by hand."""
 
 import contextlib
-import json
 import shutil
 import subprocess
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from typing import Self
 
 import torch
 import yaml
-from conftest import CARS, ROOT, VIEWS, read_network
+from conftest import CARS, ROOT, VIEWS, csv_text, read_network
 from dvc import cli
 
 from carvana.base.files import write_json
@@ -18,25 +17,15 @@ from carvana.base.speed import Speed
 from carvana.networks import checkpoint, models
 
 # What the real pipeline records, in one stage without code.
-PIPELINE = {
-    "stages": {
-        "all": {
-            "cmd": "true",
-            "params": ["train.size", "train.epochs", "train.folds", "predict.flip"],
-            "outs": [
-                "data/raw/train.zip",
-                "data/raw/train_masks.zip",
-                "data/split.csv",
-                "models/fold-0.safetensors",
-                "metrics/scores.csv",
-                "metrics/speed/fold-0.json",
-                "metrics/speed/predict.json",
-                {"metrics/evaluate.json": {"cache": False}},
-            ],
-        }
-    },
-    "metrics": ["metrics/evaluate.json"],
-}
+PIPELINE = """
+stages:
+  all:
+    cmd: "true"
+    params: [train.size, train.epochs, train.folds, predict.flip]
+    outs: [data/raw/train.zip, data/raw/train_masks.zip, data/split.csv, models/fold-0.safetensors, metrics/scores.csv,
+      metrics/speed/fold-0.json, metrics/speed/predict.json, {metrics/evaluate.json: {cache: false}}]
+metrics: [metrics/evaluate.json]
+"""
 # The first two cars are the test, the next two validate the model.
 ROLES = dict(zip(CARS[:5], ["test", "test", "0", "0", "1"], strict=True))
 
@@ -49,7 +38,7 @@ class Project:
         folder.mkdir()
         for name in ("stages", "src"):
             (folder / name).symlink_to(ROOT / name)
-        (folder / "dvc.yaml").write_text(yaml.safe_dump(PIPELINE), encoding="utf-8")
+        (folder / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
         shutil.copyfile(ROOT / ".gitignore", folder / ".gitignore")
         self.git("init", "-q", "-b", "main")
         self.git("config", "user.name", "Test")
@@ -101,25 +90,23 @@ class Project:
         torch.manual_seed(int(1e6 * dice[0]))
         network = read_network(depth=2, width=2)
         checkpoint.save(self.folder / "models/fold-0.safetensors", models.build(network), network, (64, 64))
-        self._write_metrics(dice, photos_per_second)
-        self.dvc("commit", "-f", "-q")
-
-    def _write_metrics(self, dice: list[float], photos_per_second: float) -> None:
         metrics = self.folder / "metrics"
-        metrics.mkdir(exist_ok=True)
-        parts = {"test": dice[:2], "validation": dice[2:]}
-        summary = {role: {"dice": sum(each) / 2, "dice_worst": min(each)} for role, each in parts.items()}
-        (metrics / "evaluate.json").write_text(json.dumps(summary), encoding="utf-8")
-        roles = ["test", "test", "validation", "validation"]
-        photos = [
-            f"{car}_{VIEWS[0]}.jpg,{car},1,Kia & Sons,{role},{each:.6f}"
-            for car, role, each in zip(CARS, roles, dice, strict=False)
+        summary = {
+            role: {"dice": sum(part) / 2, "dice_worst": min(part)}
+            for role, part in (("test", dice[:2]), ("validation", dice[2:]))
+        }
+        write_json(metrics / "evaluate.json", summary)
+        rows = [
+            (f"{car}_{VIEWS[0]}.jpg", car, 1, "Kia & Sons", "test" if number < 2 else "validation", f"{each:.6f}")
+            for number, (car, each) in enumerate(zip(CARS, dice, strict=False))
         ]
-        (metrics / "scores.csv").write_text("\n".join(["image,car,view,make,role,dice", *photos, ""]), encoding="utf-8")
-        made = Speed(90.0, 9, photos_per_second, "torch", "cpu", "some processor", "float32", 1, 2, 2)
+        scores = csv_text([["image", "car", "view", "make", "role", "dice"], *rows])
+        (metrics / "scores.csv").write_text(scores, encoding="utf-8")
+        speed = asdict(Speed(90.0, 9, photos_per_second, "torch", "cpu", "some processor", "float32", 1, 2, 2))
         # Without the peak memory of this process, which differs from one experiment to the next.
-        write_json(metrics / "speed/predict.json", asdict(made))
-        write_json(metrics / "speed/fold-0.json", asdict(made))
+        for name in ("predict", "fold-0"):
+            write_json(metrics / f"speed/{name}.json", speed)
+        self.dvc("commit", "-f", "-q")
 
 
 def make_experiments(folder: Path, competition: Path) -> Project:

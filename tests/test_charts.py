@@ -10,21 +10,9 @@ from hypothesis import strategies as st
 
 from carvana.results import charts
 
+WRONG = {"wrong": 100, "missed": 40, "within_1": 20, "within_2": 50, "within_5": 80, "covered": 0.2}
 SCORES = [
-    {
-        "image": f"{car}_{view:02d}.jpg",
-        "car": car,
-        "view": view,
-        "make": make,
-        "role": role,
-        "dice": 0.99 - 0.001 * view,
-        "wrong": 100,
-        "missed": 40,
-        "within_1": 20,
-        "within_2": 50,
-        "within_5": 80,
-        "covered": 0.2,
-    }
+    {"car": car, "view": view, "make": make, "role": role, "dice": 0.99 - 0.001 * view} | WRONG
     for car, make, role in (("0cdf5b5d0ce1", "Kia & <Co>", "test"), ("fffe00001111", "", "validation"))
     for view in range(1, 17)
 ]

@@ -95,10 +95,17 @@ def test_the_command_takes_a_file_or_one_of_kaggles_names(tmp_path, kaggle, monk
     assert re.search(r"network\.encoder\.1: 8 channels of 32×32, values from 0 to [0-9.]+<", page)
 
     monkeypatch.chdir(project)
-    (project / "own.jpg").write_bytes(jpeg(picture(0)[0][:600]))
-    command.main("own.jpg", project / "out", None, ["network.head"])
-    assert "network.head: 1 channel of 64×64" in (project / "out/index.html").read_text(encoding="utf-8")
+    own = """own<script>"'&.jpg"""
+    (project / own).write_bytes(jpeg(picture(0)[0][:600]))
+    command.main(own, project / "out", None, ["network.head"])
+    page = (project / "out/index.html").read_text(encoding="utf-8")
+    assert "network.head: 1 channel of 64×64" in page
+    escaped = "own&lt;script&gt;&#34;&#39;&amp;.jpg"
+    assert f"<title>Feature maps of {escaped}</title>" in page
+    assert f'width="640" height="200" alt="{escaped}" src="data:image/webp;base64,' in page
+    assert "<script" not in page
+    assert "http" not in page
     with pytest.raises(UserError, match="neither a file nor a photo"):
         command.main("none.jpg", project / "out", None, [])
     with pytest.raises(UserError, match=r"fold-3\.safetensors is missing"):
-        command.main("own.jpg", project / "out", 3, [])
+        command.main(own, project / "out", 3, [])
