@@ -31,14 +31,9 @@ def main(out: Path, newest: bool) -> None:
     unfinished = {state: [each.name for each in experiments if each.state == state] for state in _ADVICE}
     notes = [f"{some(names)}: {_ADVICE[state]}" for state, names in unfinished.items() if names]
     if not found:
-        raise UserError(
-            "\n".join(
-                ["no commit and no experiment has results yet; `make submission` or `dvc repro` makes some", *notes]
-            )
-        )
-    print(table.as_text(found))
-    for note in notes:
-        print(note)
+        none = "no commit and no experiment has results yet; `make submission` or `dvc repro` makes some"
+        raise UserError("\n".join([none, *notes]))
+    print(table.as_text(found), *notes, sep="\n")
     with whole_file(out) as temporary:
         temporary.write_text(table.render(found, notes), encoding="utf-8")
     here = "* is in the workspace; " if any(row.here for row in found) else ""

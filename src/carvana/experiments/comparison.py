@@ -44,21 +44,16 @@ def gains(one: Experiment, other: Experiment) -> tuple[pd.DataFrame, dict[str, i
 
 
 def by_role(photos: pd.DataFrame) -> pd.DataFrame:
-    """Returns what became of the photos of each role, a row for each.
-
-    `photos`, their number; `dice_one`, `dice_other` and `gain`, means; `worst_one` and `worst_other`; and how many
-    `gained` and `lost`.
-    """
-    signs = photos.assign(gained=photos["gain"] > 0, lost=photos["gain"] < 0)
-    return signs.groupby("role", as_index=False).agg(
+    """Returns what became of the photos of each role, a row for each."""
+    return photos.groupby("role", as_index=False).agg(
         photos=("gain", "size"),
         dice_one=("dice_one", "mean"),
         dice_other=("dice_other", "mean"),
         gain=("gain", "mean"),
         worst_one=("dice_one", "min"),
         worst_other=("dice_other", "min"),
-        gained=("gained", "sum"),
-        lost=("lost", "sum"),
+        gained=("gain", lambda gains: (gains > 0).sum()),
+        lost=("gain", lambda gains: (gains < 0).sum()),
     )
 
 

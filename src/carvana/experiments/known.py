@@ -80,18 +80,19 @@ class Experiment:
     @functools.cached_property
     def training_seconds(self) -> float | None:
         """The seconds that all its trainings took, None if a record is missing."""
-        speeds = [self._speed(paths.training_speed(fold)) for fold in self.params.get("train.folds") or ()]
-        known = [speed.seconds for speed in speeds if speed]
-        return sum(known) if known and len(known) == len(speeds) else None
+        folds = self.params.get("train.folds") or ()
+        with contextlib.suppress(UserError):
+            return sum(self._speed(paths.training_speed(fold)).seconds for fold in folds) or None
+        return None
 
     @functools.cached_property
     def _prediction(self) -> Speed | None:
-        return self._speed(paths.PREDICTION_SPEED)
-
-    def _speed(self, path: Path) -> Speed | None:
         with contextlib.suppress(UserError):
-            return Speed.parse(self.file(path).read_text(encoding="utf-8"), f"{path} of {self.name}")
+            return self._speed(paths.PREDICTION_SPEED)
         return None
+
+    def _speed(self, path: Path) -> Speed:
+        return Speed.parse(self.file(path).read_text(encoding="utf-8"), f"{path} of {self.name}")
 
 
 def different(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

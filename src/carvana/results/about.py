@@ -8,12 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from carvana.base import paths, revision, yaml12
+from carvana.base import paths, processes, revision, yaml12
 from carvana.base.console import duration
 from carvana.base.errors import some
-from carvana.base.params import leaves
+from carvana.base.params import Params, leaves
 from carvana.base.revision import Revision
 from carvana.base.speed import Speed
+from carvana.devices import device
+from carvana.prediction.settings import Settings
 
 CODE = ("src", "stages", str(paths.PIPELINE))
 
@@ -42,6 +44,23 @@ class About:
         ]
 
 
+def facts(settings: Params, network: str, how: Settings, photos: int) -> dict[str, str]:
+    """Returns the data, the network and the machine of an evaluation, in words."""
+    data, folds = settings.data, settings.train.folds
+    source = f"{data.source} ({data.local_dir})" if data.source == "local" else data.source
+    found = {
+        "data": f"{source}, {data.quality}: {photos:,} photos with masks",
+        "network": f"{network}; folds: {', '.join(map(str, folds))}",
+        "evaluated by": how.describe(),
+        "machine": f"{device.processor(how.on)}, {processes.cores()} cores",
+    }
+    for fold in folds:
+        if (path := paths.training_speed(fold)).exists():
+            speed = Speed.parse(path.read_text(encoding="utf-8"), str(path))
+            found[f"training of fold {fold}"] = training(speed)
+    return found
+
+
 def collect(facts: dict[str, str]) -> About:
     """Returns what a report of the workspace is of: `facts`, and what git and params.yaml know."""
     here = revision.current(CODE)
@@ -65,11 +84,9 @@ def name(here: Revision | None) -> str:
 
 def training(speed: Speed) -> str:
     """Returns how long a training took and what did it: `67 s, 80.6 photos/s, by torch in bfloat16 on …`."""
-    threads = f"{speed.threads} thread{'s' if speed.threads != 1 else ''}"
-    each = threads if speed.device == "cpu" else speed.device
-    by = f"{speed.engine} in {speed.precision} on {speed.processor}, {each}"
-    processes = f", {speed.processes} processes" if speed.processes != 1 else ""
-    return f"{duration(speed.seconds)}, {speed.photos_per_second:,.1f} photos/s, by {by}{processes}"
+    by = f"{speed.engine} in {speed.precision} on {speed.processor}"
+    how = f"{speed.device}; processes: {speed.processes}, threads: {speed.threads}"
+    return f"{duration(speed.seconds)}, {speed.photos_per_second:,.1f} photos/s, by {by} ({how})"
 
 
 def _spoken(params: dict[str, Any]) -> dict[str, str]:

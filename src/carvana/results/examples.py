@@ -1,5 +1,6 @@
 """The photos that an evaluation shows: the worst and the best, the same in every experiment, and training's."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,17 @@ def draw(
         return dict(pool.map(one, scores))
 
 
+def sheets(findings: Findings, train: Path, workers: int) -> dict[str, bytes]:
+    """Returns the photos of `same` for `dvc plots`, as JPEGs by name, `test-0cdf5b5d0ce1_01` for one."""
+
+    def sheet(score: Score, tiles: Tiles) -> bytes:
+        return pictures.sheet(tiles, 2, f"{score.role} car {score.image}: Dice {score.dice:.4f}")
+
+    scores = same(findings)
+    drawn = draw(scores, findings, train, workers, sheet)
+    return {f"{score.role}-{score.image.removesuffix('.jpg')}": drawn[score.image] for score in scores}
+
+
 def shares(findings: Findings, truth: Cache) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Returns two averages over the photos of each view of which there are any.
 
@@ -87,9 +99,9 @@ def shares(findings: Findings, truth: Cache) -> dict[int, tuple[NDArray[np.float
         names = [score.image for score in findings.scores if score.view == view]
         if names:
             pairs = (findings.runs[name] for name in names)
-            places = sum(wrong_pixels.places(*pair, rle.to_mask(pair[1], HEIGHT, WIDTH)) for pair in pairs)
-            wrong = (places / (len(names) * wrong_pixels.CELL**2)).astype(np.float32)
-            coverage = sum(truth.read_masks(row_of[name])[0].astype(np.uint32) for name in names)
-            covered = (coverage / (255 * len(names))).astype(np.float32)
+            places = (wrong_pixels.places(*pair, rle.to_mask(pair[1], HEIGHT, WIDTH)) for pair in pairs)
+            masks = (truth.read_masks(row_of[name])[0].astype(np.uint32) for name in names)
+            wrong = (functools.reduce(np.add, places) / (len(names) * wrong_pixels.CELL**2)).astype(np.float32)
+            covered = (functools.reduce(np.add, masks) / (255 * len(names))).astype(np.float32)
             found[view] = wrong, cv2.resize(covered, wrong.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
     return found

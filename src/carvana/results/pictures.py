@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -102,26 +103,19 @@ def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
     it is scaled down.
     """
     height, width, _ = photo.shape
-    picture = np.repeat((cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) * 0.45 + 75)[..., None], 3, axis=2)
-    for colour, wrong in ((MISSED, true > predicted), (ADDED, predicted > true)):
-        share = _resize(wrong.view(np.uint8) * np.uint8(255), (width, height))
-        alpha = np.minimum(share * (true.shape[1] / width / 255), 1)[..., None]
-        picture += alpha * (np.array(colour) - picture)
-    return picture.astype(np.uint8)
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) * 0.45 + 75
+    wrong = (part.view(np.uint8) * np.uint8(255) for part in (true > predicted, predicted > true))
+    return _tinted(grey, [_resize(part, (width, height)) * (true.shape[1] / width / 255) for part in wrong])
 
 
 def error_map(views: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Tiles:
     """Returns maps of the wrong pixels, of what `examples.shares` returns. The darker shape is where cars are."""
     # A percentile, not the maximum: a few squares would make all others pale.
     full = max(np.percentile([wrong.max(axis=0) for wrong, _ in views.values()], 99.8), 1e-6)
-    tiles = {}
-    for view, (wrong, coverage) in views.items():
-        picture = np.repeat((190 - 70 * coverage)[..., None], 3, axis=2)
-        for colour, share in zip((MISSED, ADDED), wrong, strict=True):
-            alpha = np.sqrt(np.minimum(share / full, 1))[..., None]
-            picture += alpha * (np.array(colour) - picture)
-        tiles[f"view {view}"] = picture.astype(np.uint8)
-    return tiles
+    return {
+        f"view {view}": _tinted(190 - 70 * coverage, np.sqrt(np.minimum(wrong / full, 1)))
+        for view, (wrong, coverage) in views.items()
+    }
 
 
 def training_samples(photos: Pixels, masks: Pixels, names: list[str]) -> Tiles:
@@ -185,6 +179,14 @@ def mosaic(tiles: list[Pixels], columns: int, title: str = "") -> Pixels:
         ImageDraw.Draw(image).text((6, 6), title, fill=(255, 255, 255), font=_font())
         sheet = np.array(image)
     return sheet
+
+
+def _tinted(grey: NDArray[np.floating], shares: Iterable[NDArray[np.floating]]) -> Pixels:
+    """Returns a grey picture [height, width] in 0–255, coloured by its shares of missed and of added pixels."""
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    for colour, share in zip((MISSED, ADDED), shares, strict=True):
+        picture += np.minimum(share, 1)[..., None] * (np.array(colour) - picture)
+    return picture.astype(np.uint8)
 
 
 def _as_picture(mask: Pixels) -> Pixels:
