@@ -282,7 +282,7 @@ READERS = {
     "record of cut-outs": Reader(".cutout.jsonl", holding(CUT), read_record),
     "finished work": Reader("work/finished.json", write_finished, read_finished),
     "metrics": Reader("evaluate.json", holding('{"validation": {"dice": 0.99, "images": 16}}'), summary._read),
-    "lock of DVC": Reader("rwlock", holding(BUSY), lambda path: str(unlock.processes_of(path))),
+    "lock of DVC": Reader("rwlock", holding(BUSY), unlock.is_held),
 }
 
 

@@ -147,7 +147,7 @@ def test_what_a_failed_stage_says_brings_everything_back_even_uncommitted_result
     before = clone.outputs()
     clone.change(train_size=100)
     output = clone.dvc("repro", "resize", fails=True)
-    assert "`dvc checkout resize` brings back its earlier output" in output
+    assert "`dvc checkout resize` brings back data/cache" in output
     assert not (clone.folder / "data/cache").exists(), "DVC has removed it"
     clone.dvc("checkout", "resize")
     assert clone.outputs() == before
@@ -159,7 +159,7 @@ def test_the_advice_names_git_for_metrics_that_dvc_does_not_keep(clone):
     split.unlink()
     split.write_bytes(b"not,a,split\n1,2,3\n")
     output = clone.dvc("repro", "-s", "-f", "evaluate", fails=True)
-    assert "`dvc checkout evaluate` and `git restore metrics/evaluate.json` brings back its earlier output" in output
+    assert "`dvc checkout evaluate` and `git restore metrics/evaluate.json` brings back metrics/scores.csv, " in output
     clone.dvc("checkout", "evaluate")
     clone.git("restore", "metrics/evaluate.json")
     clone.dvc("checkout", "--force", "split")
@@ -178,7 +178,7 @@ def test_parameters_and_code_changed_while_a_stage_runs_are_not_recorded_with_it
         module.write_text(text + "\n", encoding="utf-8")
         output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "train.epochs (60 → 61), src/carvana/training/losses.py changed while train@0 ran" in output, output
+    assert "src/carvana/training/losses.py, train.epochs changed while train@0 ran" in output, output
     recorded = clone.yaml("dvc.lock")["stages"]["train@0"]["params"]["params.yaml"]["train.epochs"]
     assert recorded == TINY["train"]["epochs"]
     # As they were, what is finished is not done again.

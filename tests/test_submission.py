@@ -48,7 +48,7 @@ def test_rows_follow_the_sample_and_an_empty_mask_is_an_empty_value(tmp_path, or
     [
         ([*IMAGES, "fffe00001111_01.jpg"], [100, 50], "that .*missing in .*predictions: fffe00001111_01.jpg"),
         (IMAGES[:2], [100, 50], "predictions has images that .* does not name: 502733994e02_01.jpg"),
-        ([*IMAGES, IMAGES[0]], [100, 50], "names 011330127438_01.jpg twice"),
+        ([*IMAGES, IMAGES[0]], [100, 50], "two rows for 011330127438_01.jpg"),
         (IMAGES, [HEIGHT * WIDTH, 2], r"502733994e02_01\.jpg: run 1 .* leaves the picture"),
     ],
 )
@@ -101,7 +101,7 @@ def test_score_is_kaggles_against_every_form_of_truth(tmp_path, form, order):
         ("img,rle_mask\n011330127438_01.jpg,1 2 3\n", r"011330127438_01\.jpg: 3 numbers"),
         ("img,rle_mask\n011330127438_01.jpg,1 1\n", r"no row for 011330127438_02\.jpg"),
         ("img,rle_mask\n011330127438_01.jpg,1 1\n011330127438_01.jpg,1 1\n", "two rows for 011330127438_01"),
-        ("img,rle_mask\n011330127438_01.jpg\n", "line 2: 1 values"),
+        ("img,rle_mask\n011330127438_01.jpg\n", "line 2 is no name of an image and its mask"),
         ("image,mask\n", "first line is 'image,mask'"),
         ("", "first line is ''"),
     ],

@@ -154,30 +154,16 @@ def test_a_bad_submission_is_named_with_its_line(project, monkeypatch, rows, com
     write_submission(project, rows)
     with pytest.raises(UserError, match=complaint):
         check.main(paths.SUBMISSION, paths.SAMPLE_SUBMISSION)
-    with submit.copy_of(paths.SUBMISSION_GZIP) as packed, pytest.raises(UserError, match=complaint) as error:
-        submit.check(packed)
+    with pytest.raises(UserError, match=complaint) as error, submit.copy_of(paths.SUBMISSION_GZIP) as packed:
+        check.main(packed, paths.SAMPLE_SUBMISSION)
     assert str(packed) not in str(error.value), "the user knows the original"
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("{", "cannot be read"),
-        ("\xff", "cannot be read"),
-        ("[" * 10**5, "cannot be read"),
-        ("[]", "has no scores of test or validation cars"),
-        ('{"model": {}}', "has no scores"),
-        ('{"test": 1}', r"test\.dice must be a number from 0 to 1 \(got None\)"),
-        ('{"test": {"dice": 0.9}, "validation": {"iou": 1}}', r"validation\.dice must be"),
-        ('{"test": {"dice": "0.9"}}', "got '0.9'"),
-        ('{"test": {"dice": true}}', "got True"),
-        ('{"test": {"dice": NaN}}', "got nan"),
-    ],
-)
-def test_a_broken_evaluation_is_named(tmp_path, text, complaint):
+@pytest.mark.parametrize("text", ["{", "\xff", '{"test": {"iou": 1}}'])
+def test_a_broken_evaluation_is_named(tmp_path, text):
     path = tmp_path / "evaluate.json"
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match=rf"evaluate\.json:? .*{complaint}"):
+    with pytest.raises(UserError, match=r"evaluate\.json has no Dice \(.*`dvc repro -f -s evaluate` makes it"):
         submit.read_dice(path)
 
 
@@ -240,7 +226,7 @@ def test_the_same_file_and_a_limit_of_nothing_are_warned_of(project, capsys, mon
         assert "no submission is left today" in first[2]
         assert "it may have been counted" in second[2]
         with (project / LOG).open("ab") as file:
-            file.write(b'\n[]\n{"event": "sending"}\n{"event": "sending", "id": "x", "file": 1}\n\xff\n{"id": ')
+            file.write(b'\n[]\n{"event": "sending"}\n\xff\n{"id": ')
         assert len(warnings(project, capsys)) == 5
         assert "(of 0 that are left today)" in (question := Question(project)).asked
         assert question.answer(b"n\n")[0] == 1

@@ -25,36 +25,31 @@ def whole_file(path: Path) -> Iterator[Path]:
     Only one writer may use a path at a time, because the temporary path is always the same.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    # A fixed name: left-overs are found without listing the folder, which can hold 100,000 files.
+    temporary = path.with_name(f".{path.name}.tmp")
     # Removed, not overwritten: a left-over can be a hard link to a file that is used elsewhere.
-    temporary.unlink(missing_ok=True)
+    _remove(temporary)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path` to fill; replaces `path` by it on success, removes it on any failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    temporary.mkdir()
-    try:
+    with whole_file(path) as temporary:
+        temporary.mkdir()
         yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(path)
 
 
-def _temporary(path: Path) -> Path:
-    # A fixed name: left-overs are found without listing the folder, which can hold 100,000 files.
-    return path.with_name(f".{path.name}.tmp")
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -68,23 +63,19 @@ def only_writer(folder: Path, what: str, patience: float = 10) -> Iterator[None]
     # A soft lock is a mere file, which would outlive a killed process.
     lock, holder = FileLock(folder / f"{what}.lock", fallback_to_soft=False), folder / f"{what}.pid"
     try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"waiting for {_other(what, holder)}", file=sys.stderr, flush=True)
-            lock.acquire(timeout=patience, poll_interval=0.1)
+        lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{_other(what, holder)} is still writing; wait for it or stop it, then start again") from None
+        other = f"another {what} (process {holder.read_text('ascii') if holder.exists() else 'unknown'})"
+        print(f"waiting for {other}", file=sys.stderr, flush=True)
+        try:
+            lock.acquire(timeout=patience, poll_interval=0.1)
+        except Timeout:
+            raise UserError(f"{other} is still writing; wait for it or stop it, then start again") from None
     try:
         holder.write_text(str(os.getpid()), encoding="ascii")
         yield
     finally:
         lock.release()
-
-
-def _other(what: str, holder: Path) -> str:
-    process = holder.read_text(encoding="ascii") if holder.exists() else ""
-    return f"another {what} (process {process or 'unknown'})"
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,14 @@ def read(path: Path) -> dict[str, Recorded]:
 
 def parse(text: str) -> dict[str, Recorded]:
     """Returns what the text of a dvc.lock records, by stage. Raises any exception if it is not one; see `reading`."""
+    return {str(name): _recorded(stage) for name, stage in yaml12.parse(text)["stages"].items()}
+
+
+def _recorded(stage: dict[str, Any]) -> Recorded:
     # Only what identifies a result: other keys, such as the size of a file, differ between versions of DVC.
-    stages = yaml12.parse(text)["stages"]
-    return {_text(name): _recorded(stage) for name, stage in stages.items()}
+    deps, outs = ({str(each["path"]): str(each["md5"]) for each in stage.get(key, [])} for key in ("deps", "outs"))
+    params = {str(name): value for file in stage.get("params", {}).values() for name, value in file.items()}
+    return Recorded(deps, outs, params)
 
 
 def md5_of(path: Path) -> str:
@@ -59,15 +63,3 @@ def md5_of_folder(files: dict[str, str]) -> str:
 def md5_of_bytes(data: bytes) -> str:
     """Returns the MD5 that DVC records for a file with these bytes."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-def _recorded(stage: dict[str, Any]) -> Recorded:
-    deps, outs = ({_text(each["path"]): _text(each["md5"]) for each in stage.get(key, [])} for key in ("deps", "outs"))
-    params = {_text(name): value for file in stage.get("params", {}).values() for name, value in file.items()}
-    return Recorded(deps, outs, params)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{reprlib.repr(value)} instead of a name, a path or an MD5")
-    return value

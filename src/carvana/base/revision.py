@@ -13,7 +13,7 @@ from carvana.base.errors import UserError
 class Revision:
     """The last commit, shortened; the name of DVC's experiment, else of the branch, '' if there is neither.
 
-    `edited` are the files of code that differ from the commit.
+    `edited` are those of the given files that differ from the commit.
     """
 
     name: str
@@ -21,13 +21,13 @@ class Revision:
     edited: tuple[str, ...]
 
 
-def current(code: Iterable[str]) -> Revision | None:
-    """Returns the workspace's revision; None without git, or if there is no commit. `code` are files and folders."""
+def current(files: Iterable[str]) -> Revision | None:
+    """Returns the workspace's revision; None without git, or if there is no commit. `files` may be folders."""
     try:
         commit = git.output("rev-parse", "--short", "HEAD")
         branch = git.output("branch", "--show-current")
         # Without the lock that git would take to store what it finds: DVC works on the same repository.
-        status = git.output("--no-optional-locks", "status", "--porcelain", "--", *code)
+        status = git.output("--no-optional-locks", "status", "--porcelain", "--", *files)
     except UserError:
         return None
     edited = tuple(line[3:] for line in status.splitlines())

@@ -5,18 +5,17 @@ by an editor or by another `dvc exp run -S`, DVC would record and cache the resu
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from carvana.base import definition, lockfile, paths, processes
-from carvana.base.errors import UserError, some
+from carvana.base import definition, git, lockfile, params, paths, processes, yaml12
+from carvana.base.errors import UserError, reading, some
 
 _PROCESS = "CARVANA_STAGE_PROCESS"  # in the environment, also of its children: the ID of the process that DVC started
 
 
-_at_begin: tuple[dict[str, Any], dict[str, str]] | None = None  # what `_inputs` returned
+_at_begin: dict[str, Any] | None = None  # what `_inputs` returned
 
 
 def begin() -> None:
@@ -35,10 +34,8 @@ def require_unchanged() -> None:
     """Raises UserError if the stage's parameters or code have changed since it began."""
     if _at_begin is None:
         return
-    (params, code), (params_now, code_now) = _at_begin, _inputs()
-    changed = [f"{key} ({old} → {params_now.get(key)})" for key, old in params.items() if old != params_now.get(key)]
-    changed += sorted({path for path, _ in code.items() ^ code_now.items()})
-    if changed:
+    now = _inputs()
+    if changed := [name for name in sorted(_at_begin | now) if _at_begin.get(name) != now.get(name)]:
         raise UserError(
             f"{some(changed)} changed while {stage()} ran, and DVC would record the result under the new state; "
             "nothing is recorded. Keep the new state or restore the old one, then run `dvc repro`"
@@ -53,18 +50,18 @@ def advice() -> str:
     if _at_begin is None:
         return ""
     try:
-        recorded = lockfile.read(paths.LOCK)[stage()].outs
-    except (UserError, KeyError):
+        from dvc.repo import Repo  # takes a second, and is needed after a failure only
+
+        with Repo() as repo:
+            (found,) = repo.stage.collect(stage())
+            removed = {str(out): out for out in found.outs if out.hash_info and not out.exists}
+            cached = [path for path, out in removed.items() if not out.changed_cache()]
+        committed = [path for path, out in removed.items() if _is_committed(path, out.hash_info.value)]
+    except Exception:  # the error of the stage matters more than whatever this is
         return ""
-    removed = {path: md5 for path, md5 in recorded.items() if not Path(path).exists()}
-    cached = _cached(removed)
-    committed = sorted(path for path, md5 in removed.items() if path not in cached and _is_committed(path, md5))
     commands = [f"`dvc checkout {stage()}`"] if cached else []
     commands += [f"`git restore {' '.join(committed)}`"] if committed else []
-    if not commands:
-        return ""
-    gone = sorted(removed.keys() - cached - set(committed))
-    return f"{' and '.join(commands)} brings back its earlier output" + (f", all but {some(gone)}" if gone else "")
+    return f"{' and '.join(commands)} brings back {some(cached + committed)}" if commands else ""
 
 
 def stage() -> str:
@@ -73,28 +70,15 @@ def stage() -> str:
     return os.environ["DVC_STAGE"].rsplit(":", 1)[-1]
 
 
-def _inputs() -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns the stage's parameters by their dotted names, and the MD5 of every file of its code."""
+def _inputs() -> dict[str, Any]:
+    """Returns the stage's parameters by their dotted names, and the MD5 of every file of its code by its path."""
     mine = definition.read(stage())
-    params = definition.read_yaml(paths.PARAMS)
-    return {key: _value(params, key) for key in mine.params}, {str(path): lockfile.md5_of(path) for path in mine.files}
-
-
-def _value(params: Any, key: str) -> Any:
-    for part in key.split("."):
-        params = params.get(part) if isinstance(params, dict) else None
-    return params
-
-
-def _cached(outputs: dict[str, str]) -> set[str]:
-    """Returns which of the outputs are in DVC's cache."""
-    from dvc.repo import Repo  # takes a second, and is needed after a failure only
-
-    with Repo() as repo:
-        return {path for path, md5 in outputs.items() if repo.cache.local.exists(md5)}
+    with reading(paths.PARAMS, "cannot be read", "correct it, or restore it by `git checkout HEAD`"):
+        values = params.leaves(yaml12.parse(paths.PARAMS.read_text(encoding="utf-8")))
+    return {name: values.get(name) for name in mine.params} | {str(path): lockfile.md5_of(path) for path in mine.files}
 
 
 def _is_committed(path: str, md5: str) -> bool:
     """Returns whether git's index, from which `git restore` takes files, has this file with this content."""
-    found = subprocess.run(["git", "show", f":./{path}"], capture_output=True, check=False)  # noqa: S603, S607
-    return found.returncode == 0 and lockfile.md5_of_bytes(found.stdout) == md5
+    text = git.read("", Path(path))
+    return text is not None and lockfile.md5_of_bytes(text.encode()) == md5

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from carvana.base import git, paths
-from carvana.base.errors import UserError, reading
+from carvana.base import paths, revision
+from carvana.base.errors import reading
 
 
 def main() -> None:
@@ -21,17 +21,9 @@ def main() -> None:
     print(f"{paths.REPORT} shows the best and the worst of it")
     sizes = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB)" for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP)]
     print(f"{' and, for the upload, '.join(sizes)} are ready")
-    if has_uncommitted_results():
+    here = revision.current([str(path) for path in (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)])
+    if here and here.edited:
         print("Keep this state, so that others can be compared with it: `git add -A && git commit -m baseline`")
-
-
-def has_uncommitted_results() -> bool:
-    """Returns whether dvc.lock, the parameters or the metrics have changes that are not committed to git."""
-    files = (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)
-    try:
-        return bool(git.output("status", "--porcelain", "--", *map(str, files)))
-    except UserError:
-        return False
 
 
 def _read(path: Path) -> dict:

@@ -17,14 +17,13 @@ from carvana.base.errors import UserError, reading
 
 
 def main() -> None:
-    named = processes_of(paths.DVC_LOCK) if paths.DVC_LOCK.exists() else set()
-    damaged = paths.LOCK.exists() and is_damaged(paths.LOCK)
-    if named == set() and not damaged:
+    held, damaged = is_held(paths.DVC_LOCK), is_damaged(paths.LOCK)
+    if not held and not damaged:
         return
     running = [process.pid for process in psutil.process_iter() if is_dvc_of(process, Path.cwd())]
-    if running and (damaged or named is None or named & set(running)):
+    if running:
         raise UserError(f"DVC is running here (process {running[0]}); wait for it or stop it, then start again")
-    if named != set():
+    if held:
         paths.DVC_LOCK.unlink()
         print(f"removed {paths.DVC_LOCK}, which a killed DVC had left behind")
     if damaged:
@@ -34,29 +33,30 @@ def main() -> None:
         print(f"moved {paths.LOCK}, which DVC cannot read, to {aside}; `dvc repro` writes another from its cache")
 
 
+def is_held(lock: Path) -> bool:
+    """Returns whether DVC's lock names a process, or is damaged."""
+    try:
+        return any(json.loads(lock.read_bytes()).values())
+    except FileNotFoundError:
+        return False
+    except (ValueError, AttributeError, RecursionError):
+        return True
+
+
 def is_damaged(lock: Path) -> bool:
     """Returns whether DVC cannot read a dvc.lock. Raises UserError if a merge left conflict marks in it."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
+    if not lock.exists():
+        return False
+    if b"<<<<<<<" in lock.read_bytes():
+        raise UserError(f"{lock} has the conflict marks of a merge; resolve them")
     try:
-        with reading(lock, "is damaged", "resolve the conflict marks of the merge"):
+        with reading(lock, "is damaged", "it is moved aside"):
             COMPILED_LOCKFILE_SCHEMA(yaml12.parse(lock.read_text(encoding="utf-8")))
     except UserError:
-        if b"<<<<<<<" in lock.read_bytes():
-            raise
         return True
     return False
-
-
-def processes_of(lock: Path) -> set[int] | None:
-    """Returns the IDs of the processes that DVC's lock names; None if the file is damaged."""
-    try:
-        with reading(lock, "is damaged", "it is removed unless DVC is running"):
-            content = json.loads(lock.read_bytes())
-            readers = [reader for each in content.get("read", {}).values() for reader in each]
-            return {int(each["pid"]) for each in [*content.get("write", {}).values(), *readers]}
-    except UserError:
-        return None
 
 
 def is_dvc_of(process: psutil.Process, folder: Path) -> bool:
@@ -66,4 +66,4 @@ def is_dvc_of(process: psutil.Process, folder: Path) -> bool:
     except psutil.Error:
         return False
     is_dvc = any(os.path.basename(word) == "dvc" for word in command[:3])  # noqa: PTH119 - words, not paths
-    return is_dvc and (current == folder or folder in current.parents)
+    return is_dvc and current.is_relative_to(folder)

@@ -3,88 +3,64 @@
 DVC can run a part of the pipeline (`dvc repro encode`), so dvc.lock may record new models beside an old submission.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from carvana.base import definition, lockfile, params, paths
-from carvana.base.errors import UserError, some
+from carvana.base import lockfile, params, paths
+from carvana.base.errors import UserError, reading, some
 from carvana.base.lockfile import Recorded
-
-Stages = dict[str, Recorded]
+from carvana.kaggle import provenance
 
 _MODELS = paths.MODELS.as_posix()
 
 
-def in_use(recorded: Stages) -> Stages:
-    """Returns the stages of dvc.lock that dvc.yaml defines for train.folds; DVC never removes the others from it."""
-    defined = definition.read_yaml(paths.PIPELINE)["stages"]
-    folds = {"", *map(str, params.load(paths.PARAMS).train.folds)}
-    split = {name: name.partition("@") for name in recorded}
-    return {name: recorded[name] for name, (stage, _, fold) in split.items() if stage in defined and fold in folds}
-
-
-def brought(stages: Stages) -> dict[str, str]:
-    """Returns the MD5s of pseudo-labels and their photos that no stage has written, by path: of another experiment."""
-    label = stages.get("label")
-    if label is None or label.params.get("train.pseudo_labels", "none") == "none":
-        return {}
-    inputs = (f"{paths.TEACHERS}/{label.params['train.pseudo_labels']}", str(label.params.get("train.pseudo_photos")))
-    return {path: label.deps[path] for path in inputs if path in label.deps.keys() - _outputs(stages)}
-
-
-def require_clean(stages: Stages, recorded: Stages) -> None:
+def require_up_to_date(packed: Path) -> None:
     """Raises UserError unless `dvc status` finds `encode`, `evaluate` and all stages before them up to date.
 
-    Data may be missing, because another machine may have pulled the submission alone; then dvc.lock must have it as the
-    output of an earlier stage. `stages` are those in use, `recorded` is all of dvc.lock.
+    `packed` is a copy of data/submission.csv.gz. Other data may be missing, because another machine may have pulled the
+    submission alone; then dvc.lock must have it as the output of an earlier stage, or a commit must have kept it.
     """
-    pipeline = definition.read_yaml(paths.PIPELINE)["stages"]
-    if frozen := [name for name in stages if pipeline[name.partition("@")[0]].get("frozen")]:
-        raise UserError(
-            f"{some(frozen)} is frozen in {paths.PIPELINE}, and DVC does not say whether a frozen stage is up to date; "
-            f"`dvc unfreeze {frozen[0]}`"
-        )
-    status = _status("encode", "evaluate")
-    # A file of `dvc add` is no stage of dvc.lock; the stage that reads its data compares it.
-    unrecorded = sorted(name for name in status.keys() - stages if not name.endswith(".dvc"))
-    if unrecorded:
+    recorded, status = lockfile.read(paths.LOCK), _status()
+    if unrecorded := sorted(status.keys() - recorded):
         raise UserError(f"{paths.LOCK} does not record {some(unrecorded)}; `dvc repro` runs what is out of date")
-    written = {path: {md5} for path, md5 in (_outputs(stages) | brought(stages)).items()}
-    written[_MODELS] = _folders_of_models(stages, recorded)
-    changes: list[str] = []
-    for name in sorted(status.keys() & stages):
-        changes += _changes(name, stages[name], status[name], written)
+    used = {name: recorded[name] for name in sorted(status)}
+    written = {path: {md5} for stage in used.values() for path, md5 in stage.outs.items()}
+    for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP, paths.EVALUATION):
+        file = packed if path == paths.SUBMISSION_GZIP else path
+        if not file.exists() or written.get(path.as_posix()) != {lockfile.md5_of(file)}:
+            raise UserError(f"{path} is missing or not the one that {paths.LOCK} records; `dvc repro` makes it")
+    train = params.load(paths.PARAMS).train
+    taught = (train.teacher.as_posix(), train.pseudo_photos) if train.teacher else ()
+    brought = {path: used["label"].deps.get(path, "") for path in taught if path not in written}
+    written |= {path: {md5} for path, md5 in brought.items()}
+    # A fold that is no longer in use may have left its model there, and has left its stage in dvc.lock.
+    written[_MODELS] = {_folder_of_models(used), _folder_of_models(recorded)}
+    changes = [change for name in used for change in _changes(name, used[name], status[name], written)]
     if changes:
         raise UserError(
             f"the submission is out of date by `dvc status`: {some(changes)}; restore what it was made by, or run "
             "`dvc repro` and commit"
         )
+    for path, md5 in brought.items():
+        provenance.require_kept(path, md5)
 
 
-def require_file(stages: Stages, stage: str, path: Path, file: Path | None = None) -> None:
-    """Raises UserError unless a stage has written `path`, or its copy `file` if given, as it is now."""
-    file = file or path
-    if not file.exists():
-        raise UserError(f"{path} is missing; `dvc repro` makes it")
-    if stage not in stages or stages[stage].outs.get(path.as_posix()) != lockfile.md5_of(file):
-        raise UserError(f"{path} differs from {paths.LOCK}; `dvc repro` runs what is out of date")
-
-
-def _status(*stages: str) -> dict[str, list[Any]]:
-    """Returns what DVC finds of these stages and all before them, by the stage's name.
+def _status() -> dict[str, list[Any]]:
+    """Returns what DVC finds of every stage up to `encode` and `evaluate`, by the stage's name.
 
     That is `changed command`, or the state of each dependency or output by its path: `modified`, `deleted`, `new`, …
     """
-    command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", *stages]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")[:300]
-        raise UserError(f"`dvc status` fails ({reason}), so it is not known whether the submission is up to date")
-    return dict(json.loads(done.stdout))
+    from dvc.repo import Repo  # noqa: PLC0415 - DVC takes a second
+
+    with reading("`dvc status`", "fails", "so it is not known whether the submission is up to date"), Repo() as repo:
+        stages = [stage for name in ("encode", "evaluate") for stage in repo.stage.collect(name, with_deps=True)]
+        # A file of `dvc add` is no stage of dvc.lock; the stage that reads its data compares it.
+        stages = [stage for stage in stages if stage.cmd]
+        if frozen := [stage.addressing for stage in stages if stage.frozen]:
+            raise UserError(f"{some(frozen)} is frozen, and DVC does not compare it; `dvc unfreeze {frozen[0]}`")
+        status = repo.status(["encode", "evaluate"], with_deps=True)
+        return {stage.addressing: status.get(stage.addressing, []) for stage in stages}
 
 
 def _changes(name: str, stage: Recorded, found: list[Any], written: dict[str, set[str]]) -> Iterator[str]:
@@ -107,17 +83,7 @@ def _changes(name: str, stage: Recorded, found: list[Any], written: dict[str, se
                 yield f"{path} is not what {name} wrote"
 
 
-def _folders_of_models(stages: Stages, recorded: Stages) -> set[str]:
-    """Returns the MD5s that the folder of models may have had.
-
-    A fold that is no longer in use may have left its model there, and has left its stage in dvc.lock.
-    """
-    models, earlier = (
-        {Path(path).name: md5 for path, md5 in _outputs(each).items() if Path(path).parent == paths.MODELS}
-        for each in (stages, recorded)
-    )
-    return {lockfile.md5_of_folder(models), lockfile.md5_of_folder(earlier | models)}
-
-
-def _outputs(stages: Stages) -> dict[str, str]:
-    return {path: md5 for stage in stages.values() for path, md5 in stage.outs.items()}
+def _folder_of_models(stages: dict[str, Recorded]) -> str:
+    """Returns the MD5 of the folder of models, if only these stages have written there."""
+    outs = {Path(path): md5 for stage in stages.values() for path, md5 in stage.outs.items()}
+    return lockfile.md5_of_folder({path.name: md5 for path, md5 in outs.items() if path.parent == paths.MODELS})

@@ -8,8 +8,6 @@ from typing import Any
 from carvana.base import git, lockfile, params, paths, yaml12
 from carvana.base.errors import UserError, reading, some
 
-_TOGETHER = "commit both together (`git add -A && git commit`)"
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -23,18 +21,17 @@ class Origin:
 def find(lock: Path) -> Origin:
     """Returns the commit that has `lock` as it is now: HEAD, or an experiment of DVC.
 
-    Raises UserError if no commit has it, or if git fails.
+    Raises UserError if it is missing or damaged, if no commit has it, or if git fails.
     """
-    if not lock.exists():
-        raise UserError(f"{lock} is missing; `dvc repro` makes it")
+    lockfile.read(lock)
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    if _has("HEAD", lock):
+    if has("HEAD", lock):
         return Origin(git.output("rev-parse", "HEAD"), git.output("rev-parse", "--abbrev-ref", "HEAD"), digest)
     # DVC stores experiments as refs/exps/<the commit that they started from, in two parts>/<name>.
     experiments = git.output("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps")
     for line in experiments.splitlines():
         commit, _, reference = line.partition(" ")
-        if reference.count("/") == 4 and _has(commit, lock):
+        if reference.count("/") == 4 and has(commit, lock):
             return Origin(commit, reference.rsplit("/", 1)[-1], digest)
     raise UserError(
         f"no commit and no experiment has this {lock}, so the submission could not be traced to what made it: "
@@ -42,10 +39,25 @@ def find(lock: Path) -> Origin:
     )
 
 
-def require_committed(commit: str, path: Path) -> None:
-    """Raises UserError unless a file is equal to the one in the commit."""
-    if not _has(commit, path):
-        raise UserError(f"{path} is not the one in commit {commit[:12]}, which has this {paths.LOCK}; {_TOGETHER}")
+def has(commit: str, path: Path) -> bool:
+    """Returns whether a commit has a file as it is now. Raises UserError if git fails."""
+    return path.exists() and git.read(commit, path) == path.read_text(encoding="utf-8", errors="replace")
+
+
+def read_params(commit: str) -> dict[str, Any]:
+    """Returns the content of the commit's params.yaml.
+
+    Raises UserError if it has another value than the workspace's, `runtime` aside, or an invalid one.
+    """
+    text = git.read(commit, paths.PARAMS) or ""
+    both = params.load(paths.PARAMS), params.parse(text, f"{paths.PARAMS} of commit {commit[:12]}")
+    here, there = (params.leaves(each.model_dump(exclude={"runtime"})) for each in both)
+    if wrong := [name for name, value in here.items() if there[name] != value]:
+        raise UserError(
+            f"{paths.PARAMS} differs from commit {commit[:12]}, which made the submission, in {some(wrong)}; "
+            "set these back, or run `dvc repro` and commit for a submission with the new values"
+        )
+    return dict(yaml12.parse(text))
 
 
 def require_kept(path: str, md5: str) -> None:
@@ -63,34 +75,8 @@ def require_kept(path: str, md5: str) -> None:
         )
 
 
-def read_params(commit: str) -> dict[str, Any]:
-    """Returns the content of the commit's params.yaml.
-
-    Raises UserError if it has another value than the workspace's, `runtime` aside, or an invalid one.
-    """
-    text = git.read(commit, paths.PARAMS)
-    if text is None:
-        raise UserError(f"{paths.PARAMS} is missing in commit {commit[:12]}, which has this {paths.LOCK}; {_TOGETHER}")
-    both = params.load(paths.PARAMS), params.parse(text, f"{paths.PARAMS} of commit {commit[:12]}")
-    here, there = (params.leaves(each.model_dump(exclude={"runtime"})) for each in both)
-    wrong = [name for name, value in here.items() if there.get(name) != value]
-    if wrong:
-        raise UserError(
-            f"{paths.PARAMS} differs from commit {commit[:12]}, which made the submission, in {some(wrong)}; "
-            "set these back, or run `dvc repro` and commit for a submission with the new values"
-        )
-    return dict(yaml12.parse(text))
-
-
 def _written(commit: str) -> set[str]:
     """Returns the MD5s of all outputs that a commit's dvc.lock records; none if it has no dvc.lock."""
-    text = git.read(commit, paths.LOCK)
-    if text is None:
-        return set()
     with reading(f"{paths.LOCK} of commit {commit[:12]}", "is not what DVC writes", "commit it again"):
-        return {md5 for stage in lockfile.parse(text).values() for md5 in stage.outs.values()}
-
-
-def _has(commit: str, path: Path) -> bool:
-    blob = git.blob(commit, path)
-    return blob is not None and path.exists() and blob == git.output("hash-object", path.as_posix())
+        stages = lockfile.parse(git.read(commit, paths.LOCK) or "stages: {}")
+        return {md5 for stage in stages.values() for md5 in stage.outs.values()}

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -20,14 +20,12 @@ from carvana.data import photos
 from carvana.data.archive import Archive
 from carvana.masks import metrics, rle, shards
 
+Row = TypeVar("Row")
+
 _MOST_EMPTY = 0.5  # largest plausible share of empty masks
-
 _LEVEL = 1  # of gzip: 71 MB/s; the default level packs 11 % smaller, at 14 MB/s
-
 _LONGEST_NAME = 255  # of an image, in characters; Kaggle's have 19
-
-# Of one mask: 400,000 runs, five hundred times an ordinary one.
-_MOST_CHARACTERS = 2**22
+_MOST_CHARACTERS = 2**22  # of one mask: 400,000 runs, five hundred times an ordinary one
 csv.field_size_limit(_MOST_CHARACTERS)
 
 
@@ -45,10 +43,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, str]]:
         if header != SUBMISSION_HEADER:
             raise UserError(f"{path}: the first line is {','.join(header)[:60]!r}, not 'img,rle_mask'")
         for row in rows:
-            if len(row) != len(SUBMISSION_HEADER):
-                raise UserError(f"{path}, line {rows.line_num}: {len(row)} values instead of 2")
-            if len(row[0]) > _LONGEST_NAME:
-                raise UserError(f"{path}, line {rows.line_num}: a name of {len(row[0])} characters; {again}")
+            if len(row) != len(SUBMISSION_HEADER) or len(row[0]) > _LONGEST_NAME:
+                raise UserError(f"{path}, line {rows.line_num} is no name of an image and its mask; {again}")
             yield row[0], row[1]
 
 
@@ -66,17 +62,10 @@ def _open(path: Path, stack: ExitStack) -> Any:
 
 def require_same_images(sample: Path, images: list[str], whose: str) -> list[str]:
     """Returns the sample submission's images in its order. Raises UserError unless they are `images`, each once."""
-    wanted = [image for image, _ in read_rows(sample)]
-    seen: set[str] = set()
-    for image in wanted:
-        if image in seen:
-            raise UserError(f"{sample} names {image} twice")
-        seen.add(image)
-    missing = sorted(set(wanted) - set(images))
-    if missing:
+    wanted = [image for image, _ in _once(sample, read_rows(sample))]
+    if missing := sorted(set(wanted) - set(images)):
         raise UserError(f"{sample} names images that are missing in {whose}: {some(missing)}; download both again")
-    extra = sorted(set(images) - set(wanted))
-    if extra:
+    if extra := sorted(set(images) - set(wanted)):
         raise UserError(f"{whose} has images that {sample} does not name: {some(extra)}; download both again")
     return wanted
 
@@ -145,22 +134,13 @@ def score(submission: Path, truth: Path) -> dict[str, float]:
     """Returns the Dice of the submission for every image in the truth; Kaggle's score is their mean.
 
     `truth` is a CSV in the submission's format or a zip of mask GIFs. Rows of the submission that are missing in the
-    truth are ignored, as Kaggle ignores its decoys. If both have the same order, memory stays flat.
+    truth are ignored, as Kaggle ignores its decoys.
     """
-    truths: dict[str, rle.Runs] = {}
-    texts: dict[str, str] = {}
-    seen: set[str] = set()
-    dice: dict[str, float] = {}
-    for true, row in zip_longest(_truth_rows(truth), read_rows(submission)):
-        if true is not None:
-            truths[true[0]] = true[1]
-        # After the end of the truth, a row that is not waited for is never needed.
-        if row is not None and (_once(submission, row[0], seen) in truths or true is not None):
-            texts[row[0]] = row[1]
-        for image, _ in filter(None, (true, row)):
-            if image in truths and image in texts:
-                given = _runs(submission, image, texts.pop(image))
-                dice[image] = metrics.overlap_of_runs(given, truths.pop(image)).dice
+    truths = dict(_once(truth, _truth_rows(truth)))
+    dice = {}
+    for image, text in _once(submission, read_rows(submission)):
+        if image in truths:
+            dice[image] = metrics.overlap_of_runs(_runs(submission, image, text), truths.pop(image)).dice
     if truths:
         raise UserError(f"{submission} has no row for {some(sorted(truths))}, which {truth} has")
     return dict(sorted(dice.items()))
@@ -172,16 +152,17 @@ def _truth_rows(truth: Path) -> Iterator[tuple[str, rle.Runs]]:
             for mask in archive.masks:
                 yield photo_of(mask), rle.to_runs(photos.decode_mask(archive.read(mask), f"{truth}: {mask}"))
         return
-    seen: set[str] = set()
     for image, text in read_rows(truth):
-        yield _once(truth, image, seen), _runs(truth, image, text)
+        yield image, _runs(truth, image, text)
 
 
-def _once(path: Path, image: str, seen: set[str]) -> str:
-    if image in seen:
-        raise UserError(f"{path} has two rows for {image}")
-    seen.add(image)
-    return image
+def _once(path: Path, rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
+    seen: set[str] = set()
+    for image, row in rows:
+        if image in seen:
+            raise UserError(f"{path} has two rows for {image}")
+        seen.add(image)
+        yield image, row
 
 
 def _runs(where: Path | str, image: str, text: str) -> rle.Runs:
