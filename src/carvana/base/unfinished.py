@@ -1,5 +1,6 @@
 """Unfinished work in .work/, in folders named by a fingerprint of everything that the result depends on."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -53,13 +54,7 @@ def discard_if_recorded(folder: Path, lock: Path, stage: str) -> None:
     recorded the result, `dvc` was killed too early, and the finished work can be used.
     """
     path = folder / _FINISHED
-    if not path.exists():
-        return
-    try:
-        with reading(path, "cannot be read", "the work is not known to be finished"):
-            finished = json.loads(path.read_text(encoding="utf-8")).items()
-            is_recorded = bool(finished) and finished <= lockfile.read(lock)[stage].outs.items()
-    except UserError:
-        return
-    if is_recorded:
-        shutil.rmtree(folder)
+    with contextlib.suppress(UserError), reading(path, "cannot be read", "the work is not known to be finished"):
+        finished = json.loads(path.read_text(encoding="utf-8")).items()
+        if finished and finished <= lockfile.read(lock)[stage].outs.items():
+            shutil.rmtree(folder)

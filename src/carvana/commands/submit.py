@@ -94,14 +94,8 @@ def read_dice(path: Path) -> dict[str, float]:
 
 def describe(words: str, origin: Origin, dice: dict[str, float]) -> str:
     """Returns Kaggle's message beside the score: words, the experiment's name, its Dice, its commit, its dvc.lock."""
-    scores = [f"{role} {value:.5f}" for role, value in sorted(dice.items())]
-    parts = [
-        words,
-        origin.name,
-        f"Dice {', '.join(scores)}",
-        f"commit {origin.commit[:12]}",
-        f"dvc.lock {origin.lock[:12]}",
-    ]
+    scores = ", ".join(f"{role} {value:.5f}" for role, value in sorted(dice.items()))
+    parts = [words, origin.name, f"Dice {scores}", f"commit {origin.commit[:12]}", f"dvc.lock {origin.lock[:12]}"]
     return " · ".join(filter(None, parts))
 
 
@@ -150,7 +144,7 @@ def send(packed: Path, message: str, content: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             log("taken", kaggle=words, reference=reference)
 
-    submission_log.append(paths.SUBMISSIONS, content | {"event": "sending", "id": started, "time": started})
+    log("sending", **content)
     try:
         status = client.submit(packed, message, taken)
     except UserError as error:

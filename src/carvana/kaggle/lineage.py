@@ -26,10 +26,10 @@ def require_up_to_date(packed: Path) -> None:
         raise UserError(f"{paths.LOCK} does not record {some(unrecorded)}; `dvc repro` runs what is out of date")
     used = {name: recorded[name] for name in sorted(status)}
     written = {path: {md5} for stage in used.values() for path, md5 in stage.outs.items()}
-    for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP, paths.EVALUATION):
-        file = packed if path == paths.SUBMISSION_GZIP else path
-        if not file.exists() or written.get(path.as_posix()) != {lockfile.md5_of(file)}:
-            raise UserError(f"{path} is missing or not the one that {paths.LOCK} records; `dvc repro` makes it")
+    sent = {paths.SUBMISSION: paths.SUBMISSION, paths.SUBMISSION_GZIP: packed, paths.EVALUATION: paths.EVALUATION}
+    for output, file in sent.items():
+        if not file.exists() or written.get(output.as_posix()) != {lockfile.md5_of(file)}:
+            raise UserError(f"{output} is missing or not the one that {paths.LOCK} records; `dvc repro` makes it")
     train = params.load(paths.PARAMS).train
     taught = (train.teacher.as_posix(), train.pseudo_photos) if train.teacher else ()
     brought = {path: used["label"].deps.get(path, "") for path in taught if path not in written}
