@@ -11,28 +11,23 @@ from carvana.base import files
 from carvana.base.errors import UserError
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "new" / "file"
-    with files.whole_file(target) as temporary:
-        temporary.write_text("first", encoding="ascii")
-        assert not target.exists()
-    with pytest.raises(RuntimeError), files.whole_file(target) as temporary:
-        temporary.write_text("half", encoding="ascii")
-        raise RuntimeError
-    assert target.read_text(encoding="ascii") == "first"
+@pytest.mark.parametrize("whole", [files.whole_file, files.whole_folder])
+def test_a_file_or_a_folder_appears_whole_or_not_at_all(tmp_path, whole):
+    target = tmp_path / "new" / "target"
+
+    def write(content):
+        with whole(target) as temporary:
+            (temporary if whole == files.whole_file else temporary / content).write_text(content, encoding="ascii")
+            assert content != "half"
+
+    write("first")
+    write("second")
+    with pytest.raises(AssertionError):
+        write("half")
+    (found,) = [path for path in target.parent.rglob("*") if path.is_file()]
+    assert found.read_text(encoding="ascii") == "second"
+    assert target in (found, found.parent)
     assert list(target.parent.iterdir()) == [target]
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "folder"
-    for name in ("first", "second"):
-        with files.whole_folder(target) as temporary:
-            (temporary / name).touch()
-    with pytest.raises(RuntimeError), files.whole_folder(target) as temporary:
-        (temporary / "half").touch()
-        raise RuntimeError
-    assert [path.name for path in target.iterdir()] == ["second"]
-    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_what_a_killed_process_left_behind_is_replaced(tmp_path):

@@ -37,7 +37,7 @@ stage.run(work, "test", writes=False)
 def python(*words, path=(), **options):
     """Runs Python with the library and the stages, and what is in the folders of `path`, to import."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "src", *path]))}
-    options |= {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True} | options
     return subprocess.run([sys.executable, *words], check=False, **options)
 
 
@@ -109,15 +109,7 @@ def test_another_folder_is_told_where_to_go_unless_the_command_needs_no_clone(tm
         "score mine.csv truth.csv": "truth.csv is missing",
         "cutout car.jpg --out cut --model fold-0.safetensors": "car.jpg is neither a photo nor a folder",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, *needing, *others],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = done.stderr.splitlines()
+    lines = python("-c", COMMANDS, *needing, *others, cwd=tmp_path).stderr.splitlines()
     advice = f"dvc.yaml is not in this folder; first `cd {ROOT}`"
     assert lines[: len(needing)] == [f"error in {words.split()[0]}: {advice}" for words in needing]
     assert len(lines) == len(needing) + len(others)

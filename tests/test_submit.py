@@ -41,7 +41,9 @@ def project(tmp_path, monkeypatch):
 
 def test_it_is_sent_with_what_it_can_be_found_by(project):
     with Server() as server:
-        assert "Successfully submitted" in stage(project, "submit", "--message", "first", "--yes")
+        said = stage(project, "submit", "--message", "first", "--yes")
+    assert "2 rows, 0 of them without a car" in said
+    assert "Successfully submitted (reference 42)" in said
     head, lock = git(project, "rev-parse", "HEAD"), hashlib.sha256((project / LOCK).read_bytes()).hexdigest()
     (upload,) = server.uploads
     assert upload["data"] == (project / "data/submission.csv.gz").read_bytes()
@@ -50,7 +52,7 @@ def test_it_is_sent_with_what_it_can_be_found_by(project):
     )
     assert [body["fileName"] for name, body in server.calls if name == "StartSubmissionUpload"] == ["submission.csv.gz"]
     sending, taken, answer = log_of(project)
-    assert sending["event"] == "sending"
+    assert [entry["event"] for entry in (sending, taken, answer)] == ["sending", "taken", "answer"]
     assert sending["origin"] == {"commit": head, "name": "trunk"}
     assert sending["dvc_lock_sha256"] == lock
     assert sending["params"]["train"]["seed"] == 42
@@ -60,10 +62,7 @@ def test_it_is_sent_with_what_it_can_be_found_by(project):
         "name": "data/submission.csv.gz",
         "sha256": hashlib.sha256(upload["data"]).hexdigest(),
     }
-    assert [taken["event"], answer["event"]] == ["taken", "answer"]
-    assert taken["kaggle"] == "Successfully submitted"
-    assert taken["reference"] == 42
-    assert answer["status"] == "pending"
+    assert (taken["kaggle"], taken["reference"], answer["status"]) == ("Successfully submitted", 42, "pending")
     assert answer["id"] == taken["id"] == sending["id"]
     assert answer["time"] > sending["time"]
     assert answer["time"].endswith("+00:00")
@@ -257,9 +256,3 @@ def test_an_upload_that_was_killed_stays_in_the_log_without_an_outcome(project):
         server.may_upload.set()
     sent(project)
     assert [entry["event"] for entry in log_of(project)] == ["sending", "sending", "taken", "answer"]
-
-
-def test_a_good_submission_is_said_to_be_one(project, monkeypatch, capsys):
-    monkeypatch.chdir(project)
-    check.main(paths.SUBMISSION, paths.SAMPLE_SUBMISSION)
-    assert "2 rows, 0 of them without a car" in capsys.readouterr().out

@@ -67,13 +67,14 @@ def test_a_dvc_lock_that_was_cut_short_is_moved_aside(running, capsys, kept):
 
 
 @pytest.mark.parametrize("content", [WHOLE, NO_MD5, WHOLE + b"datasets: {}\n"])
-@pytest.mark.usefixtures("lock")
-def test_a_dvc_lock_that_dvc_can_read_stays(capsys, content):
+def test_a_dvc_lock_that_dvc_can_read_and_a_lock_that_names_nobody_stay(lock, capsys, content):
     """Without the MD5, DVC runs the stage again."""
     paths.LOCK.write_bytes(content)
+    lock.write_text('{"write": {}, "read": {}}', encoding="ascii")
     unlock.main()
     assert capsys.readouterr().out == ""
     assert paths.LOCK.read_bytes() == content
+    assert lock.exists()
 
 
 @pytest.mark.usefixtures("lock")
@@ -82,10 +83,3 @@ def test_a_dvc_lock_with_conflict_marks_is_the_users():
     with pytest.raises(UserError, match="conflict marks"):
         unlock.main()
     assert paths.LOCK.exists()
-
-
-def test_a_lock_that_names_nobody_is_left_alone(lock, capsys):
-    lock.write_text('{"write": {}, "read": {}}', encoding="ascii")
-    unlock.main()
-    assert capsys.readouterr().out == ""
-    assert lock.exists()
