@@ -31,8 +31,9 @@ def require_up_to_date(packed: Path) -> None:
         if not file.exists() or written.get(output.as_posix()) != {lockfile.md5_of(file)}:
             raise UserError(f"{output} is missing or not the one that {paths.LOCK} records; `dvc repro` makes it")
     train = params.load(paths.PARAMS).train
-    taught = (train.teacher.as_posix(), train.pseudo_photos) if train.teacher else ()
-    brought = {path: used["label"].deps.get(path, "") for path in taught if path not in written}
+    taught = (train.teacher, Path(train.pseudo_photos)) if train.teacher else ()
+    read_by_label = used["label"].deps.items()
+    brought = {path: md5 for path, md5 in read_by_label if Path(path) in taught and path not in written}
     written |= {path: {md5} for path, md5 in brought.items()}
     # A fold that is no longer in use may have left its model there, and has left its stage in dvc.lock.
     written[_MODELS] = {_folder_of_models(used), _folder_of_models(recorded)}
