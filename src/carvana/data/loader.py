@@ -8,7 +8,7 @@ import contextlib
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -88,7 +88,7 @@ class _Photos:
 
 def each(
     make: Callable[[Task], Made], tasks: Iterable[Task], processes: int, sent: int = 0, pin: bool = False
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """Yields what `make` returns for each task, in order.
 
     `processes` workers, each with a copy of `make`, work ahead of time; with 0 this process works. If shared memory has
