@@ -19,7 +19,7 @@ from carvana.base import definition, lockfile, params, unfinished
 from carvana.base.errors import UserError
 from carvana.commands import summary, unlock
 from carvana.competition import SUBMISSION_HEADER, mask_of
-from carvana.cutouts import outputs, sources
+from carvana.cutouts import jobs
 from carvana.data import any_photo, cache, labels, photos, split
 from carvana.data.archive import Archive
 from carvana.kaggle import submission
@@ -202,28 +202,6 @@ def read_pipeline(path: Path) -> Any:
         return definition.read("train@0")
 
 
-def read_own_photos(path: Path) -> Any:
-    """All photos of a zip or a file, as the cut-outs read them: the damaged ones of a zip do not end the run."""
-    complaints, shapes = [], []
-    with sources.opened([path], path.parent / "out") as (photos, _):
-        for photo in photos:
-            try:
-                with photo.open() as file:
-                    shapes.append(any_photo.read_rgba(file, photo.where).shape)
-            except UserError as error:
-                complaints.append(str(error))
-    if complaints:
-        assert all(path.name in complaint for complaint in complaints)
-        raise UserError(complaints[0])
-    return shapes
-
-
-def read_record(path: Path) -> Any:
-    """The record of a folder of cut-outs: what is damaged is made again."""
-    with outputs.recorded(path.parent, {"files": ["ab", "cd"]}, []) as record:
-        return record._made
-
-
 def write_finished(path: Path) -> None:
     (path.parent.parent / "dvc.lock").write_text(DVC_LOCK, encoding="utf-8")
     path.parent.mkdir(exist_ok=True)
@@ -241,7 +219,7 @@ CAR, MASK = picture(0)
 METADATA = csv_text([["id", "year", "make"], *([car, "2014", "Acura"] for car in CARS)])
 SPLIT = "car,role\n" + "".join(f"{car},{number % 3}\n" for number, car in enumerate(CARS))
 LEGACY = partial(torch.save, _use_new_zipfile_serialization=False)
-CUT = '{"files": ["ab", "cd"]}\n["car.png", "/own/car.jpg", 123, 456]'
+CUT = '\n["car.png"]\n["car.png", "/own/car.jpg", 123, 456, "ab"]'
 BUSY = '{"read": {"a": [{"pid": 123, "cmd": "dvc"}]}, "write": {"b": {"pid": 456}}}'
 
 READERS = {
@@ -272,14 +250,13 @@ READERS = {
     "params": Reader("params.yaml", holding((ROOT / "params.yaml").read_bytes()), read_params),
     "lock": Reader("dvc.lock", holding(DVC_LOCK), lockfile.read),
     "pipeline": Reader("dvc.yaml", holding((ROOT / "dvc.yaml").read_bytes()), read_pipeline),
-    "own zip": Reader("own.zip", zip_of_photos(zipfile.ZIP_DEFLATED), read_own_photos),
-    "own zip, bzip2": Reader("bzip2.zip", zip_of_photos(zipfile.ZIP_BZIP2), read_own_photos),
-    "own zip, LZMA": Reader("lzma.zip", zip_of_photos(zipfile.ZIP_LZMA), read_own_photos),
     **{
-        f"own {kind}": Reader(f"own.{kind}", holding(small_photo(kind.upper())), read_own_photos)
+        f"own {kind}": Reader(
+            f"own.{kind}", holding(small_photo(kind.upper())), lambda path: any_photo.read(path).shape
+        )
         for kind in ("jpeg", "png", "webp", "bmp", "tiff")
     },
-    "record of cut-outs": Reader(".cutout.jsonl", holding(CUT), read_record),
+    "record of cut-outs": Reader(".cutout.jsonl", holding(CUT), lambda path: jobs.begin([], path.parent)),
     "finished work": Reader("work/finished.json", write_finished, read_finished),
     "metrics": Reader("evaluate.json", holding('{"validation": {"dice": 0.99, "images": 16}}'), summary._read),
     "lock of DVC": Reader("rwlock", holding(BUSY), unlock.is_held),

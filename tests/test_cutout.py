@@ -14,6 +14,7 @@ from PIL import Image
 
 from carvana.base.errors import UserError
 from carvana.cutouts import cutout
+from carvana.cutouts.predictor import Predictor
 
 SIZE = (64, 96)
 
@@ -21,6 +22,10 @@ SIZE = (64, 96)
 def bright(photos):
     """A network that calls bright pixels car."""
     return (photos.mean(axis=3).astype(np.float32) - 128) / 8
+
+
+def alpha_of(photo, size, compute):
+    return Predictor(compute, size).mask(photo)
 
 
 def opaque(photo):
@@ -44,7 +49,7 @@ def test_the_mask_lies_where_the_car_is_whatever_the_photos_shape(height, width,
         seen.append(photos.shape)
         return bright(photos)
 
-    alpha = cutout.alpha_of(photo, SIZE, compute)
+    alpha = alpha_of(photo, SIZE, compute)
     assert alpha.shape == (height, width)
     assert seen == [(1, *SIZE, 3)]
     # A pixel of the network covers so many of the photo's. Of a narrower car than two it may see none.
@@ -60,7 +65,7 @@ def test_the_mask_lies_where_the_car_is_whatever_the_photos_shape(height, width,
 def test_nothing_of_the_studio_stays_behind_where_the_network_is_all_but_sure():
     photo = np.zeros((128, 192, 3), np.uint8)
     photo[:, 96:] = 255
-    alpha = cutout.alpha_of(photo, SIZE, lambda photos: np.where(photos[..., 0] > 128, 4.5, -4.5).astype(np.float32))
+    alpha = alpha_of(photo, SIZE, lambda photos: np.where(photos[..., 0] > 128, 4.5, -4.5).astype(np.float32))
     assert (alpha[:, :96] == 0).all()
     assert (alpha[:, 96:] == 255).all()
 
@@ -68,7 +73,7 @@ def test_nothing_of_the_studio_stays_behind_where_the_network_is_all_but_sure():
 def test_the_edge_is_soft_and_even_if_the_photo_has_none():
     photo = np.full((128, 192, 3), 99, np.uint8)
     logits = np.repeat(np.where(np.arange(96) < 48, -1, 1)[None, None], 64, axis=1).astype(np.float32)
-    edge = cutout.alpha_of(photo, SIZE, lambda photos: logits)[64, 94:98].astype(int)
+    edge = alpha_of(photo, SIZE, lambda photos: logits)[64, 94:98].astype(int)
     assert 0 <= edge[0] < edge[1] < edge[2] < edge[3] <= 255
     assert abs(edge + edge[::-1] - 255).max() <= 1
 
@@ -76,7 +81,7 @@ def test_the_edge_is_soft_and_even_if_the_photo_has_none():
 def test_a_kaggle_photo_fills_the_network():
     photo = picture(0)[0]
     seen = []
-    cutout.alpha_of(photo, (128, 128), lambda photos: (seen.append(photos[0]), bright(photos))[1])
+    alpha_of(photo, (128, 128), lambda photos: (seen.append(photos[0]), bright(photos))[1])
     assert seen[0].shape == (128, 128, 3)
     assert abs(seen[0].astype(float).mean() - photo.mean()) < 1
 
@@ -190,8 +195,7 @@ def memory(key):
     return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
 
 def work(path, background):
-    with path.open("rb") as file:
-        photo = any_photo.read_rgba(file, path.name)
+    photo = any_photo.read_rgba(path)
     alpha = cutout.cut(photo, (64, 64), lambda photos: photos[..., 0].astype(np.float32) - 128)
     picture = cutout.compose(photo, alpha, cutout.read_background(background))
     cutout.save(path.with_name("cut.png"), picture)

@@ -180,7 +180,7 @@ def test_cutouts_take_an_exported_model(project):
     (project / "one.jpg").write_bytes(jpeg(picture(1)[0][:300, :500]))
     stage(project, "cutout", "one.jpg", "--out", "by-fold", "--masks")
     (project / MODEL).unlink()
-    assert "1 cut-out in by-file" in stage(
+    assert "cut-outs in by-file: 1 made" in stage(
         project, "cutout", "one.jpg", "--out", "by-file", "--masks", "--model", path.name
     )
     masks = [Image.open(project / folder / "one_mask.png") for folder in ("by-fold", "by-file")]

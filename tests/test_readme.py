@@ -151,4 +151,3 @@ def provide_photos(folder):
     for name in ("my-photos/a.jpg", "my-photos/b.jpg", "more-photos/c.jpg", "car.jpg", "beach.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(photos[name.endswith("b.jpg")])
-    shutil.make_archive(str(folder / "my-photos"), "zip", folder / "my-photos")

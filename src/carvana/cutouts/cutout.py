@@ -34,27 +34,38 @@ def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     studio that it was trained on is nearly white.
     """
     opaque = on_white(photo)
-    alpha, cells = _alpha_and_cells(opaque, size, compute)
+    alpha, cells = alpha_and_cells(opaque, size, compute)
     edges.clean(opaque, alpha, cells)
-    if not np.may_share_memory(opaque, photo):
-        # What is half transparent has its colour already.
-        np.copyto(photo[..., :3], opaque, where=photo[..., 3:] == 255)
-    for rows in bands(*alpha.shape):
-        product = alpha[rows].astype(np.uint16) * photo[rows, :, 3]
-        alpha[rows] = (product + 127) // 255
-    return alpha
+    # What is half transparent has its colour already.
+    np.copyto(photo[..., :3], opaque, where=photo[..., 3:] == 255)
+    return cv2.multiply(alpha, np.ascontiguousarray(photo[..., 3]), scale=1 / 255)
 
 
-def alpha_of(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
-    """Returns the car's share of every pixel, uint8 [height, width] in 0–255, for a photo RGB uint8 [height, width, 3].
+def alpha_and_cells(photo: Pixels, size: tuple[int, int], compute: Compute) -> tuple[Pixels, Pixels]:
+    """Returns the car's share of every pixel of a photo, and the photo averaged over the cells that edges.py takes.
 
-    `size` is the network's (height, width). The photo is padded to the proportions of the training photos by repeating
-    its border. Logits are enlarged bilinearly and then turned into probabilities, so their edge is about one network
-    pixel wide; the photo's own edge makes it sharp. Where the network is sure, alpha is 0 or 255: otherwise highlights
-    near the outline would become holes, and a faint background would remain, which is invisible but breaks trimming and
-    pixel counts. Specks beside the car are removed.
+    The photo is RGB uint8 [height, width, 3], its alpha uint8 [height, width] in 0–255, and `size` is the network's
+    (height, width). The photo is padded to the proportions of the training photos by repeating its border. Logits are
+    enlarged bilinearly, so that their edge is about one network pixel wide; the photo's own edge makes it sharp. Where
+    the network is sure, alpha is 0 or 255: otherwise highlights near the outline would become holes, and a faint
+    background would remain. Specks beside the car are removed. Cells are what the network sees, averaged further if
+    that is too fine.
     """
-    return _alpha_and_cells(photo, size, compute)[0]
+    height, width = photo.shape[:2]
+    frame = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
+    rows, columns = (max(round(photo.shape[axis] / frame[axis] * size[axis]), 1) for axis in (0, 1))
+    small = resize_by_area(photo, (rows, columns))
+    top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
+    borders = (top, size[0] - rows - top, left, size[1] - columns - left)
+    logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
+    # The padding is cut off first, so that its logits do not affect the photo's border.
+    alpha = _enlarged(logits[top : top + rows, left : left + columns], height, width)
+    coarser = min(1.0, _MOST_CELLS / max(rows, columns))
+    grid = (max(min(round(rows * coarser), height), 1), max(min(round(columns * coarser), width), 1))
+    cells = small if grid == (rows, columns) else resize_by_area(photo, grid)
+    edges.sharpen(photo, alpha, cells)
+    specks.remove_specks(alpha, grid)
+    return alpha, cells
 
 
 def has_car(alpha: Pixels) -> bool:
@@ -67,9 +78,10 @@ def crop(photo: Pixels, alpha: Pixels, margin: float) -> tuple[Pixels, Pixels]:
 
     `margin` is left on each side, in percent of the car's longer side, where the photo has it.
     """
-    spans = [np.flatnonzero(alpha.max(axis=axis))[[0, -1]] for axis in (1, 0)]
-    border = round(margin / 100 * max(int(last - first) + 1 for first, last in spans))
-    rows, columns = (slice(max(first - border, 0), last + 1 + border) for first, last in spans)
+    left, top, width, height = cv2.boundingRect(alpha)
+    border = round(margin / 100 * max(width, height))
+    rows = slice(max(top - border, 0), top + height + border)
+    columns = slice(max(left - border, 0), left + width + border)
     return photo[rows, columns], alpha[rows, columns]
 
 
@@ -79,13 +91,12 @@ def compose(photo: Pixels, alpha: Pixels, background: Image.Image | None) -> Ima
     Without a background the result is RGBA, and shares the photo's memory. With a background, RGB of any size, it is
     RGB, and the background is scaled and cropped to fill it.
     """
-    height, width = alpha.shape
+    photo[..., 3] = alpha
+    car = Image.fromarray(photo)
     if background is None:
-        photo[..., 3] = alpha
-        return Image.fromarray(photo)
-    picture = ImageOps.fit(background, (width, height), Image.Resampling.BILINEAR)
-    for rows in bands(height, width):
-        picture.paste(Image.fromarray(photo[rows, :, :3]), (0, rows.start), Image.fromarray(alpha[rows]))
+        return car
+    picture = ImageOps.fit(background, car.size, Image.Resampling.BILINEAR)
+    picture.paste(car, mask=car)
     return picture
 
 
@@ -106,50 +117,18 @@ def read_background(text: str) -> Image.Image | None:
 
 
 def save(path: Path, picture: Image.Image) -> None:
-    """Writes a picture in the format of its suffix, completely or not at all. WebP is lossy, but not visibly.
+    """Writes a picture as PNG or WebP, by its suffix, completely or not at all. WebP is lossy, but not visibly.
 
     Raises UserError if the picture is too wide or too high for WebP.
     """
     if path.suffix == ".webp" and max(picture.size) > _WEBP_SIDE:
         raise UserError(f"{path} would be wider or higher than WebP allows ({_WEBP_SIDE} pixels); use --format png")
-    options = {".png": {"compress_level": 1}, ".webp": {"quality": 90, "method": 2}}[path.suffix]
     with whole_file(path) as temporary:
-        picture.save(temporary, path.suffix[1:], **options)
+        # Each format ignores the other's options.
+        picture.save(temporary, path.suffix[1:], compress_level=1, quality=90, method=2)
 
 
-def _reduced(photo: Pixels, size: tuple[int, int]) -> Pixels:
-    """Returns a photo RGB uint8 as the network of `size` (height, width) sees it, without the padding."""
-    height, width = photo.shape[:2]
-    frame_height, frame_width = max(height, width * HEIGHT / WIDTH), max(width, height * WIDTH / HEIGHT)
-    inner = (max(round(height / frame_height * size[0]), 1), max(round(width / frame_width * size[1]), 1))
-    return resize_by_area(photo, inner)
-
-
-def _cells(photo: Pixels, small: Pixels) -> Pixels:
-    """Returns the cells of edges.py: what the network sees, averaged further if that is too fine."""
-    share = min(1.0, _MOST_CELLS / max(small.shape[:2]))
-    rows, columns = (
-        max(min(round(side * share), own), 1) for side, own in zip(small.shape[:2], photo.shape[:2], strict=True)
-    )
-    return small if (rows, columns) == small.shape[:2] else resize_by_area(photo, (rows, columns))
-
-
-def _alpha_and_cells(photo: Pixels, size: tuple[int, int], compute: Compute) -> tuple[Pixels, Pixels]:
-    small = _reduced(photo, size)
-    height, width = small.shape[:2]
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    borders = (top, size[0] - height - top, left, size[1] - width - left)
-    logits = compute(cv2.copyMakeBorder(small, *borders, cv2.BORDER_REPLICATE)[None])[0]
-    # The padding is cut off first, so that its logits do not affect the photo's border.
-    own = np.ascontiguousarray(logits[top : top + height, left : left + width])
-    alpha = _enlarged_alpha(own, *photo.shape[:2])
-    cells = _cells(photo, small)
-    edges.sharpen(photo, alpha, cells)
-    specks.remove_specks(alpha, cells.shape[:2])
-    return alpha, cells
-
-
-def _enlarged_alpha(logits: NDArray[np.float32], height: int, width: int) -> Pixels:
+def _enlarged(logits: NDArray[np.float32], height: int, width: int) -> Pixels:
     """Returns alpha uint8 [height, width] of logits of any size, enlarged bilinearly."""
     full = cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = np.empty((height, width), np.uint8)

@@ -7,7 +7,7 @@ Alpha: Fast Guided Filter (He and Sun, 2015, arXiv:1505.00996). Colours: the blu
 Colour Estimation (Forte and Pitié, ICIP 2021).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -27,8 +27,7 @@ _FAINT = 0.02  # weight of far cells
 _RIM = 2  # pixels inside of the soft ones
 _SAME = 1e-4  # square of a difference of colours, of 1/100 of their range
 
-_AT_ONCE = 1 << 17  # pixels: their floats take 10 MB
-_ROW = 4096  # pixels; OpenCV takes at most 32766
+_AT_ONCE = 32_000  # pixels; OpenCV takes at most 32766
 
 
 def sharpen(photo: Pixels, alpha: Pixels, small: Pixels) -> None:
@@ -41,7 +40,7 @@ def sharpen(photo: Pixels, alpha: Pixels, small: Pixels) -> None:
     """
     for side in _SIDES:
         lines = _lines(_unit(small), _unit(resize_by_area(alpha, small.shape[:2])), side)
-        for rows, columns in _pixels(lambda band: (alpha[band] > 0) & (alpha[band] < 255), alpha.shape):
+        for rows, columns in _pixels((alpha > 0) & (alpha < 255)):
             line = _at(lines, rows, columns, alpha.shape)
             fitted = (line[:, :3] * _unit(photo[rows, columns])).sum(axis=1) + line[:, 3]
             alpha[rows, columns] = np.rint(255 * np.clip(0.5 + _GAIN * (fitted - 0.5), 0, 1))
@@ -56,7 +55,7 @@ def clean(photo: Pixels, alpha: Pixels, small: Pixels) -> None:
     inside = cv2.erode(alpha, np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8))
     cars = _spread(_unit(small), resize_by_area(inside, small.shape[:2]) == 255)
     walls = _spread(_unit(small), resize_by_area(alpha, small.shape[:2]) == 0)
-    for rows, columns in _pixels(lambda band: (alpha[band] > 0) & (inside[band] < 255), alpha.shape):
+    for rows, columns in _pixels((alpha > 0) & (inside < 255)):
         colour = _unit(photo[rows, columns])
         car, wall = (_at(colours, rows, columns, alpha.shape) for colours in (cars, walls))
         share = np.minimum(_unit(alpha[rows, columns]), _between(colour, car, wall))[:, None]
@@ -103,23 +102,18 @@ def _unit(values: Pixels) -> _Floats:
     return np.divide(values, 255, dtype=np.float32)
 
 
-def _pixels(
-    wanted: Callable[[slice], NDArray[np.bool_]], shape: tuple[int, ...]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _pixels(wanted: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yields rows and columns of the wanted pixels, a bounded number at a time."""
-    for band in bands(*shape):
-        rows, columns = np.nonzero(wanted(band))
-        rows += band.start
+    for band in bands(*wanted.shape):
+        rows, columns = np.nonzero(wanted[band])
         for first in range(0, len(rows), _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
-            yield rows[part], columns[part]
+            yield rows[part] + band.start, columns[part]
 
 
 def _at(cells: _Floats, rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, ...]) -> _Floats:
     """Returns cells [rows, columns, channels], interpolated at n pixels of a photo of `shape`: [n, channels]."""
-    down, right = (
-        np.resize((places + 0.5) * (count / side) - 0.5, (-(-len(rows) // _ROW), _ROW)).astype(np.float32)
-        for places, count, side in zip((rows, columns), cells.shape, shape, strict=False)
-    )
-    values = cv2.remap(cells, right, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return values.reshape(-1, cells.shape[2])[: len(rows)]
+    down = (rows + 0.5) * (cells.shape[0] / shape[0]) - 0.5
+    right = (columns + 0.5) * (cells.shape[1] / shape[1]) - 0.5
+    places = np.dstack([right, down]).astype(np.float32)
+    return cv2.remap(cells, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]

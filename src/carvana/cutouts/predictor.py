@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carvana.base.errors import UserError
-from carvana.base.processes import cores
 from carvana.cutouts import cutout
 from carvana.data.any_photo import Pixels
 from carvana.devices import device
 from carvana.prediction import model_files
 from carvana.prediction.engines import Compute
-from carvana.prediction.settings import Settings, choose_engine
+from carvana.prediction.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Predictor:
         """
         if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != "uint8":
             raise UserError(f"a photo is RGB uint8 [height, width, 3], not {photo.dtype} {list(photo.shape)}")
-        return cutout.alpha_of(photo, self.size, self.compute)
+        alpha, _ = cutout.alpha_and_cells(photo, self.size, self.compute)
+        return alpha
 
 
 def load(files: Sequence[Path], flip: bool, scales: Sequence[float], on: str) -> Predictor:
@@ -36,20 +36,6 @@ def load(files: Sequence[Path], flip: bool, scales: Sequence[float], on: str) ->
     if not files:
         raise UserError("name a model's file, for example models/fold-0.safetensors")
     # Torch, because it is ready at once; OpenVINO would first convert the network.
-    build, size = model_files.load(files, settings(flip, scales, on, "torch", workers=1))
+    how = Settings(0.5, flip, tuple(scales), device.pick(on), engine="torch", workers=1, batch_size=1)
+    build, size = model_files.load(files, how)
     return Predictor(build().compute, size)
-
-
-def settings(
-    flip: bool = False, scales: Sequence[float] = (1.0,), on: str = "auto", engine: str = "auto", workers: int = 0
-) -> Settings:
-    """Returns how to predict without params.yaml; 0 workers are as many as there are cores."""
-    return Settings(
-        threshold=0.5,
-        flip=flip,
-        scales=tuple(scales),
-        on=device.pick(on),
-        engine=choose_engine(engine),
-        workers=workers or cores(),
-        batch_size=1,
-    )
