@@ -81,8 +81,7 @@ def cut(folder, *arguments, status=0):
 
 def counted(printed):
     """How many cut-outs the summary says were made, and how many were there."""
-    made_now = re.search(r"(\d+) made", printed)
-    return int(made_now[1]) if made_now else 0, int(re.search(r"(\d+) were there already", printed)[1])
+    return tuple(int((re.search(rf"(\d+) {words}", printed) or [0, 0])[1]) for words in ("made", "were there already"))
 
 
 def made(folder):

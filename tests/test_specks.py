@@ -2,15 +2,16 @@
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carvana.cutouts.specks import remove_specks
 
 
-def alpha_with(*boxes, shape=(120, 200)):
+def alpha_with(*boxes):
     """Alpha of 255 in boxes of (top, left, bottom, right)."""
-    alpha = np.zeros(shape, np.uint8)
+    alpha = np.zeros((120, 200), np.uint8)
     for top, left, bottom, right in boxes:
         alpha[top:bottom, left:right] = 255
     return alpha
@@ -48,27 +49,23 @@ def test_a_pixel_stays_as_it_is_or_goes_and_a_second_time_nothing_goes(seed, cel
     assert np.array_equal(kept(once, cells), once)
 
 
-def test_letters_on_the_wall_go_and_the_car_stays():
-    car = alpha_with(CAR)
-    assert np.array_equal(kept(alpha_with(CAR, (5, 20, 12, 26), (5, 40, 12, 43))), car)
-
-
-def test_a_mirror_close_by_stays():
-    both = alpha_with(CAR, (60, 153, 66, 158))
-    assert np.array_equal(kept(both), both)
-
-
-def test_a_second_car_stays_unless_it_is_small():
-    second = (10, 160, 30, 190)
-    assert np.array_equal(kept(alpha_with(CAR, second)), alpha_with(CAR, second))
-    assert np.array_equal(kept(alpha_with(CAR, (10, 180, 24, 194))), alpha_with(CAR))
+@pytest.mark.parametrize(
+    ("others", "stay"),
+    [
+        ([(5, 20, 12, 26), (5, 40, 12, 43)], False),
+        ([(60, 153, 66, 158)], True),
+        ([(10, 160, 30, 190)], True),
+        ([(10, 180, 24, 194)], False),
+    ],
+    ids=["letters on the wall", "a mirror close by", "a second car", "a small second car"],
+)
+def test_small_parts_go_unless_they_are_close_to_the_car(others, stay):
+    alpha = alpha_with(CAR, *others)
+    assert np.array_equal(kept(alpha), alpha if stay else alpha_with(CAR))
 
 
 def test_a_faint_veil_goes_however_wide_it_is():
     alpha = alpha_with(CAR)
     alpha[:20] = 5
     assert np.array_equal(kept(alpha), alpha_with(CAR))
-
-
-def test_nothing_is_left_of_nothing():
-    assert not kept(np.zeros((9, 7), np.uint8), (3, 7)).any()
+    assert not kept(np.zeros((9, 7), np.uint8), (3, 7)).any(), "nothing is left of nothing"

@@ -25,10 +25,7 @@ from carvana.base.processes import cores
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from PIL import Image
-
     from carvana.cutouts.jobs import Job
-    from carvana.prediction.engines import Compute
     from carvana.prediction.settings import Settings
 
 # Photos of so many pixels are worked on in all threads at once, and larger ones wait for each other. Measured peaks are
@@ -76,17 +73,16 @@ def main(
     wanted = jobs.plan(photos, out, f".{kind}", masks, hashlib.sha256(options.encode()).hexdigest())
     with files.only_writer(out, ".cutout", patience=0), engines.one_core_a_thread():
         todo = jobs.begin(wanted, out)
-        there = len(wanted) - len(todo)
         if not todo:
-            print(f"cut-outs in {out}: all {there} were there already", flush=True)
+            print(f"cut-outs in {out}: all {len(wanted)} were there already", flush=True)
             return
         engine = build()
-        work = partial(cut_one, size=size, compute=engine.compute, behind=behind, margin=margin)
+        work = partial(cutout.cut_file, size=size, compute=engine.compute, behind=behind, margin=margin)
         began = time.perf_counter()
-        empty, bad = in_threads(work, todo, there, engine.threads, out)
+        empty, bad = in_threads(work, todo, engine.threads, out)
     made, seconds = len(todo) - len(bad), time.perf_counter() - began
     speed = f"{duration(seconds)} ({made / seconds:.1f} photos/s)"
-    print(f"cut-outs in {out}: {made} made in {speed}, {there} were there already", flush=True)
+    print(f"cut-outs in {out}: {made} made in {speed}, {len(wanted) - len(todo)} were there already", flush=True)
     if empty:
         print("no car found in:", *empty, sep="\n  ", flush=True)
     if bad:
@@ -104,39 +100,10 @@ def settings_and_models(model: Path | None) -> tuple[Settings, list[Path]]:
     return Settings.of(settings), [model] if model else [paths.model(fold) for fold in settings.train.folds]
 
 
-def cut_one(
-    job: Job, size: tuple[int, int], compute: Compute, behind: Image.Image | None, margin: float | None
-) -> bool:
-    """Cuts out a photo for a network of `size` (height, width), and returns whether there is a car in it.
-
-    With a margin, cut-out and mask are cropped to the car; a photo without a car stays whole. Raises UserError if the
-    photo cannot be cut out.
-    """
-    from PIL import Image
-
-    from carvana.cutouts import cutout
-    from carvana.data import any_photo
-
-    photo = any_photo.read_rgba(job.photo)
-    alpha = cutout.cut(photo, size, compute)
-    has_car = cutout.has_car(alpha)
-    if margin is not None and has_car:
-        photo, alpha = cutout.crop(photo, alpha, margin)
-    picture = cutout.compose(photo, alpha, behind)
-    # Frees the photo's memory while a picture with a background is written.
-    del photo
-    for path, content in zip(job.outputs, (picture, Image.fromarray(alpha)), strict=False):
-        cutout.save(path, content)
-    return has_car
-
-
 def in_threads(
-    work: Callable[[Job], bool], todo: list[Job], there: int, threads: int, out: Path
+    work: Callable[[Path, list[Path]], bool], todo: list[Job], threads: int, out: Path
 ) -> tuple[list[str], list[str]]:
-    """Returns the names of the photos without a car, and complaints about those that cannot be cut out.
-
-    Notes every photo that is cut out in the record of the folder `out`, and shows the progress after `there` photos.
-    """
+    """Cuts out photos; returns the names of those without a car, and complaints about those that cannot be cut out."""
     from carvana.cutouts import jobs
     from carvana.data import any_photo
 
@@ -149,7 +116,7 @@ def in_threads(
             for _ in range(shares):
                 room.acquire()
         try:
-            return work(job)
+            return work(job.photo, job.outputs)
         finally:
             room.release(shares)
 
@@ -158,7 +125,7 @@ def in_threads(
     pool = ThreadPoolExecutor(threads)
     try:
         futures = [pool.submit(with_room, job) for job in todo]
-        with Bar(total=there + len(todo), initial=there, desc="cutout", unit=" photos") as bar:
+        with Bar(total=len(todo), desc="cutout", unit=" photos") as bar:
             for job, future in zip(todo, futures, strict=True):
                 try:
                     if not future.result():

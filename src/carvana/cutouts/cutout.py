@@ -24,14 +24,38 @@ _MOST_CELLS = 512  # a side of the network's view: finer cells take 400 MB, and 
 _WEBP_SIDE = 16383  # pixels, the largest that the format allows
 
 
+def cut_file(
+    photo: Path,
+    outputs: list[Path],
+    size: tuple[int, int],
+    compute: Compute,
+    behind: Image.Image | None,
+    margin: float | None,
+) -> bool:
+    """Writes a photo's cut-out, and its mask if there are two outputs; returns whether there is a car in the photo.
+
+    `size` is the network's (height, width). With a margin, both are cropped to the car; a photo without a car, of which
+    less than 0.1 % of the pixels are 128 or more, stays whole. Raises UserError if the photo cannot be cut out.
+    """
+    pixels = any_photo.read_rgba(photo)
+    alpha = cut(pixels, size, compute)
+    has_car = bool(np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size)
+    if margin is not None and has_car:
+        pixels, alpha = crop(pixels, alpha, margin)
+    picture = compose(pixels, alpha, behind)
+    # Frees the photo's memory while a picture with a background is written.
+    del pixels
+    for path, content in zip(outputs, (picture, Image.fromarray(alpha)), strict=False):
+        save(path, content)
+    return has_car
+
+
 def cut(photo: Pixels, size: tuple[int, int], compute: Compute) -> Pixels:
     """Returns the car's alpha, uint8 [height, width] in 0–255, for a photo RGBA uint8 [height, width, 4].
 
-    Changes the photo: pixels at the outline, which show the car and what is behind it, get the car's colour alone.
-
-    `size` is the network's (height, width). The result is the product of the car's alpha and the photo's own, so
-    transparent pixels stay transparent and their colours never show. The network sees the photo on white, because the
-    studio that it was trained on is nearly white.
+    Changes the photo: pixels at the outline, which show the car and what is behind it, get the car's colour alone. The
+    result is the product of the car's alpha and the photo's own, so that transparent pixels stay transparent. The
+    network sees the photo on white, because the studio that it was trained on is nearly white.
     """
     opaque = on_white(photo)
     alpha, cells = alpha_and_cells(opaque, size, compute)
@@ -68,16 +92,8 @@ def alpha_and_cells(photo: Pixels, size: tuple[int, int], compute: Compute) -> t
     return alpha, cells
 
 
-def has_car(alpha: Pixels) -> bool:
-    """Returns whether at least 0.1 % of the pixels of an alpha uint8 [height, width] are 128 or more."""
-    return bool(np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size)
-
-
 def crop(photo: Pixels, alpha: Pixels, margin: float) -> tuple[Pixels, Pixels]:
-    """Returns the part of a photo and of its alpha that holds the car: both [height, width, …], without a copy.
-
-    `margin` is left on each side, in percent of the car's longer side, where the photo has it.
-    """
+    """Returns the part of a photo and of its alpha with the car, and a margin in percent of the car's longer side."""
     left, top, width, height = cv2.boundingRect(alpha)
     border = round(margin / 100 * max(width, height))
     rows = slice(max(top - border, 0), top + height + border)
@@ -88,8 +104,8 @@ def crop(photo: Pixels, alpha: Pixels, margin: float) -> tuple[Pixels, Pixels]:
 def compose(photo: Pixels, alpha: Pixels, background: Image.Image | None) -> Image.Image:
     """Returns the car of a photo RGBA uint8 [height, width, 4] with the alpha that `cut` returns.
 
-    Without a background the result is RGBA, and shares the photo's memory. With a background, RGB of any size, it is
-    RGB, and the background is scaled and cropped to fill it.
+    Without a background the result is RGBA, and shares the photo's memory. With one, it is RGB, and the background,
+    RGB of any size, is scaled and cropped to fill it.
     """
     photo[..., 3] = alpha
     car = Image.fromarray(photo)
@@ -101,9 +117,8 @@ def compose(photo: Pixels, alpha: Pixels, background: Image.Image | None) -> Ima
 
 
 def read_background(text: str) -> Image.Image | None:
-    """Returns a background in RGB, or None for `none`.
+    """Returns a background in RGB: a CSS colour (`white`, `#204060`) or a picture by its path; None for `none`.
 
-    `text` is `none`, a CSS colour (`white`, `#204060`) or the path of a picture, whose transparent pixels become white.
     Raises UserError if it is none of these.
     """
     if text == "none":

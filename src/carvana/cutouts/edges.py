@@ -26,7 +26,6 @@ _NEAR, _FAR = 3, 9  # cells: the squares whose mean is the car's colour; the far
 _FAINT = 0.02  # weight of far cells
 _RIM = 2  # pixels inside of the soft ones
 _SAME = 1e-4  # square of a difference of colours, of 1/100 of their range
-
 _AT_ONCE = 32_000  # pixels; OpenCV takes at most 32766
 
 
@@ -58,7 +57,11 @@ def clean(photo: Pixels, alpha: Pixels, small: Pixels) -> None:
     for rows, columns in _pixels((alpha > 0) & (inside < 255)):
         colour = _unit(photo[rows, columns])
         car, wall = (_at(colours, rows, columns, alpha.shape) for colours in (cars, walls))
-        share = np.minimum(_unit(alpha[rows, columns]), _between(colour, car, wall))[:, None]
+        # Where the colour lies between the wall's, 0, and the car's, 1; 1 if both are equal.
+        across = car - wall
+        distance = np.maximum(np.square(across).sum(axis=1), _SAME)
+        between = np.clip(1 - ((car - colour) * across).sum(axis=1) / distance, 0, 1)
+        share = np.minimum(_unit(alpha[rows, columns]), between)[:, None]
         own = car + share * (colour - share * car - (1 - share) * wall)
         photo[rows, columns] = np.rint(255 * np.clip(own, 0, 1))
 
@@ -85,13 +88,6 @@ def _spread(colours: _Floats, known: NDArray[np.bool_]) -> _Floats:
     near = _mean(np.dstack([colours * weights[..., None], weights]), _NEAR)
     total = near + _FAINT * _mean(near, _FAR)
     return np.divide(total[..., :3], np.maximum(total[..., 3:], 1e-9))
-
-
-def _between(colour: _Floats, car: _Floats, wall: _Floats) -> _Floats:
-    """Returns where colours [n, 3] lie between the wall's, 0, and the car's, 1; 1 if both are equal."""
-    across = car - wall
-    distance = np.square(across).sum(axis=1)
-    return np.clip(1 - ((car - colour) * across).sum(axis=1) / np.maximum(distance, _SAME), 0, 1)
 
 
 def _mean(values: _Floats, side: int) -> _Floats:

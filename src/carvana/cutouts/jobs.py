@@ -115,10 +115,10 @@ def _files(root: Path, out: Path, skipped: list[str]) -> Iterator[Path]:
     """Yields the files of a folder and its sub-folders, each folder once, and not those of `out`."""
     seen = {out.resolve()}
 
-    def unreadable(error: OSError) -> None:
+    def skip(error: OSError) -> None:
         skipped.append(f"{error.filename} ({error.strerror})")
 
-    for path, below, names in os.walk(root, onerror=unreadable, followlinks=True):
+    for path, below, names in os.walk(root, onerror=skip, followlinks=True):
         folder = Path(path)
         if folder.resolve() in seen:
             below.clear()

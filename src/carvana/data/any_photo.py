@@ -27,7 +27,7 @@ _BAND = 1 << 20  # pixels: their floats stay in a processor's cache
 
 _DAMAGED = ("is damaged or incomplete", "replace or remove it")
 
-# MOST_PIXELS is the limit here; Pillow would print a warning from 89 megapixels on.
+# Pillow would warn from 89 megapixels on.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -45,11 +45,9 @@ def count_pixels(path: Path) -> int:
 def read_rgba(path: Path) -> Pixels:
     """Reads a photo as RGBA uint8 [height, width, 4], in the colours of sRGB and turned as its EXIF says.
 
-    Alpha is 255 if the photo is opaque. Grey of 16 bits becomes 8 bits: 65535 becomes 255. Uses at most 8 bytes a
-    pixel, or 10 for a progressive JPEG; the result has 4.
-
-    Raises UserError, naming the photo, if it is damaged, is not of KINDS, has more than MOST_PIXELS, or has pixels that
-    cannot be shown in 8 bits (floating point, 32 bits, Lab).
+    Grey of 16 bits becomes 8 bits: 65535 becomes 255. Uses at most 8 bytes a pixel, or 10 for a progressive JPEG; the
+    result has 4. Raises UserError if the photo is damaged, is not of KINDS, has more than MOST_PIXELS, or has pixels
+    that cannot be shown in 8 bits.
     """
     with _open(path) as image, reading(path, *_DAMAGED):
         if image.format in ("JPEG", "MPO") and image.mode == "RGB":
