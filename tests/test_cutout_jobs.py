@@ -29,7 +29,6 @@ def found(*paths, out=OUT):
 def planned(*names, suffix=".png", masks=True):
     """The files that photos in own/ become."""
     for name in names:
-        Path("own", name).parent.mkdir(exist_ok=True)
         Path("own", name).touch()
     plan = jobs.plan({Path("own", name): Path(name) for name in names}, OUT, suffix, masks, "ab")
     return [path.relative_to(OUT).as_posix() for job in plan for path in job.outputs]
@@ -95,11 +94,15 @@ def test_two_photos_never_become_one_file(own, names, complaint):
 
 
 def test_files_are_made_again_unless_they_were_made_of_this_photo_with_these_options(own):
-    photo = own / "one.jpg"
     OUT.mkdir()
+    for day in "12":
+        Path(f"day-{day}").mkdir()
+        Path(f"day-{day}/IMG_1.jpg").write_text(day)
+        # Files that are copied from a card keep their times.
+        os.utime(f"day-{day}/IMG_1.jpg", (0, 0))
 
-    def is_made_again(options="ab", finished=True):
-        plan = jobs.plan({photo: Path("car.jpg")}, OUT, ".png", True, options)
+    def is_made_again(day=1, options="ab", finished=True):
+        plan = jobs.plan({Path(f"day-{day}/IMG_1.jpg"): Path("IMG_1.jpg")}, OUT, ".png", True, options)
         todo = jobs.begin(plan, OUT)
         for path in (path for job in todo for path in job.outputs):
             path.touch()
@@ -109,31 +112,28 @@ def test_files_are_made_again_unless_they_were_made_of_this_photo_with_these_opt
 
     assert is_made_again()
     assert not is_made_again()
-    os.utime(photo, (0, 0))
-    assert is_made_again(), "it is another photo, although it is older"
-    photo = own / "deep/two.JPG"
-    assert is_made_again(finished=False), "as a kill leaves it, with the pictures but without their lines"
-    photo = own / "one.jpg"
-    assert is_made_again(), "the pictures are of the other photo"
+    assert is_made_again(day=2, finished=False), "as a kill leaves it, with the pictures but without their lines"
+    assert is_made_again(), "the pictures are of the other day"
     for path in OUT.glob("*.png"):
         path.unlink()
         assert is_made_again()
         assert not is_made_again()
-    assert is_made_again("cd")
+    os.utime("day-1/IMG_1.jpg", (1, 1))
+    assert is_made_again()
     with Path("cut/.cutout.jsonl").open("ab") as file:
-        file.write(b'\n["car.png", "half')
-    assert is_made_again("ef")
-    assert not is_made_again("ef")
+        file.write(b'\n["IMG_1.png", "half')
+    assert is_made_again(options="cd")
+    assert not is_made_again(options="cd")
 
 
-@pytest.mark.parametrize("record", [None, b"damaged", b"\xff", b"[" * 100_000, b"9" * 5000, b'[["car.png"]]', b""])
+@pytest.mark.parametrize("record", [None, b"damaged", b"\xff", b"[" * 100_000, b"9" * 5000, b'[["one.png"]]', b""])
 def test_what_the_record_does_not_name_is_not_overwritten(own, record):
     OUT.mkdir()
     if record is not None:
         Path("cut/.cutout.jsonl").write_bytes(record)
-    (plan,) = jobs.plan({own / "one.jpg": Path("car.jpg")}, OUT, ".png", True, "ab")
-    assert jobs.begin([plan], OUT) == [plan]
-    (own / "one.jpg").rename(OUT / "two.png")
-    other = jobs.plan({OUT / "two.png": Path("two.png")}, OUT, ".png", False, "ab")
-    with pytest.raises(UserError, match=r"cut/two\.png would be overwritten; choose another folder"):
-        jobs.begin(other, OUT)
+    plan = jobs.plan({own / "one.jpg": Path("one.jpg")}, OUT, ".png", False, "ab")
+    Path("cut/one.png").touch()
+    with pytest.raises(UserError, match=r"cut/one\.png would be overwritten; choose another folder"):
+        jobs.begin(plan, OUT)
+    Path("cut/one.png").unlink()
+    assert jobs.begin(plan, OUT) == plan
