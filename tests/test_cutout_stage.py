@@ -1,8 +1,5 @@
 """Cut-outs as a user makes them: files and folders, what is skipped, what is made again, and a stop."""
 
-import argparse
-import contextlib
-import io
 import os
 import re
 import signal
@@ -13,10 +10,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, encoded, jpeg, make_project, picture, read_network, set_params
+from conftest import ROOT, encoded, jpeg, make_project, picture, read_network, set_params, stage
 from PIL import Image
 
-from carvana.base.errors import UserError
 from carvana.base.files import only_writer
 from carvana.commands import cutout as command
 from carvana.cutouts import cutout
@@ -61,20 +57,7 @@ def project(tmp_path, model):
 
 
 def cut(folder, *arguments, status=0):
-    """Runs the command in a folder; what it prints, and its errors."""
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    printed, errors, ended = io.StringIO(), io.StringIO(), 0
-    with contextlib.chdir(folder), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
-        try:
-            command.main(**vars(parser.parse_args(arguments)))
-        except UserError as error:
-            errors.write(str(error))
-            ended = 1
-        except SystemExit as error:
-            ended = error.code
-    assert ended == status, errors.getvalue()
-    return printed.getvalue(), errors.getvalue()
+    return stage(folder, "cutout", *arguments, status=status)
 
 
 def counted(printed):
@@ -99,21 +82,26 @@ def alpha_of(path):
 
 def test_files_and_folders_are_cut_the_bad_is_named_and_what_is_there_stays(project):
     (project / "own/bad.png").write_bytes(b"nothing")
+    for name in ("IMG_1.HEIC", "deep/b.avif", ".hidden"):
+        (project / "own" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     (project / "car.jpg").write_bytes((project / "own/one.jpg").read_bytes())
     command = ("car.jpg", "own", "--out", "cut", "--masks")
-    printed, errors = cut(project, *command, status=1)
-    assert counted(printed) == (3, 0)
+    errors = cut(project, *command, status=1)
     assert "all photos are cut out but these:\n  own/bad.png is damaged" in errors
+    assert "skipped: own/IMG_1.HEIC, own/deep/b.avif; only JPEG, PNG, WebP, BMP or TIFF are supported; conv" in errors
     files = made(project / "cut")
     assert set(files) == {f"{name}{end}.png" for name in ("car", "one", "deep/two") for end in ("", "_mask")}
     with Image.open(files["one_mask.png"]) as mask:
         assert mask.size == (500, 300)
         assert np.array_equal(alpha_of(files["one.png"]), np.asarray(mask))
     before = files["deep/two.png"].stat().st_mtime_ns
-    (project / "own/bad.png").unlink()
+    Image.new("RGB", (60, 40)).save(project / "own/bad.png")
     files["one_mask.png"].unlink()
-    assert counted(cut(project, *command)[0]) == (1, 2)
-    assert counted(cut(project, *command)[0]) == (0, 3)
+    printed = cut(project, *command)
+    assert counted(printed) == (2, 2)
+    assert printed.splitlines()[1:] == ["no car found in:", "  own/bad.png"]
+    assert alpha_of(project / "cut/bad.png").max() == 0
+    assert counted(cut(project, *command)) == (0, 4)
     assert files["deep/two.png"].stat().st_mtime_ns == before
     assert files["one_mask.png"].exists()
 
@@ -124,7 +112,7 @@ def test_a_cut_out_is_made_again_if_its_photo_the_models_or_an_option_have_chang
 
     def made_now(*options):
         command.extend(options)
-        return counted(cut(project, *command)[0])[0]
+        return counted(cut(project, *command))[0]
 
     for options in ([], ["--background", "beach.png"], ["--crop"], ["--crop", "0"], ["--masks"]):
         assert made_now(*options) == 2
@@ -141,16 +129,6 @@ def test_a_cut_out_is_made_again_if_its_photo_the_models_or_an_option_have_chang
     assert made_now() == 0
 
 
-def test_photos_without_a_car_and_files_that_are_skipped_are_named_at_the_end(project):
-    Image.new("RGB", (60, 40)).save(project / "own/dark.png")
-    for name in ("IMG_1.HEIC", "deep/b.avif", ".hidden"):
-        (project / "own" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    printed, errors = cut(project, "own", "--out", "cut")
-    assert printed.splitlines()[1:] == ["no car found in:", "  own/dark.png"]
-    assert "skipped: own/IMG_1.HEIC, own/deep/b.avif; only JPEG, PNG, WebP, BMP or TIFF are supported; conv" in errors
-    assert alpha_of(project / "cut/dark.png").max() == 0
-
-
 def test_cut_outs_and_masks_are_cropped(project):
     photo = np.zeros((120, 200, 3), np.uint8)
     photo[30:90, 50:150] = 250
@@ -165,7 +143,7 @@ def test_cut_outs_and_masks_are_cropped(project):
         assert abs(np.array(sizes.pop()) - (100 + 2 * margin, 60 + 2 * margin)).max() <= 3
         assert size_of(project / "cut/dark.webp") == (60, 40)
     for margin in ("-1", "101", "nan"):
-        assert "is no margin from 0 to 100 percent" in cut(project, *command, f"--crop={margin}", status=1)[1]
+        assert "is no margin from 0 to 100 percent" in cut(project, *command, f"--crop={margin}", status=1)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +166,7 @@ def test_what_was_there_is_never_overwritten(project, arguments, complaint):
     before = photo.read_bytes()
     # The second time the folder has a record, which does not name these files.
     for _ in range(2):
-        assert complaint in cut(project, *arguments, status=1)[1]
+        assert complaint in cut(project, *arguments, status=1)
     assert photo.read_bytes() == before
     assert (project / "other/car.png").is_symlink()
 
@@ -210,14 +188,14 @@ def test_large_photos_wait_for_each_other(project, monkeypatch):
     monkeypatch.setattr(cutout, "cut", cut_slowly)
     monkeypatch.setattr(command, "PIXELS_A_THREAD", 1000)
     set_params(project, runtime_engine="torch", runtime_workers=3)
-    assert counted(cut(project, "sizes", "--out", "cut")[0]) == (12, 0)
+    assert counted(cut(project, "sizes", "--out", "cut")) == (12, 0)
     assert max(seen) == 3000, "as much as there is room for, and never more"
 
 
 def test_another_process_may_not_write_to_the_same_folder(project):
     with only_writer(project / "cut", ".cutout"):
-        assert "is still writing; wait for it" in cut(project, "own", "--out", "cut", status=1)[1]
-    assert counted(cut(project, "own", "--out", "cut")[0]) == (2, 0)
+        assert "is still writing; wait for it" in cut(project, "own", "--out", "cut", status=1)
+    assert counted(cut(project, "own", "--out", "cut")) == (2, 0)
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
