@@ -76,12 +76,10 @@ RED = np.full((4, 6, 3), (200, 60, 100), np.uint8)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_colours_are_converted_to_srgb(decoded, kind):
     options = {"quality": 100} if kind in ("JPEG", "WEBP") else {}
-    converted = decoded(encoded(RED, kind, icc_profile=SWAPPED, **options)).astype(int)
-    assert abs(converted - (60, 200, 100, 255)).max() <= 4
-    if kind != "JPEG":
-        see_through = np.dstack([RED, np.full(RED.shape[:2], 77, np.uint8)])
-        converted = decoded(encoded(see_through, kind, icc_profile=SWAPPED, **options)).astype(int)
-        assert abs(converted - (60, 200, 100, 77)).max() <= 4
+    for alpha in (255,) if kind == "JPEG" else (255, 77):
+        photo = RED if alpha == 255 else np.dstack([RED, np.full(RED.shape[:2], alpha, np.uint8)])
+        converted = decoded(encoded(photo, kind, icc_profile=SWAPPED, **options)).astype(int)
+        assert abs(converted - (60, 200, 100, alpha)).max() <= 4
 
 
 @pytest.mark.parametrize(
@@ -118,11 +116,8 @@ def test_pixels_that_do_not_fit_into_8_bits_are_refused(decoded, mode):
 def test_transparency_is_kept(decoded, mode):
     photo = np.full((4, 6, 4), 255, np.uint8)
     photo[:, :3] = 0
-    if mode in ("P", "L"):
-        data = encoded(Image.fromarray(photo[..., 0]).convert(mode), "PNG", transparency=0)
-    else:
-        data = encoded(Image.fromarray(photo).convert(mode), "PNG")
-    pixels = decoded(data)
+    image, options = (photo[..., 0], {"transparency": 0}) if mode in ("P", "L") else (photo, {})
+    pixels = decoded(encoded(Image.fromarray(image).convert(mode), "PNG", **options))
     assert (pixels == photo).all()
     assert (any_photo.on_white(pixels) == 255).all()
 
