@@ -28,7 +28,11 @@ class Clone:
             # What a run of the working tree has left is of another set of parameters.
             if name and name != "dvc.lock" and not name.startswith("metrics/") and (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
+                shutil.copy2(ROOT / name, folder / name)
+        # What numba has compiled, which is of these files while they have the same time: half a minute of the pipeline.
+        for path in (ROOT / "src").rglob("*.nb[ic]"):
+            (folder / path.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+            shutil.copy2(path, folder / path.relative_to(ROOT))
         content = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
         for section, values in TINY.items():
             content[section] |= values
