@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,11 +37,11 @@ ENCODER = read_network(encoder="tu-tf_efficientnet_lite0")
 KINDS = ["onnx", "openvino"]
 
 
-def ensemble_of(network=SMALL, seed=0):
-    """Two networks with random weights, as from two folds, which also see mirrored and smaller photos."""
+def ensemble_of(network=SMALL, seed=0, members=2, **views):
+    """Networks with random weights, as from several folds, which also see mirrored and smaller photos."""
     torch.manual_seed(seed)
-    trained = [Trained(models.build(network).eval(), SIZE, network) for _ in range(2)]
-    return Ensemble(trained, flip=True, scales=(1.0, 0.7))
+    trained = [Trained(models.build(network).eval(), SIZE, network) for _ in range(members)]
+    return Ensemble(trained, **({"flip": True, "scales": (1.0, 0.7)} | views))
 
 
 def photos(count, size=SIZE):
@@ -73,8 +74,16 @@ def exported(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos(exported, kind):
-    assert_equal_for_any_number(exported[kind], ensemble_of())
+def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos_and_is_an_engine(exported, kind):
+    path, ensemble = exported[kind], ensemble_of()
+    assert_equal_for_any_number(path, ensemble)
+    assert export.require_equal(path, ensemble, photos(3)) < 1e-4
+    how = Settings.of(read_params(runtime_engine="torch", runtime_device="cpu", runtime_workers=2))
+    build, size = model_files.load([path], how)
+    assert size == SIZE
+    assert np.allclose(build().compute(photos(3)), run(path, photos(3)), atol=1e-4)
+    with pytest.raises(UserError, match="differ from torch's by up to"):
+        export.require_equal(path, ensemble_of(seed=1), photos(3))
 
 
 @pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
@@ -84,32 +93,16 @@ def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos(exported
     ids=["patches", "plain", "encoder"],
 )
 def test_every_kind_of_network_can_be_exported(network, kind, tmp_path):
-    ensemble = ensemble_of(network)
+    ensemble = ensemble_of(network, members=1, flip=False, scales=(1.0,))
     assert_equal_for_any_number(export.write(ensemble, kind, tmp_path), ensemble)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_that_differs_from_torch_is_refused(exported, kind):
-    assert export.require_equal(exported[kind], ensemble_of(), photos(3)) < 1e-4
-    with pytest.raises(UserError, match="differ from torch's by up to"):
-        export.require_equal(exported[kind], ensemble_of(seed=1), photos(3))
-
-
-def test_a_file_for_one_photo_at_a_time_is_refused(tmp_path):
-    ensemble = ensemble_of()
-    model = engines.to_openvino(ensemble, SIZE)
+def test_a_file_for_one_photo_at_a_time_is_refused(exported, tmp_path):
+    model = openvino.Core().read_model(exported["openvino"])
     model.reshape([1, *SIZE, 3])
     openvino.save_model(model, tmp_path / "model.xml", compress_to_fp16=False)
     with pytest.raises(UserError, match=r"model\.xml cannot be run on 2 photos"):
-        export.require_equal(tmp_path / "model.xml", ensemble, photos(5))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_exported_file_is_an_engine(exported, kind):
-    how = Settings.of(read_params(runtime_engine="torch", runtime_device="cpu", runtime_workers=2))
-    build, size = model_files.load([exported[kind]], how)
-    assert size == SIZE
-    assert np.allclose(build().compute(photos(3)), run(exported[kind], photos(3)), atol=1e-4)
+        export.require_equal(tmp_path / "model.xml", ensemble_of(), photos(5))
 
 
 def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):
@@ -141,26 +134,33 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         engines.load_openvino.__wrapped__()
 
 
-@pytest.fixture
-def project(tmp_path, kaggle):
-    folder = make_project(tmp_path / "project")
+@pytest.fixture(scope="module")
+def _project(_competition, tmp_path_factory):
+    """A project with a model, and the same model in exported-openvino/."""
+    folder = make_project(tmp_path_factory.mktemp("export") / "project")
     set_params(folder, runtime_engine="torch")
     checkpoint.save(folder / MODEL, *bright_network(), (64, 64))
-    (folder / "data").mkdir()
-    kaggle.rename(folder / "data/raw")
+    shutil.copytree(_competition[0], folder / "data/raw")
+    command = ("export", "--format", "openvino", "--out", "exported-openvino")
+    assert "differs from torch by at most" in stage(folder, *command)
     return folder
+
+
+@pytest.fixture
+def project(_project, tmp_path):
+    return shutil.copytree(_project, tmp_path / "project", symlinks=True)
 
 
 @pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_the_example_of_the_document_gives_the_pipelines_mask(project, kind):
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(encoding="utf-8"), re.DOTALL)
-    out = "exported"
+    out = "exported-openvino" if kind == "openvino" else "exported"
     if kind == "openvino":
-        out = "exported-openvino"
         example = re.sub(r"import onnxruntime  # or openvino: (.*)", r"import openvino\n\1", example)
         example = re.sub(r"model = onnx.*\n", "", example).replace("model.get_inputs()[0].shape[1:3]", "64, 64")
         example = re.sub(r"(\(logits,\) = )model\.run.*# openvino: \(logits,\) = (.*)", r"\1\2", example)
-    assert "differs from torch by at most" in stage(project, "export", "--format", kind, "--out", out)
+    else:
+        assert "differs from torch by at most" in stage(project, "export", "--format", kind, "--out", out)
     photo = jpeg(picture(1)[0])
     (project / "car.jpg").write_bytes(photo)
     subprocess.run([sys.executable, "-c", example], cwd=project, check=True)
@@ -176,13 +176,11 @@ def test_the_example_of_the_document_gives_the_pipelines_mask(project, kind):
 
 
 def test_cutouts_take_an_exported_model(project):
-    path = export.write(Ensemble.load([project / MODEL]), "openvino", project)
     (project / "one.jpg").write_bytes(jpeg(picture(1)[0][:300, :500]))
-    stage(project, "cutout", "one.jpg", "--out", "by-fold", "--masks")
+    command = ("cutout", "one.jpg", "--masks", "--out")
+    stage(project, *command, "by-fold")
     (project / MODEL).unlink()
-    assert "cut-outs in by-file: 1 made" in stage(
-        project, "cutout", "one.jpg", "--out", "by-file", "--masks", "--model", path.name
-    )
+    assert "cut-outs in by-file: 1 made" in stage(project, *command, "by-file", "--model", "exported-openvino/model.xml")
     masks = [Image.open(project / folder / "one_mask.png") for folder in ("by-fold", "by-file")]
     by_fold, by_file = (np.asarray(each).astype(int) for each in masks)
     assert by_fold.max() == 255
