@@ -27,6 +27,7 @@ from PIL import Image
 
 from carvana.base import params
 from carvana.competition import HEIGHT, WIDTH
+from carvana.data import cache
 from carvana.devices import device
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,6 +161,14 @@ def truth(_competition):
     return _competition[1]
 
 
+@pytest.fixture(scope="session")
+def small_cache(_competition, tmp_path_factory):
+    """The cache of all photos of train.zip, at 64×64."""
+    folder = tmp_path_factory.mktemp("cache") / "cache"
+    cache.write(_competition[0] / "train.zip", _competition[0] / "train_masks.zip", folder, (64, 64), 1)
+    return cache.read(folder)
+
+
 @pytest.fixture
 def kaggle(tmp_path, _competition):
     """A folder of the test's own with Kaggle's five zips."""
@@ -251,11 +260,8 @@ def copy_project(project, folder, **changes):
 def small_disk(folder, size):
     """A disk of `size` at `folder`, and what enlarges it. Skips the test where it cannot be mounted."""
     folder.mkdir()
-    mounted = os.geteuid() == 0 and sys.platform == "linux"
-    if (
-        not mounted
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False).returncode
-    ):
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if os.geteuid() or sys.platform != "linux" or subprocess.run(command, check=False).returncode:
         pytest.skip("mounting a small disk needs root on Linux")
     try:
         yield lambda larger: subprocess.run(["mount", "-o", f"remount,size={larger}", folder], check=True)
@@ -269,14 +275,30 @@ def program(*arguments):
     return (f"stages.{arguments[0]}", *arguments[1:]) if is_stage else ("carvana", *arguments)
 
 
-def stage_alone(folder, *arguments, status=0):
-    """Does what `stage` does in a process of its own, which also shows what its children print."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
-    environment["OMP_NUM_THREADS"] = "1"
+def start(folder, *arguments, **environment):
+    """Starts a stage or a command in a process of its own."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "PET_"))}
     command = [sys.executable, "-m", *program(*arguments)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stderr if status else done.stdout
+    environment = plain | {"OMP_NUM_THREADS": "1"} | environment
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+def stage_alone(folder, *arguments):
+    """Does what `stage` does in a process of its own, which also shows what its children print."""
+    with start(folder, *arguments) as process:
+        shown, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return shown
+
+
+def wait_until(done, process, step=0.05):
+    """Until `done()` is true of what a process does."""
+    limit = time.monotonic() + 60
+    while not done():
+        assert process.poll() is None, (process.stderr or process.stdout).read()
+        assert time.monotonic() < limit
+        time.sleep(step)
 
 
 def stage(folder, *arguments, status=0):
@@ -323,11 +345,8 @@ def first_process_killed():
 
 def wait_for_an_epoch(folder, process, after=0.0):
     """Until a training has written its state later than at the time `after`."""
-    limit = time.monotonic() + 60
-    while not any(path.stat().st_mtime > after for path in folder.glob(".work/train-0/*/epoch.pt")):
-        assert process.poll() is None, (process.stderr or process.stdout).read()
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    states = ".work/train-0/*/epoch.pt"
+    wait_until(lambda: any(path.stat().st_mtime > after for path in folder.glob(states)), process)
 
 
 @pytest.fixture
@@ -337,12 +356,20 @@ def project(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def _trained(_competition, tmp_path_factory):
-    folder = make_project(tmp_path_factory.mktemp("trained") / "project")
+def _ready(_competition, tmp_path_factory):
+    """A project with everything up to training; tests work in copies."""
+    folder = make_project(tmp_path_factory.mktemp("ready") / "project")
     set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
-    for command in (
-        "download", "resize", "split", "label", "train 0", "evaluate", "predict", "encode", "score",
-    ):  # fmt: skip
+    for name in ("download", "resize", "split", "label"):
+        stage(folder, name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _trained(_competition, _ready, tmp_path_factory):
+    source = {"data_source": "local", "data_local_dir": str(_competition[0])}
+    folder = copy_project(_ready, tmp_path_factory.mktemp("trained") / "project", **source)
+    for command in ("train 0", "evaluate", "predict", "encode", "score"):
         stage(folder, *command.split())
     return folder
 
@@ -350,10 +377,7 @@ def _trained(_competition, tmp_path_factory):
 @pytest.fixture
 def trained(_trained, tmp_path, kaggle):
     """A project of the test's own with everything up to a submission, whose source is the folder `kaggle`."""
-    folder = tmp_path / "project"
-    shutil.copytree(_trained, folder, symlinks=True)
-    set_params(folder, data_source="local", data_local_dir=str(kaggle))
-    return folder
+    return copy_project(_trained, tmp_path / "project", data_source="local", data_local_dir=str(kaggle))
 
 
 @pytest.fixture(scope="session")

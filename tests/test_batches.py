@@ -15,7 +15,7 @@ import torch
 from conftest import ROOT
 
 from carvana.base.errors import UserError
-from carvana.data import cache, loader
+from carvana.data import loader
 from carvana.training import batches
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -38,35 +38,28 @@ run(work, "test", writes=False)
 """
 
 
-@pytest.fixture(scope="module")
-def made(_competition, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cache") / "cache"
-    cache.write(_competition[0] / "train.zip", _competition[0] / "train_masks.zip", folder, (64, 64), 1)
-    return cache.read(folder)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers_alone(made, workers):
+def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers_alone(small_cache, workers):
     state = torch.get_rng_state()
     before, seen = set(psutil.Process().children()), []
-    with batches.batches(made, CPU, workers) as read:
+    with batches.batches(small_cache, CPU, workers) as read:
         for wanted in (PIECES, PIECES[:1], []):
             found = list(read(wanted))
             seen.append(set(psutil.Process().children()) - before)
             assert len(found) == len(wanted)
             for rows, (photos, masks) in zip(wanted, found, strict=True):
-                assert np.array_equal(photos.numpy(), made.read_photos(rows))
-                assert np.array_equal(masks.numpy(), made.read_masks(rows))
+                assert np.array_equal(photos.numpy(), small_cache.read_photos(rows))
+                assert np.array_equal(masks.numpy(), small_cache.read_masks(rows))
     assert [len(each) for each in seen] == [workers] * 3
     assert len(set.union(*seen)) == workers
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_killed_worker_is_said_at_once(made):
+def test_a_killed_worker_is_said_at_once(small_cache):
     started = time.monotonic()
     before = set(psutil.Process().children())
     complaint = pytest.raises(UserError, match=r"worker process was killed.*runtime\.workers")
-    with complaint, batches.batches(made, CPU, 2) as read:
+    with complaint, batches.batches(small_cache, CPU, 2) as read:
         loaded = read(PIECES * 1000)
         next(loaded)
         (set(psutil.Process().children()) - before).pop().kill()
@@ -78,9 +71,9 @@ def test_a_killed_worker_is_said_at_once(made):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_a_stage_that_is_stopped(made, number):
+def test_workers_end_with_a_stage_that_is_stopped(small_cache, number):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    command = [sys.executable, "-c", READING, str(made.folder)]
+    command = [sys.executable, "-c", READING, str(small_cache.folder)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
         for _ in range(3):  # of both workers

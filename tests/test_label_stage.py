@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT, copy_project, jpeg, make_project, pack, picture, repack, set_params, stage
+from conftest import ROOT, copy_project, jpeg, pack, picture, repack, set_params, stage
 
 from carvana.base.errors import UserError
 from carvana.data import cache
@@ -10,15 +10,6 @@ from carvana.masks import rle, shards
 
 NAMES = ["fffe00001111_01.jpg", "fffe00001111_02.jpg"]
 RUNS = [rle.to_runs(picture(seed)[1]) for seed in range(2)]
-
-
-@pytest.fixture(scope="module")
-def _ready(_competition, tmp_path_factory):
-    folder = make_project(tmp_path_factory.mktemp("labels") / "project")
-    set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
-    for name in ("download", "resize", "split", "label"):
-        stage(folder, name)
-    return folder
 
 
 @pytest.fixture

@@ -30,10 +30,8 @@ CHANGED = {"flip": 0.5, "rotation": 20.0, "brightness": 0.2}
 
 
 @pytest.fixture(scope="module")
-def examples(_competition, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cache") / "cache"
-    cache.write(_competition[0] / "train.zip", _competition[0] / "train_masks.zip", folder, (64, 64), 1)
-    return Examples.of(cache.read(folder), np.arange(8), np.arange(8, 10))
+def examples(small_cache):
+    return Examples.of(small_cache, np.arange(8), np.arange(8, 10))
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +77,15 @@ def equal(one, other):
 @pytest.mark.parametrize(
     ("changes", "augment", "share_of_loss", "dice"),
     [
-        ({"epochs": 30}, {}, 0.5, 0.9),
+        ({}, {}, 0.6, 0.9),
         ({"loss": "bce", "optimizer": "adamw", "weight_decay": 0.01, "schedule": "constant"}, CHANGED, 0.8, 0.75),
         ({"loss": "bce_dice", "accumulate": 2, "masks": "hard", "patch": 2, "width": 8}, CHANGED, 0.8, 0.75),
         ({"loss": "dice", "precision": "bfloat16", "upsampling": "bilinear"}, CHANGED, 0.8, 0.75),
-        ({"precision": "float16", "upsampling": "transposed"}, CHANGED, 0.8, 0.75),
+        ({"epochs": 14, "precision": "float16", "upsampling": "transposed"}, CHANGED, 0.8, 0.75),
     ],
 )
 def test_every_way_of_training_learns_ellipses(examples, changes, augment, share_of_loss, dice):
-    _, history = fit(examples, None, limits(**augment), **{"epochs": 40, "learning_rate": 0.01} | changes)
+    _, history = fit(examples, None, limits(**augment), **{"epochs": 20, "learning_rate": 0.01} | changes)
     assert history[-1].train_loss < history[0].train_loss * share_of_loss
     assert max(epoch.validation_dice for epoch in history) > dice
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -22,6 +21,8 @@ from conftest import (
     small_disk,
     stage,
     stage_alone,
+    start,
+    wait_until,
 )
 
 from carvana.base import lockfile
@@ -49,25 +50,9 @@ def projects(_ready, tmp_path):
     return lambda name, **changes: copy_project(_ready, tmp_path / name, **changes)
 
 
-def start(folder):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "PET_"))}
-    command = [sys.executable, "-m", "stages.predict"]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
-    )
-
-
 def made(folder):
     """The shards that are there, by name."""
     return {path.name: path.stat().st_mtime_ns for path in folder.glob(".work/predict/*/*.parquet")}
-
-
-def wait_for_a_shard(folder, process, more_than=0):
-    limit = time.monotonic() + 60
-    while len(made(folder)) <= more_than:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < limit
-        time.sleep(0.01)
 
 
 def predictions(folder):
@@ -87,8 +72,9 @@ def test_killed_twice_it_ends_with_the_same_bytes_and_does_nothing_twice(project
     assert len(predictions(whole)) == CARS
     killed = projects("killed")
     for _ in range(2):
-        with start(killed) as process:
-            wait_for_a_shard(killed, process, len(made(killed)))
+        before = made(killed)
+        with start(killed, "predict") as process:
+            wait_until(lambda before=before: len(made(killed)) > len(before), process, 0.01)
             process.send_signal(signal.SIGKILL)
         assert not (killed / "data/predictions").exists(), "killed too late to show anything"
     before = made(killed)

@@ -2,18 +2,15 @@
 
 import contextlib
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import ROOT, copy_project, make_project, read_params, set_params, stage, stage_alone, wait_for_an_epoch
+from conftest import ROOT, copy_project, read_params, stage, stage_alone, start, wait_for_an_epoch
 
 from carvana.base import unfinished
 from carvana.devices import device
@@ -24,26 +21,10 @@ EVERYTHING = {"train_dropout": 0.2, "train_optimizer": "adamw", "augment_rotatio
 PLAIN = {"train_batch_norm": False, "train_batch_size": 4, "train_learning_rate": 0.001, "augment_scale": 0.1}
 
 
-@pytest.fixture(scope="module")
-def _ready(_competition, tmp_path_factory):
-    folder = make_project(tmp_path_factory.mktemp("ready") / "project")
-    set_params(folder, data_source="local", data_local_dir=str(_competition[0]))
-    for name in ("download", "resize", "split", "label"):
-        stage(folder, name)
-    return folder
-
-
 @pytest.fixture
 def projects(_ready, tmp_path):
     """Makes a project with everything up to training, and the given parameters."""
     return lambda name, **changes: copy_project(_ready, tmp_path / name, **changes)
-
-
-def start(folder, **environment):
-    plain = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "PET_"))}
-    environment = plain | {"OMP_NUM_THREADS": "1"} | environment
-    command = [sys.executable, "-m", "stages.train", "0"]
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def outcome(folder):
@@ -63,7 +44,7 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
     killed = projects("killed", train_epochs=40, **EVERYTHING)
     since, table = 0.0, killed / "metrics/training-0.csv"
     for _ in range(3):
-        with start(killed) as process:
+        with start(killed, "train", "0") as process:
             wait_for_an_epoch(killed, process, since)
             while not table.exists():  # which is written after the state
                 assert process.poll() is None
@@ -87,7 +68,7 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
 def alone(_ready, tmp_path_factory):
     """The outcome of one process, and what it said."""
     folder = copy_project(_ready, tmp_path_factory.mktemp("alone") / "project", train_epochs=4, **PLAIN)
-    said = stage_alone(folder, "train", "0")
+    said = stage(folder, "train", "0")
     return outcome(folder), said
 
 
@@ -112,7 +93,7 @@ def test_a_killed_process_is_started_again_and_training_goes_on(projects):
     whole = projects("whole", train_epochs=30, **PLAIN)
     stage(whole, "train", "0")
     killed = projects("killed", train_epochs=30, runtime_processes=2, **PLAIN)
-    with start(killed) as process:
+    with start(killed, "train", "0") as process:
         wait_for_an_epoch(killed, process)
         ranks(killed)["1"].kill()
         assert process.wait(100) == 0, process.stderr.read()
@@ -129,7 +110,7 @@ def test_two_processes_train_a_network_with_parameters_that_no_gradient_reaches(
 
 def test_the_processes_end_with_the_stage(projects):
     folder = projects("project", train_epochs=100_000, runtime_processes=2, **PLAIN)
-    with start(folder) as process:
+    with start(folder, "train", "0") as process:
         wait_for_an_epoch(folder, process)
         started = ranks(folder)
         assert len(started) == 2
@@ -146,10 +127,10 @@ def test_two_machines_share_a_training_and_the_first_alone_writes(projects, alon
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
-    started = [start(folder, PET_NODE_RANK=str(rank), **common) for rank, folder in enumerate(machines)]
+    started = [start(folder, "train", "0", PET_NODE_RANK=str(rank), **common) for rank, folder in enumerate(machines)]
     for process in started:
-        assert process.wait(100) == 0, process.stderr.read()
-        process.stderr.close()
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
     assert np.allclose(alone[0][0], outcome(machines[0])[0], rtol=1e-3)
     assert not (machines[1] / "models").exists()
     assert not list(machines[1].glob(".work/train-0/**/*"))
