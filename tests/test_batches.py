@@ -1,10 +1,7 @@
 """Pieces of the cache, read by this process or by others."""
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections import namedtuple
 
@@ -20,22 +17,6 @@ from carvana.training import batches
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PIECES = [np.array([3, 1]), np.array([0]), np.array([2, 2, 1])]
-
-READING = """
-import os, sys
-from pathlib import Path
-import numpy as np, torch
-from carvana.data import cache
-from carvana.training.batches import batches
-from carvana.base.stage import run
-
-def work():
-    with batches(cache.read(Path(sys.argv[1])), torch.device("cpu"), 2) as read:
-        for _ in read([np.array([0])] * 10**7):
-            print("read", flush=True)
-
-run(work, "test", writes=False)
-"""
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -67,29 +48,6 @@ def test_a_killed_worker_is_said_at_once(small_cache):
             pass
     assert time.monotonic() - started < 10
     subprocess.run(["true"], check=True)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_a_stage_that_is_stopped(small_cache, number):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    command = [sys.executable, "-c", READING, str(small_cache.folder)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
-        for _ in range(3):  # of both workers
-            process.stdout.readline()
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == 2
-        started = time.monotonic()
-        # As a terminal's Ctrl-C, to all.
-        for each in [*children, process] if number == signal.SIGINT else [process]:
-            each.send_signal(number)
-        process.stdout.close()
-        process.wait(10)
-        message = process.stderr.read().decode()
-        assert not psutil.wait_procs(children, 10)[1]
-    assert time.monotonic() - started < 3
-    assert message == ("" if number == signal.SIGKILL else "test: stopped\n")
 
 
 def test_workers_are_for_gpus_and_have_room_in_shared_memory(monkeypatch):

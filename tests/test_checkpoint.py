@@ -55,14 +55,6 @@ def test_other_files_are_refused_by_name(path):
         checkpoint.load(path)
 
 
-def test_no_changed_bit_goes_unseen(path):
-    whole = path.read_bytes()
-    for place in range(0, len(whole), 7):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(UserError, match=r"fold-0\.safetensors (is not a (complete )?model|has no checksum)"):
-            checkpoint.load(path)
-
-
 def with_header(path, change, checksum=True):
     """Writes a model again with another description, and with the checksum that belongs to it."""
     with safe_open(path, framework="pt") as file:

@@ -3,11 +3,13 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import namedtuple
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT
 
@@ -54,47 +56,53 @@ def test_little_shared_memory_is_said_and_as_many_workers_decode_as_fit(kaggle, 
         assert said == "" if workers == 2 else f"room for the batches of {workers} of 2 workers" in said
 
 
+# A stage that reads, and tells the processes of its workers.
 READING = """
-import multiprocessing, os, sys
+import multiprocessing, sys, time
 from pathlib import Path
-from carvana.data.archive import Archive
-from carvana.data import loader
+import numpy as np, torch
 from carvana.base.stage import run
+from carvana.data import cache, loader
+from carvana.data.archive import Archive
+from carvana.training.batches import batches
+
+def read_zip(path):
+    yield from loader.load(path, Archive(path).photos * 1000, (64, 96), 2, 2, pin=False)
+
+def read_cache(folder):
+    with batches(cache.read(folder), torch.device("cpu"), 2) as read:
+        yield from read([np.array([0])] * 10**7)
 
 def work():
-    path = Path(sys.argv[1])
-    batches = loader.load(path, Archive(path).photos * 1000, (64, 96), 2, 2, pin=False)
-    next(batches)
-    workers = multiprocessing.active_children()
-    print(*(worker.pid for worker in workers), flush=True)
-    if sys.argv[2] == "itself":
-        os.kill(os.getpid(), 9)
-    workers[0].kill()
-    for _ in batches:
-        pass
+    for number, _ in enumerate({"zip": read_zip, "cache": read_cache}[sys.argv[1]](Path(sys.argv[2]))):
+        if number == 2:  # both workers have read
+            print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
 
 run(work, "test", writes=False)
 """
 
 
-def read_and_kill(path, whom):
-    """Reads photos in a process of its own, which kills itself or one of its two workers."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    command = [sys.executable, "-c", READING, path, whom]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
-
-
-def test_a_killed_worker_is_said_and_nothing_hangs(kaggle):
-    # As a process of its own: torch raises in the main thread at any time, which here would be that of the tests.
-    done = read_and_kill(kaggle / "train.zip", "a worker")
-    assert done.returncode == 1
-    assert re.match(r"error in test: a worker process was killed.*lower runtime\.workers\n", done.stderr)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
-def test_workers_end_with_the_process_that_started_them(kaggle):
-    done = read_and_kill(kaggle / "train.zip", "itself")
-    workers = done.stdout.split()
-    assert len(workers) == 2, done.stderr
-    for pid in workers:
-        subprocess.run(["timeout", "20", "tail", f"--pid={pid}", "-f", "/dev/null"], check=True)
+@pytest.mark.parametrize(
+    ("source", "victims", "number", "message"),
+    [
+        ("zip", ["a worker"], signal.SIGKILL, r"error in test: a worker process was killed.*lower runtime"),
+        ("zip", ["itself"], signal.SIGKILL, "$"),
+        # As a terminal's Ctrl-C, to all.
+        ("cache", ["a worker", "another", "itself"], signal.SIGINT, "test: stopped\n$"),
+    ],
+)
+def test_nothing_hangs_when_processes_of_a_stage_end(_competition, small_cache, source, victims, number, message):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    place = _competition[0] / "train.zip" if source == "zip" else small_cache.folder
+    command = [sys.executable, "-c", READING, source, str(place)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+        workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+        assert len(workers) == 2
+        for victim, each in zip(["a worker", "another", "itself"], [*workers, process], strict=True):
+            if victim in victims:
+                each.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert re.match(message, errors), errors
+    assert not psutil.wait_procs(workers, 20)[1]
