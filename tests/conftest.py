@@ -328,12 +328,12 @@ def stage(folder, *arguments, status=0):
 
 
 @contextlib.contextmanager
-def first_process_killed():
-    """Kills the first process that multiprocessing starts in the block."""
+def first_process_killed(of=1):
+    """Kills the first of so many processes that multiprocessing starts in the block, once all are there."""
     before = set(multiprocessing.active_children())
 
     def kill():
-        while not (begun := set(multiprocessing.active_children()) - before):
+        while len(begun := set(multiprocessing.active_children()) - before) < of:
             time.sleep(0.01)
         begun.pop().kill()
 

@@ -1,12 +1,11 @@
-"""Reads files that are damaged at random: `PYTHONPATH=src:. python tests/fuzz.py --count 1000 [READER …]`.
+"""Reads files that are damaged at random: `PYTHONPATH=src:. python tests/fuzz.py SEED FIRST COUNT [READER …]`.
 
 Every reader of the library has an entry in READERS (tests/fuzz_readers.py). A damaged file must end in a UserError that
 names it or, where nothing notices the damage, in what a valid file may hold; behind a checksum, in what the file held
 before. Everything else fails: another exception, more than a gigabyte, more than ten seconds. A failure is read again
-alone by its seed, its reader and its number: `--seed 0 --first 37 --count 1 archive`.
+alone by its seed, its number and its reader: `0 37 1 archive`.
 """
 
-import argparse
 import json
 import os
 import random
@@ -14,7 +13,6 @@ import resource
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from pathlib import Path
@@ -43,21 +41,18 @@ def peak() -> int:
 
 
 def fuzz(name: str, path: Path, others: list[bytes], seed: int, numbers: range) -> dict[str, Any]:
-    """The number of damaged files of a reader that were refused and accepted, and what failed."""
+    """The number of damaged files of a reader that were read and that were refused, and what failed."""
     reader = READERS[name]
     data, expected = path.read_bytes(), reader.read(path)
-    result: dict[str, Any] = {"reader": name, "refused": 0, "accepted": 0, "unchanged": 0, "failures": []}
-    before, started = peak(), time.perf_counter()
+    result: dict[str, Any] = {"reader": name, "read": len(numbers), "refused": 0, "failures": []}
+    before = peak()
     for number in numbers:
         changed = damage(data, random.Random(f"{seed} {name} {number}"), others)
         path.unlink(missing_ok=True)
         path.write_bytes(changed)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
-            found = reader.read(path)
-            equal = found == expected
-            result["unchanged" if equal else "accepted"] += 1
-            if reader.checksum and not equal:
+            if reader.read(path) != expected and reader.checksum:
                 result["failures"].append(f"{number}: other content behind a checksum")
         except UserError as error:
             result["refused"] += 1
@@ -70,7 +65,7 @@ def fuzz(name: str, path: Path, others: list[bytes], seed: int, numbers: range) 
         if peak() > before + GIGABYTE:
             result["failures"].append(f"{number}: took more than a gigabyte")
             before = peak()
-    return result | {"seconds": round(time.perf_counter() - started, 2), "peak_mb": (peak() - before) >> 20}
+    return result
 
 
 def main(names: list[str], seed: int, numbers: range) -> int:
@@ -98,11 +93,5 @@ def main(names: list[str], seed: int, numbers: range) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("readers", nargs="*", metavar="READER", help=f"all, or some of: {', '.join(READERS)}")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=100)
-    arguments = parser.parse_args()
-    chosen = arguments.readers or list(READERS)
-    sys.exit(main(chosen, arguments.seed, range(arguments.first, arguments.first + arguments.count)))
+    seed, first, count = map(int, sys.argv[1:4])
+    sys.exit(main(sys.argv[4:] or list(READERS), seed, range(first, first + count)))

@@ -36,19 +36,28 @@ def settings(**changes):
     return replace(Settings.of(read_params()), on=CPU, engine="torch", **changes)
 
 
+@pytest.fixture
+def archive(_competition):
+    with Archive(_competition[0] / "train.zip") as archive:
+        yield archive
+
+
+def decode(archive, name, side=64):
+    return photos.decode_photo(archive.read(name), name, (side, side))
+
+
 @both_precisions
 @pytest.mark.parametrize(("workers", "batch_size"), [(0, 1), (1, 4), (2, 3), (4, 100)])
-def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(kaggle, workers, batch_size):
+def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(archive, workers, batch_size):
     ensemble = inference.Ensemble([trained(0)])
-    with Archive(kaggle / "train.zip") as archive:
-        names = archive.photos[::-1]
-        how = settings(workers=workers, batch_size=batch_size)
-        found = list(inference.predict(ensemble, archive.path, names, how))
-        assert [prediction.photo for prediction in found] == names
-        for prediction in found:
-            photo = photos.decode_photo(archive.read(prediction.photo), prediction.photo, (64, 64))
-            assert np.allclose(prediction.logits, logits_of(ensemble, photo), atol=1e-4)
-            assert np.array_equal(prediction.runs, fullsize.runs_of_logits(prediction.logits, 0.5))
+    names = archive.photos[::-1]
+    how = settings(workers=workers, batch_size=batch_size)
+    found = list(inference.predict(ensemble, archive.path, names, how))
+    assert [prediction.photo for prediction in found] == names
+    for prediction in found:
+        photo = decode(archive, prediction.photo)
+        assert np.allclose(prediction.logits, logits_of(ensemble, photo), atol=1e-4)
+        assert np.array_equal(prediction.runs, fullsize.runs_of_logits(prediction.logits, 0.5))
 
 
 def test_an_ensemble_averages_logits_and_refuses_two_sizes():
@@ -62,42 +71,36 @@ def test_an_ensemble_averages_logits_and_refuses_two_sizes():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, workers):
+def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, archive, workers):
     name = "a1b2c3d4e5f6_01.jpg"
     repack(kaggle / "train.zip", lambda members: members.update({f"train/{name}": members[f"train/{name}"][:5000]}))
-    with Archive(kaggle / "train.zip") as archive:
-        found = list(
-            inference.predict(inference.Ensemble([trained(0)]), archive.path, archive.photos, settings(batch_size=3))
-        )
-        assert [each.photo for each in found] == archive.photos
+    how = settings(workers=workers, batch_size=3)
+    found = list(inference.predict(inference.Ensemble([trained(0)]), kaggle / "train.zip", archive.photos, how))
+    assert [each.photo for each in found] == archive.photos
     damaged = [each for each in found if isinstance(each, inference.Damaged)]
     assert [each.photo for each in damaged] == [name]
     assert re.search(rf"train\.zip: {name}", str(damaged[0].reason))
 
 
-def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(kaggle, monkeypatch):
+def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(archive, monkeypatch):
     """What a processor with bfloat16 does, on every processor: autocast runs anywhere."""
     ensemble = inference.Ensemble([trained(0)])
     found = []
-    with Archive(kaggle / "train.zip") as archive:
-        for has_it in (False, True):
-            monkeypatch.setattr(device, "has_bfloat16", lambda _, has_it=has_it: has_it)
-            found.append(
-                np.stack([one.logits for one in inference.predict(ensemble, archive.path, archive.photos, settings())])
-            )
+    for has_it in (False, True):
+        monkeypatch.setattr(device, "has_bfloat16", lambda _, has_it=has_it: has_it)
+        made = inference.predict(ensemble, archive.path, archive.photos, settings())
+        found.append(np.stack([one.logits for one in made]))
     assert found[1].dtype == np.float32
     assert not np.array_equal(found[0], found[1])
     assert np.abs(found[0] - found[1]).max() < 0.05 * np.abs(found[0]).max()
 
 
 @both_precisions
-def test_a_flip_averages_both_sides(kaggle):
-    ensemble = inference.Ensemble([trained(0)])
-    with Archive(kaggle / "train.zip") as archive:
-        name = archive.photos[0]
-        photo = photos.decode_photo(archive.read(name), name, (64, 64))
-        plain, mirrored = (logits_of(ensemble, each) for each in (photo, photo[:, ::-1]))
-        (found,) = inference.predict(inference.Ensemble([trained(0)], flip=True), archive.path, [name], settings())
+def test_a_flip_averages_both_sides(archive):
+    ensemble, name = inference.Ensemble([trained(0)]), archive.photos[0]
+    photo = decode(archive, name)
+    plain, mirrored = (logits_of(ensemble, each) for each in (photo, photo[:, ::-1]))
+    (found,) = inference.predict(inference.Ensemble([trained(0)], flip=True), archive.path, [name], settings())
     assert np.allclose(found.logits, (plain + mirrored[:, ::-1]) / 2, atol=1e-5)
     assert not np.allclose(found.logits, plain, atol=1e-3)
 
@@ -123,14 +126,11 @@ def test_scales_average_logits_of_smaller_photos_than_the_largest():
     assert not torch.allclose(found, expected[0], atol=1e-3)
 
 
-def test_scales_reach_prediction(kaggle):
+def test_scales_reach_prediction(archive):
     """A photo is decoded at the largest size, which is that of the logits."""
-    ensemble = inference.Ensemble([trained(0)], scales=(1.5, 0.5))
-    with Archive(kaggle / "train.zip") as archive:
-        name = archive.photos[0]
-        photo = photos.decode_photo(archive.read(name), name, (96, 96))
-        (found,) = inference.predict(ensemble, archive.path, [name], settings())
-    assert np.allclose(found.logits, logits_of(ensemble, photo), atol=1e-5)
+    ensemble, name = inference.Ensemble([trained(0)], scales=(1.5, 0.5)), archive.photos[0]
+    (found,) = inference.predict(ensemble, archive.path, [name], settings())
+    assert np.allclose(found.logits, logits_of(ensemble, decode(archive, name, 96)), atol=1e-5)
 
 
 def test_a_scale_that_the_network_cannot_take_is_named():
@@ -142,12 +142,12 @@ def test_a_scale_that_the_network_cannot_take_is_named():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_what_the_cpu_gives(kaggle):
+def test_a_gpu_gives_what_the_cpu_gives(archive):
     ensemble = inference.Ensemble([trained(0)])
-    with Archive(kaggle / "train.zip") as archive:
-        names = archive.photos * 5
-        alone = list(inference.predict(ensemble, archive.path, names, settings()))
-        there = list(inference.predict(ensemble, archive.path, names, settings(batch_size=3).at(torch.device("cuda"))))
+    alone, there = (
+        list(inference.predict(ensemble, archive.path, archive.photos * 5, how))
+        for how in (settings(), settings(batch_size=3).at(torch.device("cuda")))
+    )
     for one, other in zip(alone, there, strict=True):
         assert one.photo == other.photo
         assert np.abs(one.logits - other.logits).mean() < 0.05 * np.abs(one.logits).mean(), "bfloat16"

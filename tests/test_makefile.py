@@ -100,22 +100,18 @@ def submit(folder):
     return run
 
 
-@pytest.mark.parametrize("words", ["$(shell touch ran)", "cost $5, $HOME", "--yes", 'it\'s "so" `ls`', "a\nb", "", "$"])
+WORDS = ["$(shell touch ran)", "cost $5, $HOME", "--yes", 'it\'s "so" `ls`', "a\nb", "", "$"]
+NOT_SURE = ["0", "no", "", "11", "$(shell touch ran)"]
+
+
 @pytest.mark.parametrize("way", ["argument", "environment"])
-def test_a_message_arrives_as_it_was_typed(folder, submit, words, way):
-    given = submit(f"MESSAGE={words}") if way == "argument" else submit(MESSAGE=words)
-    assert given == [f"--message={words}"]
-    assert not (folder / "ran").exists()
-
-
 @pytest.mark.parametrize(
-    ("yes", "sure"),
-    [("1", True), ("0", False), ("no", False), ("", False), ("11", False), ("$(shell touch ran)", False)],
+    ("words", "yes"), [*((words, "") for words in WORDS), *(("", yes) for yes in ("1", *NOT_SURE))]
 )
-@pytest.mark.parametrize("way", ["argument", "environment"])
-def test_only_yes_1_skips_the_question(folder, submit, yes, sure, way):
-    given = submit(f"YES={yes}", "SURE=--yes") if way == "argument" else submit(YES=yes, SURE="--yes")
-    assert given == ["--message="] + ["--yes"] * sure
+def test_a_message_arrives_as_it_was_typed_and_only_yes_1_skips_the_question(folder, submit, words, yes, way):
+    given = {"MESSAGE": words, "YES": yes, "SURE": "--yes"}
+    found = submit(*(f"{name}={value}" for name, value in given.items())) if way == "argument" else submit(**given)
+    assert found == [f"--message={words}"] + ["--yes"] * (yes == "1")
     assert not (folder / "ran").exists()
 
 

@@ -2,7 +2,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -32,6 +32,7 @@ def plain_decode(text, height, width):
     return [pixels[row * width : (row + 1) * width] for row in range(height)]
 
 
+@settings(deadline=None)
 @given(MASKS)
 @example(np.ones((1, 1), np.uint8))
 @example(np.ones((1, 9), np.uint8))
