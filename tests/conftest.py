@@ -56,7 +56,18 @@ stages:
 """
 
 
+# Files that take long although they have few tests, which xdist would begin last.
+LONG = ["test_pipeline.py", "test_export.py", "test_train_stage.py", "test_stages.py"]
+
 has_bfloat16 = device.has_bfloat16
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)

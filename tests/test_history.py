@@ -20,15 +20,8 @@ HEADER = "epoch,learning_rate,train_loss,train_dice,validation_loss,validation_d
 ROW = "1,0.004,0.5,0.25,0.333333,0.75,0.625"
 
 
-WRONG_VALUES = [
-    ("0.25", "nan"),
-    ("0.25", ""),
-    ("0.25", "inf"),
-    ("0.25", "x"),
-    ("1,", "1.5,"),
-    ("1,", "2,"),
-    (",0.625", ""),
-]
+WRONG_NUMBERS = ["nan", "", "inf", "x"]
+WRONG_VALUES = [*(("0.25", each) for each in WRONG_NUMBERS), ("1,", "1.5,"), ("1,", "2,"), (",0.625", "")]
 WRONG_ROWS = ["", "\0", f"{ROW}\n{ROW}", f"{ROW}\n{ROW},0.5", *(ROW.replace(*each) for each in WRONG_VALUES)]
 WRONG_FILES = ["", "epoch,loss\n1,2\n", "epoch\nx\n", "epoch\n\xff\n", *(f"{HEADER}\n{row}\n" for row in WRONG_ROWS)]
 

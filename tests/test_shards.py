@@ -37,11 +37,13 @@ def content(path):
 CONTENT = [(name, np.int32, runs.tolist()) for name, runs in zip(PHOTOS, RUNS, strict=True)]
 
 
-def test_runs_come_back_as_they_were_written(path):
+def test_runs_come_back_as_they_were_written(path, tmp_path):
     assert path.name == "007.parquet"
     assert shards.read_names(path) == PHOTOS
     assert content(path) == CONTENT
     assert [runs.shape for _, runs in shards.read(path)] == [runs.shape for runs in RUNS]
+    shards.write(tmp_path / "other", PHOTOS, RUNS)
+    assert (tmp_path / "other").read_bytes() == path.read_bytes(), "the same runs are the same bytes"
 
 
 def test_anyone_can_look_into_a_shard(path):
@@ -51,13 +53,15 @@ def test_anyone_can_look_into_a_shard(path):
     assert rle.to_text(np.stack([frame["starts"][0], frame["lengths"][0]], axis=1)) == b"1 2 5 1"
 
 
-def test_the_same_runs_are_the_same_bytes(path, tmp_path):
-    shards.write(tmp_path / "other", PHOTOS, RUNS)
-    assert (tmp_path / "other").read_bytes() == path.read_bytes()
-
-
-def test_a_damaged_shard_is_named(path):
-    path.write_bytes(path.read_bytes()[:-20])
+def test_a_damaged_shard_is_not_whole_and_named(path):
+    whole = path.read_bytes()
+    assert shards.is_whole(path, PHOTOS)
+    assert not shards.is_whole(path, PHOTOS[:2])
+    for place in range(50, len(whole) // 4):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert not shards.is_whole(path, PHOTOS) or content(path) == CONTENT, place
+    path.write_bytes(whole[:-20])
+    assert not shards.is_whole(path, PHOTOS)
     for read in (content, shards.read_names):
         with pytest.raises(UserError, match=r"007\.parquet is not an intact file of runs"):
             read(path)

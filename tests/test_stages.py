@@ -124,11 +124,6 @@ def test_bad_data_is_named_and_earlier_results_stay(trained, kaggle, spoiled, me
     assert results(trained) == before
 
 
-def test_a_missing_zip_is_told_what_makes_it(project):
-    set_params(project)
-    assert "train.zip is missing; `dvc repro download`" in stage(project, "resize", status=1)
-
-
 @pytest.mark.parametrize(
     ("changes", "at", "complaint"),
     [
@@ -158,6 +153,11 @@ def test_bad_parameters_are_named_and_earlier_results_stay(trained, changes, at,
     assert complaint in message
     assert "Traceback" not in message
     assert results(trained) == before
+
+
+def test_a_missing_zip_is_told_what_makes_it(trained):
+    (trained / "data/raw/train.zip").unlink()
+    assert "train.zip is missing; `dvc repro download`" in stage(trained, "resize", status=1)
 
 
 def test_a_sample_that_names_an_image_that_test_lacks(trained, kaggle):
