@@ -339,12 +339,12 @@ def stage(folder, *arguments, status=0):
 
 
 @contextlib.contextmanager
-def first_process_killed(of=1):
-    """Kills the first of so many processes that multiprocessing starts in the block, once all are there."""
+def first_process_killed():
+    """Kills the first process that multiprocessing starts in the block."""
     before = set(multiprocessing.active_children())
 
     def kill():
-        while len(begun := set(multiprocessing.active_children()) - before) < of:
+        while not (begun := set(multiprocessing.active_children()) - before):
             time.sleep(0.01)
         begun.pop().kill()
 

@@ -180,7 +180,8 @@ def test_cutouts_take_an_exported_model(project):
     command = ("cutout", "one.jpg", "--masks", "--out")
     stage(project, *command, "by-fold")
     (project / MODEL).unlink()
-    assert "cut-outs in by-file: 1 made" in stage(project, *command, "by-file", "--model", "exported-openvino/model.xml")
+    printed = stage(project, *command, "by-file", "--model", "exported-openvino/model.xml")
+    assert "cut-outs in by-file: 1 made" in printed
     masks = [Image.open(project / folder / "one_mask.png") for folder in ("by-fold", "by-file")]
     by_fold, by_file = (np.asarray(each).astype(int) for each in masks)
     assert by_fold.max() == 255
