@@ -5,7 +5,7 @@ from conftest import ROOT
 from finished_project import commit, git
 
 from carvana.base import paths
-from carvana.base.revision import Revision
+from carvana.base.git import Revision
 from carvana.base.speed import Speed
 from carvana.results import about
 

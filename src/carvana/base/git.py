@@ -1,9 +1,36 @@
 """Git, of which results need the commit that made them, and files as they were committed."""
 
+import os
 import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from carvana.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Revision:
+    """The last commit, shortened; the name of DVC's experiment, else of the branch, '' if there is neither.
+
+    `edited` are those of the given files that differ from the commit.
+    """
+
+    name: str
+    commit: str
+    edited: tuple[str, ...]
+
+
+def current(files: Iterable[str]) -> Revision | None:
+    """Returns the workspace's revision; None without git, or if there is no commit. `files` may be folders."""
+    try:
+        commit, branch = output("rev-parse", "--short", "HEAD"), output("branch", "--show-current")
+        # Without the lock that git would take to store what it finds: DVC works on the same repository.
+        status = output("--no-optional-locks", "status", "--porcelain", "--", *files)
+    except UserError:
+        return None
+    edited = tuple(line[3:] for line in status.splitlines())
+    return Revision(os.environ.get("DVC_EXP_NAME", branch), commit, edited)
 
 
 def output(*arguments: str) -> str:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from carvana.base import paths, revision
+from carvana.base import git, paths
 from carvana.base.errors import reading
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     print(f"{paths.REPORT} shows the best and the worst of it")
     sizes = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB)" for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP)]
     print(f"{' and, for the upload, '.join(sizes)} are ready")
-    here = revision.current([str(path) for path in (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)])
+    here = git.current([str(path) for path in (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)])
     if here and here.edited:
         print("Keep this state, so that others can be compared with it: `git add -A && git commit -m baseline`")
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from carvana.base import paths, processes, revision, yaml12
+from carvana.base import git, paths, processes, yaml12
 from carvana.base.console import duration
 from carvana.base.errors import some
+from carvana.base.git import Revision
 from carvana.base.params import Params, leaves
-from carvana.base.revision import Revision
 from carvana.base.speed import Speed
 from carvana.devices import device
 from carvana.prediction.settings import Settings
@@ -63,7 +63,7 @@ def facts(settings: Params, network: str, how: Settings, photos: int) -> dict[st
 
 def collect(facts: dict[str, str]) -> About:
     """Returns what a report of the workspace is of: `facts`, and what git and params.yaml know."""
-    here = revision.current(CODE)
+    here = git.current(CODE)
     return About(
         name=name(here),
         facts=_origin(here) | {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"} | facts,
@@ -104,6 +104,6 @@ def _origin(here: Revision | None) -> dict[str, str]:
 def _committed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     """Returns what a file of the last commit holds, or nothing: a report is no place to complain about it."""
     with contextlib.suppress(Exception):
-        content = parse(revision.committed(path) or "{}")
+        content = parse(git.read("HEAD", path) or "{}")
         return content if isinstance(content, dict) else {}
     return {}

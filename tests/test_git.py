@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from finished_project import commit, git
 
-from carvana.base import revision
+from carvana.base import git as asked
 
 
 @pytest.fixture
@@ -16,35 +16,34 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_a_commit_has_the_name_of_its_branch_or_experiment(repository, monkeypatch):
-    assert revision.current(["src"]) is None, "nothing is committed"
+    assert asked.current(["src"]) is None, "nothing is committed"
     (repository / "src").mkdir()
     (repository / "src/a.py").write_text("1", encoding="ascii")
     commit(repository)
     short = git(repository, "rev-parse", "--short", "HEAD")
-    assert revision.current(["src"]) == revision.Revision("trunk", short, ())
+    assert asked.current(["src"]) == asked.Revision("trunk", short, ())
     (repository / "data.csv").write_text("1", encoding="ascii")
     (repository / "src/a.py").write_text("2", encoding="ascii")
     monkeypatch.setenv("DVC_EXP_NAME", "small")
-    assert revision.current(["src"]) == revision.Revision("small", short, ("src/a.py",))
+    assert asked.current(["src"]) == asked.Revision("small", short, ("src/a.py",))
     monkeypatch.delenv("DVC_EXP_NAME")
     git(repository, "checkout", "-q", "--detach")
-    assert revision.current(["src"]) == revision.Revision("", short, ("src/a.py",))
+    assert asked.current(["src"]) == asked.Revision("", short, ("src/a.py",))
 
 
 def test_a_committed_file_is_read_as_it_was(repository):
     path = Path("metrics/evaluate.json")
     path.parent.mkdir()
     path.write_text("before", encoding="ascii")
-    assert revision.committed(path) is None
+    assert asked.read("HEAD", path) is None
     commit(repository)
     path.write_text("after", encoding="ascii")
-    assert revision.committed(path) == "before"
-    assert revision.committed(Path("no/such.json")) is None
+    assert asked.read("HEAD", path) == "before"
+    assert asked.read("HEAD", Path("no/such.json")) is None
 
 
 def test_without_git_nothing_is_known(repository, monkeypatch):
     (repository / "a").write_text("1", encoding="ascii")
     commit(repository)
     monkeypatch.setenv("PATH", "")
-    assert revision.current(["a"]) is None
-    assert revision.committed(Path("a")) is None
+    assert asked.current(["a"]) is None
