@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import demo_studio
 from carvana.base import params, paths
 from carvana.base.stage import command_line, run
 from carvana.kaggle import sources
@@ -11,6 +10,8 @@ from carvana.kaggle import sources
 def main() -> None:
     settings = params.load(paths.PARAMS)
     if settings.data.source == "demo":
+        import demo_studio  # and torch, for seconds
+
         cars = settings.demo
         demo_studio.write(paths.RAW, cars.train_cars, cars.test_cars, cars.seed, settings.runtime.workers)
     elif settings.data.source == "local":
