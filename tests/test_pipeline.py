@@ -135,7 +135,7 @@ def test_a_bad_parameter_is_refused_before_anything_is_removed(clone):
     # The first leaves params.yaml changed.
     for words in (["exp", "run", "-S", "train.size=100"], ["repro"]):
         output = clone.dvc(*words, fails=True)
-        assert "train.size: 100 is not a multiple of 32" in output
+        assert "train.size: Input should be a multiple of 32 (got 100)" in output
         assert "Traceback" not in output
         assert clone.outputs() == before
 

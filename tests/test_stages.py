@@ -128,7 +128,7 @@ def test_bad_data_is_named_and_earlier_results_stay(trained, kaggle, spoiled, me
     ("changes", "at", "complaint"),
     [
         ({"train_siez": 64}, "params", "train.siez is not a parameter; did you mean train.size?"),
-        ({"train_size": 100}, "resize", "train.size: 100 is not a multiple of 32"),
+        ({"train_size": 100}, "resize", "train.size: Input should be a multiple of 32 (got 100)"),
         ({"runtime_engine": "foo"}, "params", "runtime.engine"),
         ({"runtime_workers": -1}, "params", "runtime.workers"),
         ({"runtime_device": "foo"}, "params", "runtime.device: foo is not available on this machine"),

@@ -15,39 +15,7 @@ from carvana.base import paths, yaml12
 from carvana.base.errors import UserError, near, reading
 from carvana.base.processes import cores
 
-_LARGEST_SIDE = 4096  # pixels; the photos have 1918
-_MOST_MESSAGES = 20  # of a file
 _RESTORE = f"correct it, or restore it by `git checkout HEAD {paths.PARAMS}`"
-
-# Values in messages, shortened.
-_brief = reprlib.Repr()
-_brief.maxstring = _brief.maxother = 80
-
-
-def _all_cores(workers: Any) -> Any:
-    """Returns the number of cores that this process may use for `auto`, and anything else as it is."""
-    return cores() if workers == "auto" else workers
-
-
-def _unique(folds: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(folds)) != len(folds):
-        raise ValueError("names a fold twice")
-    return folds
-
-
-def _square(size: Any) -> Any:
-    """Returns height and width for the side of a square, and anything else as it is."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def _multiples_of_32(size: tuple[int, int]) -> tuple[int, int]:
-    for side in size:
-        if side > _LARGEST_SIDE:
-            raise ValueError(f"{side} is too large; the largest side is {_LARGEST_SIDE}")
-        if side < 32 or side % 32:
-            below = max(32, side // 32 * 32)
-            raise ValueError(f"{side} is not a multiple of 32; the nearest are {below} and {below + 32}")
-    return size
 
 
 def _possible_path(text: str) -> str:
@@ -62,10 +30,17 @@ def _folder_of_labels(name: str) -> str:
     return name
 
 
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]  # pixels; the photos have 1918
+# Height and width; a single number is the side of a square.
 Size = Annotated[
-    tuple[int, int], Field(strict=False), BeforeValidator(_square), AfterValidator(_multiples_of_32)
-]  # height and width in pixels
+    tuple[Side, Side],
+    Field(strict=False),
+    BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size),
+]
+Workers = Annotated[int, Field(ge=0, le=1024), BeforeValidator(lambda count: cores() if count == "auto" else count)]
 Scale = Annotated[float, Field(ge=0.5, le=2)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=1024)]
@@ -74,7 +49,7 @@ PathText = Annotated[str, Field(max_length=4000), AfterValidator(_possible_path)
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(_Frozen):
@@ -96,13 +71,9 @@ class Demo(_Frozen):
 class Split(_Frozen):
     """The share of cars held out of every training, and the number of folds over the rest."""
 
-    test_fraction: Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Share
     folds: Annotated[int, Field(ge=2, le=100)]
     seed: Seed
-
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Network(_Frozen):
@@ -118,12 +89,6 @@ class Network(_Frozen):
     head: Literal["plain", "slides"]
     upsampling: Literal["nearest", "bilinear", "transposed"]
     dropout: Share
-
-    @model_validator(mode="after")
-    def _squares_need_unet(self) -> Self:
-        if self.patch > 1 and self.arch != "unet":
-            raise ValueError(f"patch: {self.patch} is for unet only; set patch: 1 for arch: {self.arch}")
-        return self
 
 
 class Augment(_Frozen):
@@ -150,17 +115,17 @@ class Train(Network):
     pseudo_share: Share
     masks: Literal["soft", "hard"]
     loss: Literal["bce", "dice", "bce_dice", "boundary_bce"]
-    boundary_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    boundary_weight: Annotated[float, Field(ge=0)]
     epochs: Count
     batch_size: Count
     accumulate: Count
     optimizer: Literal["adam", "adamw"]
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "one_cycle"]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     seed: Seed
-    folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_unique)]
+    folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
 
     @property
     def teacher(self) -> Path | None:
@@ -171,12 +136,6 @@ class Train(Network):
     def network(self) -> Network:
         """The parameters of the network alone."""
         return Network(**{key: getattr(self, key) for key in Network.model_fields})
-
-    @model_validator(mode="after")
-    def _batch_divides(self) -> Self:
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"batch_size {self.batch_size} cannot be computed in {self.accumulate} equal pieces")
-        return self
 
 
 class Predict(_Frozen):
@@ -189,7 +148,7 @@ class Predict(_Frozen):
 
 
 class Report(_Frozen):
-    """How many of the worst and of the best predictions are shown; at most 99, as their numbers have two digits."""
+    """How many of the worst and of the best predictions are shown; their numbers have two digits."""
 
     worst: Annotated[int, Field(ge=0, le=99)]
     best: Annotated[int, Field(ge=0, le=99)]
@@ -199,7 +158,7 @@ class Runtime(_Frozen):
     """Settings for speed only: no stage depends on them, so changing them runs nothing again."""
 
     device: str
-    workers: Annotated[int, BeforeValidator(_all_cores), Field(ge=0, le=1024)]
+    workers: Workers
     batch_size: Count
     engine: Literal["auto", "torch", "openvino"]
     processes: Annotated[int, Field(ge=1, le=1024)]
@@ -218,9 +177,15 @@ class Params(_Frozen):
     runtime: Runtime
 
     @model_validator(mode="after")
-    def _folds_exist(self) -> Self:
-        beyond = [fold for fold in self.train.folds if not 0 <= fold < self.split.folds]
-        if beyond:
+    def _fit_together(self) -> Self:
+        train = self.train
+        if train.patch > 1 and train.arch != "unet":
+            raise ValueError(f"train.patch: {train.patch} is for unet only; set it to 1 for train.arch: {train.arch}")
+        if train.batch_size % train.accumulate:
+            raise ValueError(f"train.batch_size: {train.batch_size} is no multiple of train.accumulate")
+        if len(set(train.folds)) < len(train.folds):
+            raise ValueError("train.folds names a fold twice")
+        if beyond := [fold for fold in train.folds if not 0 <= fold < self.split.folds]:
             raise ValueError(f"train.folds names {beyond[0]}, but split.folds makes 0 to {self.split.folds - 1}")
         return self
 
@@ -239,7 +204,8 @@ def parse(text: str, where: object) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(_message(where, fault) for fault in error.errors()[:_MOST_MESSAGES])) from None
+        lines = dict.fromkeys(_message(where, fault) for fault in error.errors())
+        raise UserError("\n".join(list(lines)[:20])) from None
 
 
 def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -252,29 +218,17 @@ def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _message(file: object, fault: Any) -> str:
     """Returns one line for one of pydantic's errors: the file, the key, and what is wrong."""
-    # pydantic adds the branch of a union that it tried to the key.
-    branches = ("str", "int", "tuple[int, int]", "function-after")
-    key = ".".join(str(part) for part in fault["loc"] if part not in branches)
+    # pydantic adds the place in a list, or the branch of a union, to the section and the name.
+    key = ".".join(map(str, fault["loc"][:2]))
     if fault["type"] == "extra_forbidden":
-        return f"{file}: {key} is not a parameter{near(key, _keys(Params))}"
+        sections = Params.__annotations__
+        known = [f"{section}.{name}" for section, model in sections.items() for name in model.model_fields]
+        return f"{file}: {key} is not a parameter{near(key, [*sections, *known])}"
     if fault["type"] == "missing":
         return f"{file}: {key} is missing"
-    what = fault["msg"].removeprefix("Value error, ")
-    where = f"{file}: {key}: " if key else f"{file}: "
+    what, value = fault["msg"].removeprefix("Value error, "), fault["input"]
+    if not key:  # it concerns several keys, and names them
+        return f"{file}: {what}"
     # pydantic has a Literal's values only as text: 'adam', 'adamw' or 'sgd'.
     names = re.findall("'(.*?)'", fault["ctx"]["expected"]) if fault["type"] == "literal_error" else []
-    advice = near(str(fault["input"])[:80], names)
-    # What concerns several keys of a section names their values itself.
-    got = "" if not key or isinstance(fault["input"], dict) else f" (got {_brief.repr(fault['input'])})"
-    return where + what + got + advice
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += [prefix + name, *_keys(kind, f"{prefix}{name}.")]
-        else:
-            keys.append(prefix + name)
-    return keys
+    return f"{file}: {key}: {what} (got {reprlib.repr(value)}){near(str(value), names)}"
