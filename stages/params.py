@@ -11,22 +11,19 @@ from carvana.networks.sizes import sizes_of
 
 def main() -> None:
     settings = params.load(paths.PARAMS)
-    require_labels(settings.train)
+    teacher = settings.train.teacher
+    # DVC would say so without saying what to do.
+    if teacher and not teacher.is_dir():
+        raise UserError(
+            f"train.pseudo_labels is {settings.train.pseudo_labels}, but {teacher} is missing; copy an experiment's "
+            f"predictions there, by `dvc get . {paths.PREDICTIONS} --rev EXPERIMENT -o {teacher}`"
+        )
     sizes_of(settings.train.size, settings.predict.scales)
     device = settings.runtime.device
     if device not in ("auto", "cpu"):
         from carvana.devices.device import pick  # seconds of imports
 
         pick(device)
-
-
-def require_labels(train: params.Train) -> None:
-    """Raises UserError if pseudo-labels are wanted that are not there. DVC would say so without saying what to do."""
-    if train.teacher and not train.teacher.is_dir():
-        raise UserError(
-            f"train.pseudo_labels is {train.pseudo_labels}, but {train.teacher} is missing; copy an experiment's "
-            f"predictions there, by `dvc get . {paths.PREDICTIONS} --rev EXPERIMENT -o {train.teacher}`"
-        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana.base import console, definition, files, params, paths, processes, speed, torchrun, unfinished
+from carvana.base import console, definition, files, params, paths, speed, torchrun, unfinished
 from carvana.base.errors import UserError, some
 from carvana.base.files import link_or_copy, whole_folder
 from carvana.base.speed import Speed, Stopwatch
@@ -24,32 +24,31 @@ def main() -> None:
     from carvana.devices import distributed
     from carvana.prediction.inference import Ensemble
     from carvana.prediction.settings import Settings
-    from carvana.prediction.sharded import DAMAGED, sweep
+    from carvana.prediction.sharded import sweep
 
     settings = params.load(paths.PARAMS)
+    if torchrun.launch(settings.runtime.processes, "stages.predict"):
+        return
     trained = [paths.model(fold) for fold in settings.train.folds]
     how = Settings.of(settings)
     ensemble = Ensemble.load(trained, how.flip, how.scales)
-    with Archive(paths.TEST) as archive:
-        name = fingerprint(archive, trained, settings, how)
-        if not torchrun.launched():
-            unfinished.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
-        if torchrun.wanted(settings.runtime.processes):
-            torchrun.launch(settings.runtime.processes, "stages.predict")
-            return
-        with distributed.joined(how.on, in_step=False) as on:
-            folder = distributed.from_first(lambda: begin(name))
-            if distributed.rank() == 0:
-                console.say(plan(settings, ensemble, len(archive.photos), how.at(on)))
-            skip = settings.predict.on_bad_image == "skip"
-            watch = Stopwatch()
-            damaged = distributed.gathered(sweep(ensemble, archive, folder, how.at(on), skip, watch))
-            each = distributed.gathered([(watch.seconds, watch.photos, watch.photos_per_second)])
-            if distributed.rank() == 0:
-                report(damaged, skip)
-                publish([folder, folder / DAMAGED])
-                write_speed(each, how.at(on))
-                unfinished.finish(folder, [paths.PREDICTIONS])
+    skip = settings.predict.on_bad_image == "skip"
+    with Archive(paths.TEST) as archive, distributed.joined(how.on, in_step=False) as on:
+        how, first = how.at(on), distributed.rank() == 0
+        folder = distributed.from_first(lambda: begin(fingerprint(archive, trained, settings, how)))
+        if first:
+            console.say(plan(settings, ensemble, len(archive.photos), how))
+        watch = Stopwatch()
+        damaged = distributed.gathered(sweep(ensemble, archive, folder, how, skip, watch))
+        each = distributed.gathered([(watch.seconds, watch.photos, watch.photos_per_second)])
+        if first:
+            report(damaged, skip)
+            # Finished shards also stay in place, in case `dvc` is killed right after.
+            with whole_folder(paths.PREDICTIONS) as temporary:
+                for path in folder.rglob("*.parquet"):
+                    link_or_copy(path, temporary / path.name)
+            write_speed(each, how)
+            unfinished.finish(folder, [paths.PREDICTIONS])
 
 
 def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, how: Settings) -> str:
@@ -70,6 +69,7 @@ def begin(name: str) -> Path:
     """Returns the folder of this prediction, without an earlier run's shards with empty masks for unreadable photos."""
     from carvana.prediction.sharded import DAMAGED
 
+    unfinished.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
     folder = unfinished.subfolder(paths.PREDICTED, name, kept=1)
     if (folder / DAMAGED).exists():
         shutil.rmtree(folder / DAMAGED)
@@ -101,13 +101,6 @@ def report(damaged: list[Damaged], skip: bool) -> None:
     print(f"{len(damaged)} photos cannot be read and get an empty mask: {names} ({first})", file=sys.stderr)
 
 
-def publish(folders: list[Path]) -> None:
-    """Links finished shards into data/predictions. They also stay in place, in case `dvc` is killed right after."""
-    with whole_folder(paths.PREDICTIONS) as temporary:
-        for path in (path for folder in folders for path in folder.glob("*.parquet")):
-            link_or_copy(path, temporary / path.name)
-
-
 def write_speed(each: list[tuple[float, int, float]], how: Settings) -> None:
     """Writes the record of this run's speed; `each` has the seconds, photos and photos per second of every process."""
     from carvana.devices import device
@@ -123,7 +116,6 @@ def write_speed(each: list[tuple[float, int, float]], how: Settings) -> None:
         precision=device.precision_name(how.on),
         processes=len(each),
         threads=how.threads,
-        cores=processes.cores(),
     )
     speed.write(paths.PREDICTION_SPEED, found)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carvana.base import definition, files, params, paths, processes, speed, torchrun, unfinished
+from carvana.base import definition, files, params, paths, speed, torchrun, unfinished
 from carvana.base.errors import UserError
 from carvana.base.stage import command_line, run
 from carvana.competition import car_of
@@ -24,37 +25,29 @@ def main(fold: int) -> None:
     from carvana.training import history, loop
 
     settings = params.load(paths.PARAMS)
-    models.require_size(settings.train.network, settings.train.size)
-    # Else it would fail after the training.
-    for size in sizes_of(settings.train.size, settings.predict.scales):
-        models.require_size(settings.train.network, size, "predict.scales")
-    examples = read_examples(fold, settings.train.size)
-    on = device.pick(settings.runtime.device)
-    name = fingerprint(examples, settings, on)
-    folder_of_fold = paths.unfinished(fold)
-    if not torchrun.launched():
-        unfinished.discard_if_recorded(folder_of_fold / name, paths.LOCK, f"train@{fold}")
-    if torchrun.wanted(settings.runtime.processes):
-        torchrun.launch(settings.runtime.processes, "stages.train", str(fold))
+    train, runtime = settings.train, settings.runtime
+    if torchrun.launch(runtime.processes, "stages.train", str(fold)):
         return
+    models.require_size(train.network, train.size)
+    # Else it would fail after the training.
+    for size in sizes_of(train.size, settings.predict.scales):
+        models.require_size(train.network, size, "predict.scales")
+    examples = read_examples(fold, train.size)
+    on = device.pick(runtime.device)
+    folder = paths.unfinished(fold) / fingerprint(examples, settings, on)
     with distributed.joined(on) as on:
         first = distributed.rank() == 0
-        photos = examples.photos_of_an_epoch(settings.train.pseudo_share)
-        folder = unfinished.subfolder(folder_of_fold, name) if first else None
-        saved = folder / "epoch.pt" if folder else None
-        model, epochs, seconds = loop.fit(
-            examples,
-            settings.train,
-            settings.augment,
-            settings.runtime.workers,
-            on,
-            saved,
-            after_epoch=lambda epochs: write_curves(fold, epochs),
-        )
-        if folder:
+        if first:
+            unfinished.discard_if_recorded(folder, paths.LOCK, f"train@{fold}")
+            unfinished.subfolder(folder.parent, folder.name)
+        saved = folder / "epoch.pt" if first else None
+        after_epoch = partial(write_curves, fold)
+        model, epochs, seconds = loop.fit(examples, train, settings.augment, runtime.workers, on, saved, after_epoch)
+        if first:
             history.write(paths.history(fold), epochs)
-            checkpoint.save(paths.model(fold), model, settings.train.network, settings.train.size)
-            write_speed(fold, seconds, len(epochs) * photos, settings.train, on)
+            checkpoint.save(paths.model(fold), model, train.network, train.size)
+            photos = len(epochs) * examples.photos_of_an_epoch(train.pseudo_share)
+            write_speed(fold, seconds, photos, train, on)
             unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
             paths.curves_so_far(fold).unlink(missing_ok=True)
 
@@ -86,7 +79,6 @@ def write_curves(fold: int, epochs: list[Epoch]) -> None:
 
 
 def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on: torch.device) -> None:
-    """Writes the record of a training's speed: `photos` were trained on in these seconds."""
     import torch
 
     from carvana.devices import device, distributed
@@ -101,7 +93,6 @@ def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on:
         precision=device.precision_name(on, train.precision),
         processes=distributed.world(),
         threads=torch.get_num_threads(),
-        cores=processes.cores(),
     )
     speed.write(paths.training_speed(fold), found)
 
@@ -116,26 +107,19 @@ def read_examples(fold: int, size: tuple[int, int]) -> Examples:
     real.require_size(size, "resize")
     pseudo.require_size(size, "label")
     roles = split.read(paths.SPLIT, real.names)
-    require_unseen(pseudo.names, roles, fold)
+    unseen = {split.TEST: "a test car", str(fold): "a validation car"}
+    for name in pseudo.names:
+        if (role := roles.get(car_of(name))) in unseen:
+            raise UserError(
+                f"{paths.PSEUDO} has {name}, a photo of {unseen[role]} of fold {fold}, which must stay unseen; "
+                f"take pseudo-labels of other photos, or set train.pseudo_labels: none"
+            )
     role_of_row = np.array([roles[car_of(name)] for name in real.names])
     validation = np.flatnonzero(role_of_row == str(fold))
     train = np.flatnonzero((role_of_row != str(fold)) & (role_of_row != split.TEST))
     if not len(validation) or not len(train):
         raise UserError(f"fold {fold} has {len(validation)} photos to validate and {len(train)} to train on")
     return Examples.of(real, train, validation, pseudo)
-
-
-def require_unseen(names: list[str], roles: dict[str, str], fold: int) -> None:
-    """Raises UserError if one of the pseudo-labelled photos shows a car on which the model is validated or tested."""
-    from carvana.data import split
-
-    kept = {split.TEST: "a test car", str(fold): "a validation car"}
-    for name in names:
-        if (role := roles.get(car_of(name))) in kept:
-            raise UserError(
-                f"{paths.PSEUDO} has {name}, a photo of {kept[role]} of fold {fold}, which must stay unseen; "
-                f"take pseudo-labels of other photos, or set train.pseudo_labels: none"
-            )
 
 
 if __name__ == "__main__":

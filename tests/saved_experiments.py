@@ -102,7 +102,7 @@ class Project:
         ]
         scores = csv_text([["image", "car", "view", "make", "role", "dice"], *rows])
         (metrics / "scores.csv").write_text(scores, encoding="utf-8")
-        speed = asdict(Speed(90.0, 9, photos_per_second, "torch", "cpu", "some processor", "float32", 1, 2, 2))
+        speed = asdict(Speed(90.0, 9, photos_per_second, "torch", "cpu", "some processor", "float32", 1, 2))
         # Without the peak memory of this process, which differs from one experiment to the next.
         for name in ("predict", "fold-0"):
             write_json(metrics / f"speed/{name}.json", speed)

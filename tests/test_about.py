@@ -62,6 +62,6 @@ def test_the_title_says_whether_the_code_was_edited():
 
 
 def test_a_training_is_described_by_its_time_and_its_machine():
-    made = Speed(7200.4, 6768, 1234.5, "torch", "cuda", "H100", "bfloat16", 2, 4, 8)
+    made = Speed(7200.4, 6768, 1234.5, "torch", "cuda", "H100", "bfloat16", 2, 4)
     expected = "2 h 00 min, 1,234.5 photos/s, by torch in bfloat16 on H100 (cuda; processes: 2, threads: 4)"
     assert about.training(made) == expected

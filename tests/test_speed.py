@@ -5,9 +5,10 @@ import pytest
 
 from carvana.base import speed
 from carvana.base.errors import UserError
+from carvana.base.processes import cores
 from carvana.base.speed import Speed
 
-MADE = Speed(12.25, 96, 48.5, "openvino", "cpu", "some processor", "bfloat16", 1, 2, 2)
+MADE = Speed(12.25, 96, 48.5, "openvino", "cpu", "some processor", "bfloat16", 1, 2)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
@@ -16,6 +17,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     assert Speed.parse(text, "predict.json") == MADE
     content = json.loads(text)
     assert content.pop("peak_memory_mb") > 10
+    assert content.pop("cores") == cores()
     assert content == asdict(MADE)
 
 

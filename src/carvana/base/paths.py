@@ -50,11 +50,8 @@ def download() -> Path:
 
     `dvc exp run --temp` and the queue copy the workspace to a folder below its `.dvc/tmp/exps`.
     """
-    folder = WORK / "download"
-    for parent in Path.cwd().parents:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
-            return parent.parents[2] / folder
-    return folder
+    copies = [parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps")]
+    return (copies[0].parents[2] if copies else Path()) / WORK / "download"
 
 
 def model(fold: int) -> Path:

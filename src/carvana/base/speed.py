@@ -1,17 +1,19 @@
 """The speed of a training or a prediction: a record beside its result, on which no stage depends."""
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Self
 
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
+
 from carvana.base.errors import reading
 from carvana.base.files import write_json
-from carvana.base.processes import peak_memory
+from carvana.base.processes import cores, peak_memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class Speed:
     """How long the work took, and what did it.
 
@@ -30,37 +32,32 @@ class Speed:
     precision: str
     processes: int
     threads: int  # of each process
-    cores: int  # of the machine, as far as the process may use them
 
     @classmethod
     def parse(cls, text: str, where: str) -> Self:
         """Returns the record that `write` wrote. Raises UserError if the text is something else; `where` names it."""
         with reading(where, "is not a record of speed", "`dvc repro -f train predict` makes it"):
-            content = json.loads(text)
-            values = {field.name: content[field.name] for field in fields(cls)}
-            if not all(isinstance(values[name], int | float) for name in ("seconds", "photos", "photos_per_second")):
-                raise ValueError("a number is missing")
-            return cls(**values)
+            return TypeAdapter(cls).validate_json(text)
 
 
 def write(path: Path, speed: Speed) -> None:
-    """Writes the record as JSON, with the peak memory of this process in MB."""
+    """Writes the record as JSON, with the cores that this process may use, and its peak memory in MB."""
     numbers = {"seconds": round(speed.seconds, 2), "photos_per_second": round(speed.photos_per_second, 2)}
-    write_json(path, asdict(speed) | numbers | {"peak_memory_mb": peak_memory()})
+    write_json(path, asdict(speed) | numbers | {"cores": cores(), "peak_memory_mb": peak_memory()})
 
 
 class Stopwatch:
     """Counts photos, and the seconds since its creation."""
 
     def __init__(self) -> None:
-        self._begun = perf_counter()
-        self._first: float | None = None
+        self._begun = self._first = perf_counter()
         self.photos = 0
 
     def add_photo(self) -> None:
         """Counts a photo as done."""
-        self._first = self._first or perf_counter()
         self.photos += 1
+        if self.photos == 1:
+            self._first = perf_counter()
 
     @property
     def seconds(self) -> float:
@@ -70,6 +67,6 @@ class Stopwatch:
     @property
     def photos_per_second(self) -> float:
         """Photos per second after the first one; of a single photo that of its whole time, of none 0."""
-        if self.photos < 2 or self._first is None:
+        if self.photos < 2:
             return self.photos / self.seconds
         return (self.photos - 1) / (perf_counter() - self._first)

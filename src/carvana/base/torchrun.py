@@ -23,11 +23,6 @@ def launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def wanted(processes: int) -> bool:
-    """Returns whether several processes are to share the work and torchrun has not started them yet."""
-    return not launched() and (processes > 1 or "PET_NNODES" in os.environ)
-
-
 def command_for(processes: int) -> tuple[list[str], dict[str, str]]:
     """Returns the start of a torchrun command, to which the program is added, and the environment that it needs."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
@@ -41,12 +36,15 @@ def command_for(processes: int) -> tuple[list[str], dict[str, str]]:
     return command, environment
 
 
-def launch(processes: int, module: str, *arguments: str) -> None:
+def launch(processes: int, module: str, *arguments: str) -> bool:
     """Runs `python -m module` in several processes with torchrun, and waits; they end if this process ends.
 
+    Returns False at once if the work is this process's own: torchrun started it, or one process is to do it all.
     Several machines can share the work if torchrun's own environment variables are set: PET_NNODES, PET_NODE_RANK,
     PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError if a process complains (see `complain`) or torchrun gives up.
     """
+    if launched() or (processes == 1 and "PET_NNODES" not in os.environ):
+        return False
     command, environment = command_for(processes)
     with tempfile.TemporaryDirectory() as folder:
         complaint = Path(folder) / "complaint"
@@ -66,6 +64,7 @@ def launch(processes: int, module: str, *arguments: str) -> None:
             child.wait()
     if status:
         raise UserError(f"torchrun ended with status {status}; the first error above says why")
+    return True
 
 
 def complain(message: str) -> None:
@@ -73,7 +72,7 @@ def complain(message: str) -> None:
 
     If this process merely exited, torchrun would restart all of them, and the error would occur again.
     """
-    if not launched() or _COMPLAINT not in os.environ:
+    if _COMPLAINT not in os.environ:
         return
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     own = Path(f"{os.environ[_COMPLAINT]}-{os.getpid()}")
