@@ -8,8 +8,7 @@ def main() -> None:
     from carvana.data import cache
 
     settings = params.load(paths.PARAMS)
-    size = settings.train.size
-    cache.write(paths.TRAIN, paths.TRAIN_MASKS, paths.CACHE, size, settings.runtime.workers)
+    cache.write(paths.TRAIN, paths.TRAIN_MASKS, paths.CACHE, settings.train.size, settings.runtime.workers)
 
 
 if __name__ == "__main__":

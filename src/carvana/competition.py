@@ -17,18 +17,17 @@ VIEWS = range(1, 17)
 
 SUBMISSION_HEADER = ["img", "rle_mask"]
 
-_CAR = r"[0-9a-f]{12}"
-_PHOTO = re.compile(rf"{_CAR}_(0[1-9]|1[0-6])\.jpg", re.ASCII)
+_CAR = "[0-9a-f]{12}"
 
 
 def is_car(text: str) -> bool:
     """Returns whether a text is the id of a car: 12 hexadecimal digits in lower case."""
-    return re.fullmatch(_CAR, text, re.ASCII) is not None
+    return re.fullmatch(_CAR, text) is not None
 
 
 def is_photo(text: str) -> bool:
     """Returns whether a text is the name of a photo, `<car>_<view>.jpg` with a view from 01 to 16."""
-    return _PHOTO.fullmatch(text) is not None
+    return re.fullmatch(rf"{_CAR}_(0[1-9]|1[0-6])\.jpg", text) is not None
 
 
 def car_of(photo: str) -> str:

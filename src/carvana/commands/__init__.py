@@ -19,19 +19,15 @@ def main() -> None:
     """Runs the command that the command line names."""
     parser = argparse.ArgumentParser(prog="carvana", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in sorted(WRITING + READING):
-        module = import_module(f"carvana.commands.{name}")
+    modules = {name: import_module(f"carvana.commands.{name}") for name in sorted(WRITING + READING)}
+    for name, module in modules.items():
         text = module.__doc__ or ""
-        command = commands.add_parser(
-            name,
-            help=text.partition(":")[0],
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        as_written = argparse.RawDescriptionHelpFormatter
+        command = commands.add_parser(name, help=text.partition(":")[0], description=text, formatter_class=as_written)
         if hasattr(module, "add_arguments"):
             module.add_arguments(command)
     arguments = vars(parser.parse_args())
     name = arguments.pop("command")
-    module = import_module(f"carvana.commands.{name}")
+    module = modules[name]
     needs_clone = not hasattr(module, "needs_clone") or module.needs_clone(**arguments)
     stage.run(lambda: module.main(**arguments), name, writes=name in WRITING, needs_clone=needs_clone)

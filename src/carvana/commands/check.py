@@ -8,15 +8,9 @@ from carvana.kaggle import submission
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "path", type=Path, nargs="?", default=paths.SUBMISSION, help=f"the submission, {paths.SUBMISSION} by default"
-    )
-    parser.add_argument(
-        "--sample",
-        type=Path,
-        default=paths.SAMPLE_SUBMISSION,
-        help=f"Kaggle's sample submission, {paths.SAMPLE_SUBMISSION} by default",
-    )
+    parser.add_argument("path", type=Path, nargs="?", default=paths.SUBMISSION, help="%(default)s by default")
+    sample = "Kaggle's sample submission, %(default)s by default"
+    parser.add_argument("--sample", type=Path, default=paths.SAMPLE_SUBMISSION, help=sample)
 
 
 def needs_clone(path: Path, sample: Path) -> bool:
