@@ -25,13 +25,12 @@ def load(*files: str | Path, flip: bool = False, scales: Sequence[float] = (1.0,
 
     Args:
         files: trained models (`models/fold-0.safetensors`), whose logits are averaged, or one file that
-            `carvana export` made (.onnx, .xml).
-        flip: average the logits with those of the mirrored photo; an exported file has this built in or not.
-        scales: average the logits over the photo at these multiples of the models' training size; built in like `flip`.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, a GPU if there is one; exported files run on the CPU.
+            `carvana export` made (.onnx, .xml), which has `flip` and `scales` built in and runs on the CPU.
+        flip: average the logits with those of the mirrored photo.
+        scales: average the logits over the photo at these multiples of the models' training size.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, a GPU if there is one.
 
-    Raises:
-        UserError: a file cannot be used, or the device is not available.
+    Raises UserError if a file cannot be used, or the device is not available.
     """
     from carvana.cutouts import predictor  # noqa: PLC0415
 

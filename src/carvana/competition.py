@@ -5,16 +5,9 @@ Another competition would begin by changing this file.
 
 import re
 
-# As it stands in the competition's address on Kaggle.
-KAGGLE_NAME = "carvana-image-masking-challenge"
-
-# Pixels of every photo and every mask.
-HEIGHT = 1280
-WIDTH = 1918
-
-# The photos of a car: it is turned by 22.5° from each to the next.
-VIEWS = range(1, 17)
-
+KAGGLE_NAME = "carvana-image-masking-challenge"  # as it stands in the competition's address
+HEIGHT, WIDTH = 1280, 1918  # pixels of every photo and every mask
+VIEWS = range(1, 17)  # the photos of a car: it is turned by 22.5° from each to the next
 SUBMISSION_HEADER = ["img", "rle_mask"]
 
 _CAR = "[0-9a-f]{12}"

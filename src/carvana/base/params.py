@@ -193,8 +193,7 @@ class Params(_Frozen):
 def load(path: Path) -> Params:
     """Returns the parameters of a file. Raises a UserError that names every invalid key."""
     with reading(path, "is not YAML", _RESTORE, "run this from the repository's root"):
-        text = path.read_text(encoding="utf-8")
-    return parse(text, path)
+        return parse(path.read_text(encoding="utf-8"), path)
 
 
 def parse(text: str, where: object) -> Params:

@@ -57,7 +57,11 @@ def launch(processes: int, module: str, *arguments: str) -> bool:
             while (status := child.poll()) is None and not complaint.exists():
                 time.sleep(0.1)
             if complaint.exists():
-                _kill(child.pid)
+                parent = psutil.Process(child.pid)
+                # torchrun first, or it would restart the others; those that wait for others may not react to SIGTERM.
+                for process in [parent, *parent.children(recursive=True)]:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
                 raise UserError(complaint.read_text(encoding="utf-8"))
         finally:
             child.terminate()
@@ -79,12 +83,3 @@ def complain(message: str) -> None:
     own.write_text(message, encoding="utf-8")
     own.replace(os.environ[_COMPLAINT])
     time.sleep(60)  # `launch` kills this process long before that
-
-
-def _kill(pid: int) -> None:
-    """Kills torchrun and its processes; those that wait for others may not react to any other signal."""
-    parent = psutil.Process(pid)
-    # torchrun first; otherwise it would restart the others.
-    for process in [parent, *parent.children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
