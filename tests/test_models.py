@@ -64,7 +64,7 @@ def test_there_are_no_encoder_weights_without_an_encoder():
 
 def test_upsampling_is_kerass_same_convolution():
     """Keras pads a 2×2 kernel below and to the right: output (0, 0) sees inputs (0, 0) to (1, 1)."""
-    up = unet._NearestUp(1, 1, norm=False)
+    up = unet._up("nearest", 1, 1, norm=False)
     with torch.no_grad():
         up.convolution[0].weight.fill_(1)
         up.convolution[0].bias.fill_(0)
@@ -92,9 +92,3 @@ def test_every_parameter_learns():
     logits = model(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
     functional.binary_cross_entropy_with_logits(logits, torch.rand(2, 32, 32)).backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
-
-
-@pytest.mark.parametrize("changes", [{}, {"depth": 3, "patch": 2, "head": "slides"}, {"batch_norm": False}])
-def test_shapes_are_those_of_the_network(changes):
-    network = read_network(**changes)
-    assert models.shapes(network) == {name: each.shape for name, each in models.build(network).state_dict().items()}

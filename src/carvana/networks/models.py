@@ -1,6 +1,7 @@
 """Networks by name, from photos to one logit for each pixel."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class Model(nn.Module):
         self.network = network
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Returns logits float32 [n, height, width] for photos [n, height, width, 3]."""
+        """Returns logits for photos."""
         # NHWC viewed as NCHW is already channels_last: only the conversion to float makes a copy.
         features = (photos.permute(0, 3, 1, 2) - self.mean) / self.deviation
         return self.network(features).squeeze(1).float()
@@ -48,27 +49,18 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
     if network.encoder != NONE:
         from carvana.networks import zoo  # noqa: PLC0415 - seconds of imports that the slides' U-Net does not need
 
-        return channels_last(Model(zoo.build(network, encoder_weights)))
-    if network.arch != "unet":
+        made = zoo.build(network, encoder_weights)
+    elif network.arch != "unet":
         raise UserError(
             f"params.yaml: train.arch: {network.arch} needs a train.encoder, for example resnet34"
             f"{near(network.arch, ['unet'])}"
         )
-    if encoder_weights != NONE:
+    elif encoder_weights != NONE:
         raise UserError("params.yaml: train.encoder_weights: there are none without a train.encoder")
-    return channels_last(Model(UNet(network)))
-
-
-def shapes(network: Network) -> dict[str, torch.Size]:
-    """Returns the shapes of the weights and buffers of the slides' own network, by name, without taking memory."""
-    with torch.device("meta"):
-        return {name: each.shape for name, each in Model(UNet(network)).state_dict().items()}
-
-
-def channels_last(model: Model) -> Model:
-    """Returns the model in the memory format in which torch's convolutions are fastest."""
-    # Torch's types do not have this form of `to`.
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    else:
+        made = UNet(network)
+    # The memory format in which torch's convolutions are fastest. Torch's types do not have this form of `to`.
+    return Model(made).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def require_size(network: Network, size: tuple[int, int], key: str = "train.size") -> None:
@@ -83,16 +75,15 @@ def require_size(network: Network, size: tuple[int, int], key: str = "train.size
                 f"params.yaml: {key}: {size[0]}×{size[1]} is not a multiple of {multiple}, which train.patch: "
                 f"{network.patch} and train.depth: {network.depth} require"
             )
-    else:
-        model = build(network).eval().to("meta")
-        try:
-            # Shapes alone, on a device that computes nothing.
-            model(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(
-                f"params.yaml: {key}: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
-                f"({first_line(error)}); some encoders take only one size, others only multiples of 64 or more"
-            ) from error
+        return
+    try:
+        # Shapes alone, on a device that computes nothing.
+        build(network).eval().to("meta")(torch.zeros(1, *size, 3, dtype=torch.uint8, device="meta"))
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"params.yaml: {key}: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
+            f"({first_line(error)}); some encoders take only one size, others only multiples of 64 or more"
+        ) from error
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -110,18 +101,18 @@ def describe(network: Network, parameters: int, sizes: Iterable[tuple[int, int]]
 
 
 def summary(model: nn.Module, size: tuple[int, int]) -> str:
-    """Returns a table of the layers that have parameters: name, class, output shape for one photo, parameters; total.
+    """Returns a table of the layers that have parameters, for a photo of `size` (height, width), and their sum.
 
-    `size` is (height, width) of the photo. The model goes into evaluation mode.
+    Columns are name, class, output shape and parameters. The model goes into evaluation mode.
     """
     rows: list[tuple[str, str, str, str]] = []
 
-    def note(name: str, layer: nn.Module, output: Tensor) -> None:
+    def note(name: str, layer: nn.Module, _given: object, output: Tensor) -> None:
         rows.append((name, type(layer).__name__, "×".join(map(str, output.shape[1:])), f"{count_parameters(layer):,}"))
 
     for name, layer in model.named_modules():
         if not list(layer.children()) and list(layer.parameters()):
-            layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
+            layer.register_forward_hook(partial(note, name))
     with torch.inference_mode():
         model.eval()(torch.zeros(1, *size, 3, dtype=torch.uint8))
     rows.append(("total", "", "", f"{count_parameters(model):,}"))

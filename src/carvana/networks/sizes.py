@@ -9,17 +9,13 @@ def sizes_of(size: tuple[int, int], scales: tuple[float, ...]) -> list[tuple[int
     Sides are rounded to multiples of 32, except at scale 1. Raises UserError if two sizes are equal: the photo would be
     averaged with itself.
     """
-    sizes = [_scaled(size, scale) for scale in scales]
-    for place, (height, width) in enumerate(sizes):
-        if (height, width) in sizes[:place]:
-            first = scales[sizes.index((height, width))]
+    scale_of: dict[tuple[int, int], float] = {}
+    for scale in scales:
+        height, width = (side if scale == 1 else round(side * scale / 32) * 32 or 32 for side in size)
+        if (height, width) in scale_of:
             raise UserError(
-                f"params.yaml: predict.scales: {first:g} and {scales[place]:g} of train.size both round to "
+                f"params.yaml: predict.scales: {scale_of[height, width]:g} and {scale:g} of train.size both round to "
                 f"{height}×{width}, a multiple of 32; remove one of them"
             )
-    return sizes
-
-
-def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    height, width = (side if scale == 1 else round(side * scale / 32) * 32 or 32 for side in size)
-    return height, width
+        scale_of[height, width] = scale
+    return list(scale_of)

@@ -31,24 +31,22 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(
             _double(inputs, outputs, norm) for inputs, outputs in zip([3 * squares, *widths], widths, strict=False)
         )
-        up = {"nearest": _NearestUp, "bilinear": _BilinearUp, "transposed": _TransposedUp}[network.upsampling]
-        self.upsamplers = nn.ModuleList(up(width * 2, width, norm) for width in widths[-2::-1])
+        self.upsamplers = nn.ModuleList(_up(network.upsampling, width * 2, width, norm) for width in widths[-2::-1])
         self.decoder = nn.ModuleList(_double(width * 2, width, norm) for width in widths[-2::-1])
         self.dropout = nn.Dropout(network.dropout)
-        self.dropped_levels = {network.depth - 2, network.depth - 1}
         self.head: nn.Module = nn.Conv2d(widths[0], squares, 1)
         if network.head == "slides":
             self.head = nn.Sequential(nn.Conv2d(widths[0], 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, squares, 1))
         self.apply(_initialise)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Returns logits [n, 1, height, width] for features [n, 3, height, width]."""
+        """Returns logits for features."""
         if self.patch > 1:
             features = functional.pixel_unshuffle(features, self.patch).contiguous(memory_format=torch.channels_last)
         skips = []
         for level, block in enumerate(self.encoder):
             features = block(features if level == 0 else functional.max_pool2d(features, 2))
-            if level in self.dropped_levels:
+            if level >= len(self.encoder) - 2:
                 features = self.dropout(features)
             skips.append(features)
         skips.pop()
@@ -58,39 +56,25 @@ class UNet(nn.Module):
         return functional.pixel_shuffle(logits, self.patch) if self.patch > 1 else logits
 
 
-class _NearestUp(nn.Module):
-    """Nearest-neighbour doubling, then a 2×2 convolution padded below and to the right, like 'same' in Keras."""
+def _up(kind: str, inputs: int, outputs: int, norm: bool) -> nn.Sequential:
+    """Returns layers that double height and width.
 
-    def __init__(self, inputs: int, outputs: int, norm: bool) -> None:
-        super().__init__()
-        self.convolution = nn.Sequential(*_convolution(inputs, outputs, 2, norm))
-
-    def forward(self, features: Tensor) -> Tensor:
-        doubled = functional.interpolate(features, scale_factor=2.0, mode="nearest")
-        return self.convolution(functional.pad(doubled, (0, 1, 0, 1)))
-
-
-class _BilinearUp(nn.Module):
-    """A 1×1 convolution, then bilinear doubling; in the other order the convolution would cost four times as much."""
-
-    def __init__(self, inputs: int, outputs: int, norm: bool) -> None:
-        super().__init__()
-        self.convolution = nn.Sequential(*_convolution(inputs, outputs, 1, norm))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return functional.interpolate(self.convolution(features), scale_factor=2.0, mode="bilinear")
-
-
-class _TransposedUp(nn.Module):
-    """A transposed 2×2 convolution of stride 2, as in the slides' appendix and in the original U-Net."""
-
-    def __init__(self, inputs: int, outputs: int, norm: bool) -> None:
-        super().__init__()
+    `nearest` is nearest-neighbour doubling, then a 2×2 convolution padded below and to the right, like 'same' in Keras.
+    `bilinear` is a 1×1 convolution, then bilinear doubling: in the other order it would cost four times as much.
+    `transposed` is a transposed convolution, as in the slides' appendix and in the original U-Net.
+    """
+    up = nn.Sequential()
+    if kind == "nearest":
+        up.add_module("doubling", nn.Upsample(scale_factor=2.0, mode="nearest"))
+        up.add_module("padding", nn.ZeroPad2d((0, 1, 0, 1)))
+        up.add_module("convolution", nn.Sequential(*_convolution(inputs, outputs, 2, norm)))
+    elif kind == "bilinear":
+        up.add_module("convolution", nn.Sequential(*_convolution(inputs, outputs, 1, norm)))
+        up.add_module("doubling", nn.Upsample(scale_factor=2.0, mode="bilinear"))
+    else:
         layer = nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=not norm)
-        self.convolution = nn.Sequential(layer, *_activation(outputs, norm))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.convolution(features)
+        up.add_module("convolution", nn.Sequential(layer, *_activation(outputs, norm)))
+    return up
 
 
 def _double(inputs: int, outputs: int, norm: bool) -> nn.Sequential:

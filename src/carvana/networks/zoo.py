@@ -1,6 +1,5 @@
 """Networks by name, from segmentation-models-pytorch and timm."""
 
-import importlib.util
 import inspect
 import io
 import zipfile
@@ -15,36 +14,20 @@ from torch import Tensor, nn
 from carvana.base.errors import UserError, first_line, near, reading, some
 from carvana.base.params import Network
 
-
-def _let_torchvision_load() -> torch.library.Library | None:
-    """Makes `import torchvision` work with a torch that its compiled library was not built for.
-
-    PyPI's torchvision is built for CUDA; with a CPU build of torch its library does not load, and its import fails
-    with "operator torchvision::nms does not exist". segmentation-models-pytorch and timm import it but call none of
-    its operators, so two schemas without code are enough. They exist as long as the returned object does; None means
-    that torchvision's library works.
-    """
-    package = importlib.util.find_spec("torchvision")
-    folders = (package.submodule_search_locations if package else None) or []
-    for library in (file for folder in folders for file in Path(folder).glob("_C*.so")):
-        try:
-            torch.ops.load_library(str(library))
-        except OSError:
-            continue
-        return None
-    schemas = torch.library.Library("torchvision", "DEF")
+# PyPI's torchvision is built for CUDA. With a CPU build of torch its operators are missing, and its import fails. These
+# packages import it but call none of its operators, so two schemas without code are enough.
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:
+    _schemas = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
-        schemas.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return schemas
+        _schemas.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-
-_schemas = _let_torchvision_load()
-
-import segmentation_models_pytorch as smp  # noqa: E402 - it imports torchvision
-import timm  # noqa: E402 - so does this
-from segmentation_models_pytorch.base import SegmentationHead  # noqa: E402
-from segmentation_models_pytorch.base.initialization import initialize_head  # noqa: E402
-from timm.layers import convert_sync_batchnorm  # noqa: E402
+import segmentation_models_pytorch as smp
+import timm
+from segmentation_models_pytorch.base import SegmentationHead
+from segmentation_models_pytorch.base.initialization import initialize_head
+from timm.layers import convert_sync_batchnorm
 
 _TIMM = "tu-"  # smp's prefix for timm's encoders
 
@@ -105,7 +88,7 @@ def _decoder(network: Network) -> dict[str, Any]:
     argument = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[network.arch]).parameters.get("decoder_channels")
     if argument is None:
         raise UserError(f"{key} has no such widths; set it to auto")
-    left_out = _levels_in_a_square(network.patch)
+    left_out = network.patch.bit_length() - 1
     levels = len(argument.default) - left_out if isinstance(argument.default, tuple) else 1
     if len(widths) != levels:
         at = f" with train.patch: {network.patch}" if left_out else ""
@@ -117,15 +100,11 @@ def _decoder(network: Network) -> dict[str, Any]:
 
 def _end_early(network: smp.Unet, patch: int) -> None:
     """Replaces the last levels of smp's U-Net by a head that returns a logit for each pixel of a square."""
-    blocks = network.decoder.blocks[: -_levels_in_a_square(patch)]
+    blocks = network.decoder.blocks[: 1 - patch.bit_length()]
     width = blocks[-1].conv2[0].out_channels
     head = SegmentationHead(width, patch**2, kernel_size=3)
     initialize_head(head)
     network.decoder.blocks, network.segmentation_head = blocks, nn.Sequential(head, nn.PixelShuffle(patch))
-
-
-def _levels_in_a_square(patch: int) -> int:
-    return patch.bit_length() - 1
 
 
 def share_batch_norm(model: nn.Module) -> None:
@@ -159,26 +138,19 @@ def _read(path: Path) -> dict[str, Tensor]:
             raise UserError(f"params.yaml: train.encoder_weights: {path} is neither 'none' nor 'imagenet' nor a file")
         if path.suffix == ".safetensors":
             return load_file(path)
-        source: Path | io.BytesIO = path
         if zipfile.is_zipfile(path):
-            _require_intact(path)
-        else:
-            # Torch's older format. A file would take the memory for any length that a damaged one declares.
-            source = io.BytesIO(path.read_bytes())
+            # Torch would read a damaged member as it is, and beyond its end.
+            with zipfile.ZipFile(path) as archive:
+                if any(member.file_size > path.stat().st_size for member in archive.infolist()):
+                    raise ValueError("a member is larger than the file")
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is damaged")
+        # Of a file itself, torch's older format would take the memory for any length that a damaged one declares.
         # weights_only: the unpickler creates only tensors and plain containers, and runs no code from the file.
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
             raise ValueError("it is not a state dict")
         return content
-
-
-def _require_intact(path: Path) -> None:
-    """Raises ValueError if a member of a zip is damaged. Torch would read it as it is, and beyond its end."""
-    with zipfile.ZipFile(path) as archive:
-        if any(member.file_size > path.stat().st_size for member in archive.infolist()):
-            raise ValueError("a member is larger than the file")
-        if damaged := archive.testzip():
-            raise ValueError(f"{damaged} is damaged")
 
 
 def _require_known(key: str, name: str, known: Iterable[str]) -> None:
