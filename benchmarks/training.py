@@ -68,9 +68,7 @@ def plain(examples: cache.Cache, whole: params.Params, on: torch.device) -> list
 def ours(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[float]:
     """Seconds of each step of the project, by one process or by all that torchrun started."""
     settings = whole.train
-    device.prepare(on)
-    made = state.begin(settings, on)
-    forward = distributed.wrap(made.model, examples.size)
+    made = state.begin(settings.model_copy(update={"size": examples.size}), on)
     nothing = Augment(**dict.fromkeys(Augment.model_fields, 0.0))
     seconds = []
     pieces = plan.pieces_of(batch(0, settings), settings)
@@ -79,7 +77,7 @@ def ours(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[
         for _ in range(STEPS):
             changes = Augmentation.draw(settings.batch_size, examples.size, nothing, torch.Generator())
             started = time.perf_counter()
-            loop.take_step(made, forward, pieces, loaded, changes, settings).sum().item()
+            loop.take_step(made, pieces, loaded, changes, settings).sum().item()
             seconds.append(time.perf_counter() - started)
     return seconds
 

@@ -42,12 +42,12 @@ def main(fold: int) -> None:
             unfinished.subfolder(folder.parent, folder.name)
         saved = folder / "epoch.pt" if first else None
         after_epoch = partial(write_curves, fold)
-        model, epochs, seconds = loop.fit(examples, train, settings.augment, runtime.workers, on, saved, after_epoch)
+        done = loop.fit(examples, train, settings.augment, runtime.workers, on, saved, after_epoch)
         if first:
-            history.write(paths.history(fold), epochs)
-            checkpoint.save(paths.model(fold), model, train.network, train.size)
-            photos = len(epochs) * examples.photos_of_an_epoch(train.pseudo_share)
-            write_speed(fold, seconds, photos, train, on)
+            history.write(paths.history(fold), done.history)
+            checkpoint.save(paths.model(fold), done.model, train.network, train.size)
+            photos = len(done.history) * examples.photos_of_an_epoch(train.pseudo_share)
+            write_speed(fold, done.seconds, photos, train, on)
             unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
             paths.curves_so_far(fold).unlink(missing_ok=True)
 

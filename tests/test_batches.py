@@ -19,11 +19,15 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PIECES = [np.array([3, 1]), np.array([0]), np.array([2, 2, 1])]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers_alone(small_cache, workers):
+@pytest.mark.parametrize(("workers", "on"), [(0, "cpu"), (2, "cpu"), (0, "mps")])
+def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers_alone(
+    small_cache, monkeypatch, workers, on
+):
+    """MPS may be unable to augment, so that the CPU does."""
+    monkeypatch.setattr(batches, "workers_for", lambda *_: workers)
     state = torch.get_rng_state()
     before, seen = set(psutil.Process().children()), []
-    with batches.batches(small_cache, CPU, workers) as read:
+    with batches.reader_of(small_cache, 3, 2, torch.device(on)) as read:
         for wanted in (PIECES, PIECES[:1], []):
             found = list(read(wanted))
             seen.append(set(psutil.Process().children()) - before)
@@ -36,11 +40,12 @@ def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_killed_worker_is_said_at_once(small_cache):
+def test_a_killed_worker_is_said_at_once(small_cache, monkeypatch):
+    monkeypatch.setattr(batches, "workers_for", lambda *_: 2)
     started = time.monotonic()
     before = set(psutil.Process().children())
     complaint = pytest.raises(UserError, match=r"worker process was killed.*runtime\.workers")
-    with complaint, batches.batches(small_cache, CPU, 2) as read:
+    with complaint, batches.reader_of(small_cache, 3, 2, CPU) as read:
         loaded = read(PIECES * 1000)
         next(loaded)
         (set(psutil.Process().children()) - before).pop().kill()
@@ -54,10 +59,14 @@ def test_workers_are_for_gpus_and_have_room_in_shared_memory(monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(64 * 2**20))
     monkeypatch.setattr(loader, "_SHARED_MEMORY", ROOT)
-    assert batches.workers_for(CPU, 8, 2**20, 1) == 0
-    assert batches.workers_for(GPU, 8, 2**20, 1) == 8
-    assert batches.workers_for(GPU, 8, 2**20, 4) == 2
-    assert batches.workers_for(GPU, 2, 2**20, 4) == 1
-    assert batches.workers_for(GPU, 0, 2**20, 1) == 0
-    assert batches.workers_for(GPU, 8, 16 * 2**20, 1) == 2
-    assert batches.workers_for(GPU, 8, 64 * 2**20, 1) == 0
+    for on, wanted, megabytes, processes, workers in (
+        (CPU, 8, 1, 1, 0),
+        (GPU, 8, 1, 1, 8),
+        (GPU, 8, 1, 4, 2),
+        (GPU, 2, 1, 4, 1),
+        (GPU, 0, 1, 1, 0),
+        (GPU, 8, 16, 1, 2),
+        (GPU, 8, 64, 1, 0),
+    ):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert batches.workers_for(on, wanted, megabytes * 2**20) == workers

@@ -1,7 +1,5 @@
 """What a GPU is asked to do, on a machine without one."""
 
-import re
-
 import pytest
 import torch
 from conftest import has_bfloat16, read_params
@@ -32,10 +30,7 @@ def test_gradients_are_scaled_if_auto_is_float16(monkeypatch, name):
     assert progress.scaler.is_enabled() == (name == "float16")
 
 
-NEAR = {"cdua:0": "did you mean cuda?", "Cuda": "did you mean cuda?", "atuo": "did you mean auto?"}
-
-
-@pytest.mark.parametrize(("name", "advice"), [*NEAR.items(), ("gpu", "try auto"), ("cuda:99", "try auto")])
-def test_a_mistyped_device_is_told_the_near_one(name, advice):
-    with pytest.raises(UserError, match=rf"runtime\.device: {name} is not available .*; {re.escape(advice)}$"):
+@pytest.mark.parametrize("name", ["cdua:0", "gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_told_what_there_may_be(name):
+    with pytest.raises(UserError, match=rf"runtime\.device: {name} is not available .*; choose auto, cpu, cuda"):
         device.pick(name)

@@ -64,13 +64,14 @@ import numpy as np, torch
 from carvana.base.stage import run
 from carvana.data import cache, loader
 from carvana.data.archive import Archive
-from carvana.training.batches import batches
+from carvana.training import batches
 
 def read_zip(path):
     yield from loader.load(path, Archive(path).photos * 1000, (64, 96), 2, 2, pin=False)
 
 def read_cache(folder):
-    with batches(cache.read(folder), torch.device("cpu"), 2) as read:
+    batches.workers_for = lambda *_: 2
+    with batches.reader_of(cache.read(folder), 1, 2, torch.device("cpu")) as read:
         yield from read([np.array([0])] * 10**7)
 
 def work():

@@ -2,15 +2,13 @@
 
 import contextlib
 import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from carvana.base.errors import UserError, first_line, near
-from carvana.base.processes import keep_freed_memory
-
-_KINDS = ("auto", "cpu", "cuda", "mps")
+from carvana.base.errors import UserError, first_line
 
 
 def pick(name: str) -> torch.device:
@@ -26,11 +24,9 @@ def pick(name: str) -> torch.device:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        kind = name.partition(":")[0]
-        # `gpu` is most like cpu, which nobody means by it.
-        advice = (kind not in (*_KINDS, "gpu") and near(kind, _KINDS)) or "; try auto"
         raise UserError(
-            f"params.yaml: runtime.device: {name} is not available on this machine ({first_line(error)}){advice}"
+            f"params.yaml: runtime.device: {name} is not available on this machine ({first_line(error)}); "
+            "choose auto, cpu, cuda, cuda:1 or mps"
         ) from error
 
 
@@ -44,10 +40,9 @@ def processor(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        if names and names[0]:
-            return names[0]
+        cores = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"^model name\s*: *(\S.*)", cores, re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine()
 
 
@@ -59,41 +54,20 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def has_float16(device: torch.device) -> bool:
-    """Returns whether the device multiplies float16 faster than float32, as GPUs with tensor cores do."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
-
-
 def precision_name(device: torch.device, name: str = "auto") -> str:
-    """Returns the precision that a name stands for on a device.
-
-    `auto` is bfloat16 if the device has it; else float16 if that is fast; else float32.
-    """
+    """Returns the precision that a name stands for: `auto` is bfloat16 or else float16 where that is fast."""
     if name != "auto":
         return name
     if has_bfloat16(device):
         return "bfloat16"
-    return "float16" if has_float16(device) else "float32"
+    has_tensor_cores = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
+    return "float16" if has_tensor_cores else "float32"
 
 
 def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractContextManager[None]:
     """Returns a context that autocasts to `float16` or `bfloat16`; for `float32` it does nothing."""
     name = precision_name(device, name)
-    if name == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, getattr(torch, name))
-
-
-def prepare(device: torch.device) -> None:
-    """Prepares this process for training on the device.
-
-    On the CPU, the process keeps freed memory for its next step, which saves about 12 % of a step.
-
-    On a GPU, cuDNN chooses kernels by its own rules. With `cudnn.benchmark`, which tries them all, the first step at a
-    size took 29 to 42 seconds on an H100, and the others about as long as without.
-    """
-    if device.type == "cpu":
-        keep_freed_memory()
+    return contextlib.nullcontext() if name == "float32" else torch.autocast(device.type, getattr(torch, name))
 
 
 @contextlib.contextmanager
@@ -101,10 +75,9 @@ def enough_memory(advice: str) -> Iterator[None]:
     """Raises UserError, with `advice` at its end, if the GPU or the CPU runs out of memory in the block."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
-    except RuntimeError as error:
-        # Of the CPU and of MPS, whose allocators have no exception class of their own.
-        if not any(words in str(error) for words in ("can't allocate memory", "MPS backend out of memory")):
-            raise
-        raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
+    except (MemoryError, RuntimeError) as error:
+        # The allocators of the CPU and of MPS have no exception class of their own.
+        said = any(words in str(error) for words in ("can't allocate memory", "MPS backend out of memory"))
+        if said or isinstance(error, torch.OutOfMemoryError | MemoryError):
+            raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
+        raise

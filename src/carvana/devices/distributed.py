@@ -33,10 +33,8 @@ def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
     if on.type == "cuda":
         on = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(on)
-    if in_step:
-        distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
-    else:
-        distributed.init_process_group("gloo", timeout=_PATIENCE)
+    backend = "nccl" if in_step and on.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=None if in_step else _PATIENCE)
     yield on
     # Not after an error: this would wait for the others, and the error would stay hidden.
     distributed.destroy_process_group()
@@ -50,16 +48,6 @@ def rank() -> int:
 def world() -> int:
     """Returns the number of processes on all machines."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def beside() -> int:
-    """Returns the number of processes on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-
-
-def shares_batch_norm(on: torch.device) -> bool:
-    """Returns whether batch norm spans the photos of all processes: on GPUs it does, on a CPU each has its own."""
-    return world() > 1 and on.type == "cuda"
 
 
 def wrap(model: nn.Module, size: tuple[int, int]) -> nn.Module:
@@ -112,9 +100,9 @@ def from_first(make: Callable[[], Value]) -> Value:
     return cast("Value", box[0])
 
 
-def without_sum(model: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Returns a context in which a wrapped model's gradients are not yet averaged over the processes."""
-    if world() == 1:
+def averaging(model: nn.Module, now: bool) -> contextlib.AbstractContextManager[None]:
+    """Returns a context in which a wrapped model's gradients are averaged over the processes, or not yet."""
+    if now or world() == 1:
         return contextlib.nullcontext()
     return cast("nn.parallel.DistributedDataParallel", model).no_sync()
 

@@ -15,7 +15,6 @@ from carvana.base.params import Augment
 # The weights of R, G and B in brightness (ITU-R BT.601), then the two colour axes of YIQ, in which hue is an angle.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
-
 _CLOSEST = 1.4  # a close-up's largest enlargement
 
 
@@ -57,40 +56,30 @@ class Augmentation:
             )
         return cls(flip < limits.flip, motion, colour)
 
-    def part(self, rows: NDArray[np.integer]) -> Self:
-        """Returns the changes to some of the photos."""
-        return type(self)(
-            self.flipped[rows],
-            None if self.motion is None else self.motion[rows],
-            None if self.colour is None else self.colour[rows],
-        )
-
-    def apply(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def apply(
+        self, photos: Tensor, masks: Tensor, rows: NDArray[np.integer] | slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
         """Returns photos uint8 [n, height, width, 3] and masks uint8 [n, height, width], changed, on their device.
 
-        Photos stay uint8 if they are only flipped, and become float32 in 0–255 otherwise; masks stay uint8 and soft.
-        Beyond the border, the picture is mirrored (the slides' 'symmetric'), so that no corner is black. Photos are
-        expected to be contiguous.
+        They are those in `rows` of the batch. Photos stay uint8 if they are only flipped, and become float32 in 0–255
+        otherwise; masks stay uint8 and soft. Beyond the border, the picture is mirrored (the slides' 'symmetric'), so
+        that no corner is black. Photos are expected to be contiguous.
         """
-        mirrored = self.flipped.to(photos.device)
+        mirrored = self.flipped[rows].to(photos.device)
         photos = torch.where(mirrored[:, None, None, None], photos.flip(2), photos)
         masks = torch.where(mirrored[:, None, None], masks.flip(2), masks)
         if self.motion is not None:
-            grid = functional.affine_grid(self.motion.to(photos.device), [len(photos), 1, *masks.shape[1:]], False)
+            motion = self.motion[rows].to(photos.device)
+            grid = functional.affine_grid(motion, [len(photos), 1, *masks.shape[1:]], align_corners=False)
             photos = _sample(photos.permute(0, 3, 1, 2).float(), grid).permute(0, 2, 3, 1)
             masks = _sample(masks.unsqueeze(1).float(), grid).squeeze(1).round().to(torch.uint8)
         if self.colour is not None:
-            matrix = self.colour.to(photos.device)
+            matrix = self.colour[rows].to(photos.device)
             height, width = masks.shape[1:]
             flat = photos.float().reshape(len(photos), height * width, 3)
             changed = torch.baddbmm(matrix[:, None, :, 3], flat, matrix[:, :, :3].transpose(1, 2))
             photos = changed.clamp_(0, 255).reshape(len(photos), height, width, 3)
         return photos, masks
-
-
-def device_for(on: torch.device) -> torch.device:
-    """Returns the device to augment on: `on` itself, or the CPU instead of MPS, which may lack bicubic sampling."""
-    return torch.device("cpu") if on.type == "mps" else on
 
 
 def _sample(pictures: Tensor, grid: Tensor) -> Tensor:

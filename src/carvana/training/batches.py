@@ -1,6 +1,7 @@
 """Photos and masks of the cache in pieces, read on demand for a CPU, and ahead of time by workers for a GPU."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -10,20 +11,23 @@ from torch.utils.data import DataLoader, Dataset
 from carvana.data import loader
 from carvana.data.cache import Cache
 from carvana.data.joined import Joined, Rows
-from carvana.devices import distributed
-from carvana.training.augment import device_for
 
 Batch = tuple[Tensor, Tensor]
 Read = Callable[[Iterable[Rows]], Iterator[Batch]]
 
 
 @contextlib.contextmanager
-def batches(cache: Cache | Joined, on: torch.device, processes: int) -> Iterator[Read]:
-    """Yields a function that reads pieces, each of some rows, in order.
+def reader_of(cache: Cache | Joined, photos: int, workers: int, on: torch.device) -> Iterator[Read]:
+    """Yields a function that reads pieces, each of about `photos` rows, in order.
 
-    The function yields photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device. `processes`
-    workers read ahead, and serve all calls; with 0 this process reads. Raises UserError if a worker is killed.
+    The function yields photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device on which
+    they are augmented. Workers read ahead, and serve all calls. Raises UserError if one of them is killed.
     """
+    # MPS may lack bicubic sampling.
+    on = torch.device("cpu") if on.type == "mps" else on
+    height, width = cache.size
+    # A piece has one photo more where a rest is spread over the batches.
+    processes = workers_for(on, workers, (photos + 1) * height * width * 4)
     pieces: list[Rows] = []
     made = DataLoader(
         _Pieces(cache),
@@ -41,31 +45,23 @@ def batches(cache: Cache | Joined, on: torch.device, processes: int) -> Iterator
 
     def read(wanted: Iterable[Rows]) -> Iterator[Batch]:
         pieces[:] = wanted
-        for photos, masks in made:
-            yield photos.to(on, non_blocking=True), masks.to(on, non_blocking=True)
+        for read_photos, masks in made:
+            yield read_photos.to(on, non_blocking=True), masks.to(on, non_blocking=True)
 
     with loader.ending(made):
         yield read
 
 
-def reader_of(
-    cache: Cache | Joined, photos: int, workers: int, on: torch.device
-) -> contextlib.AbstractContextManager[Read]:
-    """Returns a context that reads pieces of some `photos` to the device on which they are augmented; see `batches`."""
-    height, width = cache.size
-    to = device_for(on)
-    return batches(cache, to, workers_for(to, workers, (photos + 1) * height * width * 4, distributed.beside()))
-
-
-def workers_for(on: torch.device, wanted: int, size: int, processes: int) -> int:
-    """Returns the number of workers for each of a machine's `processes`, for pieces of `size` bytes.
+def workers_for(on: torch.device, wanted: int, size: int) -> int:
+    """Returns the number of workers for each of a machine's processes, for pieces of `size` bytes.
 
     It is 0 on a CPU, where there is no transfer to hide: the process itself reads 5 times as many photos a second at
-    128², and 7 to 9 times as many at 512², as two workers deliver. On a GPU, workers share the `wanted` number, as far
-    as shared memory has room.
+    128², and 7 to 9 times as many at 512², as two workers deliver. On a GPU, the processes share the `wanted` number,
+    as far as shared memory has room.
     """
     if on.type != "cuda":
         return 0
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return loader.fitting(max(wanted // processes, min(wanted, 1)), size, ahead=1, beside=processes)
 
 

@@ -31,6 +31,16 @@ def best(history: list[Epoch]) -> Epoch:
     return max(history, key=lambda epoch: epoch.validation_dice_full_size)
 
 
+def line(history: list[Epoch], epochs: int) -> str:
+    """Returns the last of a training's `epochs` in words."""
+    epoch = history[-1]
+    return (
+        f"epoch {epoch.epoch}/{epochs}: loss {epoch.train_loss:.4f} (validation {epoch.validation_loss:.4f}), "
+        f"Dice at full size {epoch.validation_dice_full_size:.5f}{' (best)' if best(history) is epoch else ''}, "
+        f"learning rate {epoch.learning_rate:.4g}"
+    )
+
+
 def write(path: Path, history: list[Epoch]) -> None:
     """Writes the history as CSV, with a row for each epoch."""
     table = pd.DataFrame(history, columns=[field.name for field in fields(Epoch)])

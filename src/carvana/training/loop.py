@@ -1,6 +1,5 @@
 """The training: `fit` runs its epochs, `train_epoch` takes the steps of one, `validate` scores unseen cars after it."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from time import perf_counter
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from carvana.base.console import Bar, say
 from carvana.base.errors import UserError
@@ -21,12 +20,12 @@ from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
 from carvana.masks.rle import Runs
 from carvana.networks.models import Model
-from carvana.training import losses, optimization, plan, resume
+from carvana.training import history, losses, optimization, plan, resume
 from carvana.training.augment import Augmentation
 from carvana.training.batches import Batch, Read, reader_of
 from carvana.training.examples import Examples
-from carvana.training.history import Epoch, best
-from carvana.training.state import State, begin, begin_epoch, resumed
+from carvana.training.history import Epoch
+from carvana.training.state import State, begin, begin_epoch
 
 _LOOK_EVERY = 16  # steps between looks at the loss, each of which waits for the GPU
 
@@ -39,24 +38,22 @@ def fit(
     on: torch.device,
     saved: Path | None,
     after_epoch: Callable[[list[Epoch]], None] = lambda _: None,
-) -> tuple[Model, list[Epoch], float]:
-    """Returns a model trained on the examples, as it was after its best epoch, all epochs, and the seconds they took.
+) -> State:
+    """Returns a finished training, whose model is as it was after the epoch of the highest Dice at 1918×1280.
 
-    The best epoch is the one with the highest Dice at 1918×1280 on the validation rows. After each epoch the state is
-    written to `saved`, and training resumes from that file if it exists (None: neither; with several processes, rank
-    0's counts). Then rank 0 calls `after_epoch` with the history so far. Every epoch has its own seed, so that the same
-    examples and settings lead to the same weights on one device with one number of threads, even if training was
-    stopped and resumed. Raises UserError if a loss is not finite, if memory runs out, or if batches have too few photos
-    for their pieces or for batch norm.
+    After each epoch the state is written to `saved`, from which the same training resumes if the file is there (None:
+    neither; of several processes, rank 0's counts). Then rank 0 calls `after_epoch` with the history so far. Every
+    epoch has its own seed, so that the same examples and settings lead to the same weights on one device with one
+    number of threads, even if training was stopped and resumed. Raises UserError if a loss is not finite, if memory
+    runs out, or if batches have too few photos for their pieces or for batch norm.
     """
-    device.prepare(on)
     is_first, photos = distributed.rank() == 0, examples.photos_of_an_epoch(settings.pseudo_share)
     plan.require_equal_pieces(photos, settings)
     advice = "lower train.batch_size or train.size, or raise train.accumulate"
     with device.enough_memory(advice), plan.enough_for_batch_norm(settings):
-        kept = distributed.from_first(lambda: resume.load(saved) if saved else None)
-        state = resumed(lambda: begin(settings, on), kept, saved)
-        forward = distributed.wrap(state.model, settings.size)
+        state = begin(settings, on)
+        if kept := distributed.from_first(lambda: resume.load(saved) if saved else None):
+            state.load_state_dict(kept)
         if is_first:
             say(plan.describe(state, examples, settings, on))
         done, total = len(state.history), settings.epochs
@@ -64,7 +61,7 @@ def fit(
         with bar, reader_of(examples.cache, plan.photos_at_a_time(settings), workers, on) as read:
             for number in range(done + 1, total + 1):
                 began = perf_counter()
-                trained = train_epoch(number, state, forward, examples, settings, limits, read, bar)
+                trained = train_epoch(number, state, examples, settings, limits, read, bar)
                 distributed.same_as_first(state.model)
                 scores = validate(state.model, examples, settings, workers, read)
                 state.add(Epoch(number, *trained, *scores), perf_counter() - began)
@@ -72,25 +69,15 @@ def fit(
                     resume.save(saved, state.state_dict())
                 if is_first:
                     after_epoch(state.history)
-                    say(_line(state.history, total))
+                    say(history.line(state.history, total))
     state.model.load_state_dict(state.best)
-    return state.model, state.history, state.seconds
+    return state
 
 
 def train_epoch(
-    number: int,
-    state: State,
-    forward: nn.Module,
-    examples: Examples,
-    settings: Train,
-    limits: Augment,
-    read: Read,
-    bar: Bar,
+    number: int, state: State, examples: Examples, settings: Train, limits: Augment, read: Read, bar: Bar
 ) -> tuple[float, float, float]:
-    """Trains one epoch; returns the final learning rate, and mean loss and mean Dice over the augmented photos.
-
-    `forward` is `state.model`, or a wrapper of it that also averages gradients over the processes.
-    """
+    """Trains one epoch; returns the final learning rate, and mean loss and mean Dice over the augmented photos."""
     # Every photo once, in an order of this epoch's own; this process's pieces of all batches are read ahead.
     random = begin_epoch(number, settings, distributed.rank())
     order = examples.draw(settings.pseudo_share, random)
@@ -103,7 +90,7 @@ def train_epoch(
         rate = optimization.schedule(state.optimizer, settings, done, settings.epochs * len(batches))
         changes = Augmentation.draw(len(batch), settings.size, limits, random)
         pieces = plan.pieces_of(batch, settings)
-        sums += take_step(state, forward, pieces, loaded, changes, settings)
+        sums += take_step(state, pieces, loaded, changes, settings)
         seen += sum(map(len, pieces))
         bar.update(len(batch))
         if step % _LOOK_EVERY == 0 or step == len(batches) - 1:
@@ -114,12 +101,7 @@ def train_epoch(
 
 
 def take_step(
-    state: State,
-    forward: nn.Module,
-    pieces: Sequence[Rows],
-    loaded: Iterator[Batch],
-    changes: Augmentation,
-    settings: Train,
+    state: State, pieces: Sequence[Rows], loaded: Iterator[Batch], changes: Augmentation, settings: Train
 ) -> Tensor:
     """Takes an optimizer step on the pieces that `loaded` yields next; returns sums [2] of loss and Dice over photos.
 
@@ -132,12 +114,12 @@ def take_step(
     state.optimizer.zero_grad()
     for piece in pieces:
         # 1. Photos and masks are changed together.
-        photos, masks = (each.to(on) for each in changes.part(piece).apply(*next(loaded)))
+        photos, masks = (each.to(on) for each in changes.apply(*next(loaded), piece))
         target = losses.coverage_of(masks, settings.masks)
         # 2. Gradients add up over the pieces; with the last one, they are averaged over the processes.
-        with contextlib.nullcontext() if piece is pieces[-1] else distributed.without_sum(forward):
+        with distributed.averaging(state.forward, piece is pieces[-1]):
             with device.precision(on, settings.precision):
-                logits = forward(photos)
+                logits = state.forward(photos)
             loss = loss_of(logits, target).sum()
             state.scaler.scale(loss * distributed.world() / len(changes.flipped)).backward()
         sums += torch.stack([loss.detach(), losses.dice_per_photo(logits.detach(), target).sum()])
@@ -154,9 +136,9 @@ def validate(model: Model, examples: Examples, settings: Train, threads: int, re
     on = next(model.parameters()).device
     loss_of = losses.by_name(settings.loss, settings.boundary_weight)
     sums = torch.zeros(3, device=on)
-    mine = range(distributed.rank(), len(examples.validation), distributed.world())
+    mine = np.arange(distributed.rank(), len(examples.validation), distributed.world())
     held = plan.photos_at_a_time(settings)
-    pieces = [np.array(mine[start : start + held]) for start in range(0, len(mine), held)]
+    pieces = [mine[start : start + held] for start in range(0, len(mine), held)]
     loaded = read(examples.validation[places] for places in pieces)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         for places, pair in zip(pieces, loaded, strict=True):
@@ -181,12 +163,3 @@ def _means(sums: Tensor, photos: int, at: str) -> list[float]:
 
 def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:
     return metrics.overlap_of_runs(runs_of_logits(logits, 0.5), truth).dice
-
-
-def _line(history: list[Epoch], epochs: int) -> str:
-    epoch = history[-1]
-    return (
-        f"epoch {epoch.epoch}/{epochs}: loss {epoch.train_loss:.4f} (validation {epoch.validation_loss:.4f}), "
-        f"Dice at full size {epoch.validation_dice_full_size:.5f}{' (best)' if best(history) is epoch else ''}, "
-        f"learning rate {epoch.learning_rate:.4g}"
-    )

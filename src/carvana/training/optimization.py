@@ -28,20 +28,17 @@ def schedule(optimizer: Optimizer, settings: Train, step: int, steps: int) -> fl
     """
     if settings.schedule == "constant":
         return settings.learning_rate
-    factor, momentum = _one_cycle(step, steps)
+    top = _RISE * steps - 1
+    if step <= top:
+        factor = _cosine(_FIRST, 1, step / top)
+        momentum = _cosine(_MOMENTUM_OFF_PEAK, _MOMENTUM_AT_PEAK, step / top)
+    else:
+        share = (step - top) / (steps - 1 - top)
+        factor, momentum = _cosine(1, _LAST, share), _cosine(_MOMENTUM_AT_PEAK, _MOMENTUM_OFF_PEAK, share)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * factor
         group["betas"] = (momentum, group["betas"][1])
     return settings.learning_rate * factor
-
-
-def _one_cycle(step: int, steps: int) -> tuple[float, float]:
-    """Returns the learning rate, as a share of the peak, and the momentum at a step."""
-    top = _RISE * steps - 1
-    if step <= top:
-        return _cosine(_FIRST, 1, step / top), _cosine(_MOMENTUM_OFF_PEAK, _MOMENTUM_AT_PEAK, step / top)
-    share = (step - top) / (steps - 1 - top)
-    return _cosine(1, _LAST, share), _cosine(_MOMENTUM_AT_PEAK, _MOMENTUM_OFF_PEAK, share)
 
 
 def _cosine(start: float, end: float, share: float) -> float:

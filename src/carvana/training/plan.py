@@ -58,14 +58,14 @@ def enough_for_batch_norm(settings: Train) -> Iterator[None]:
 def describe(state: State, examples: Examples, settings: Train, on: torch.device) -> str:
     """Returns what a training is about to do, in words."""
     network = models.describe(settings.network, models.count_parameters(state.model), [settings.size])
-    photos = examples.photos_of_an_epoch(settings.pseudo_share)
-    pseudo = f", {photos - len(examples.train)} pseudo-labelled ones in each epoch (of {len(examples.pseudo)})"
+    photos, pseudo = examples.photos_of_an_epoch(settings.pseudo_share), ""
+    if len(examples.pseudo):
+        pseudo = f", {photos - len(examples.train)} pseudo-labelled ones in each epoch (of {len(examples.pseudo)})"
     threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
     processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
     resumed = f"; it resumes after epoch {len(state.history)}" if state.history else ""
     return (
-        f"Training {network}: {len(examples.train)} photos"
-        f"{pseudo if len(examples.pseudo) else ''}, and {len(examples.validation)} to validate\n"
+        f"Training {network}: {len(examples.train)} photos{pseudo}, and {len(examples.validation)} to validate\n"
         f"{settings.epochs} epochs of {max(photos // settings.batch_size, 1)} steps, "
         f"{min(settings.batch_size, photos)} photos a step{resumed}\n"
         f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{threads}{processes}"

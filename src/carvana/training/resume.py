@@ -1,4 +1,4 @@
-"""The file that a killed training resumes from: its whole state after an epoch, behind a checksum."""
+"""The file from which a killed training resumes: its whole state after an epoch, behind a checksum."""
 
 import hashlib
 import io
