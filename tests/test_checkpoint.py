@@ -9,8 +9,6 @@ from safetensors.torch import load_file, save_file
 from carvana.base.errors import UserError
 from carvana.networks import checkpoint, models
 
-NETWORK = read_network(dropout=0.1)
-
 
 @pytest.mark.parametrize("changes", [{}, {"depth": 3, "patch": 2, "head": "slides"}, {"batch_norm": False}])
 def test_a_file_is_all_that_prediction_needs(tmp_path, changes):
@@ -27,9 +25,10 @@ def test_a_file_is_all_that_prediction_needs(tmp_path, changes):
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path):
-    model = models.build(NETWORK)
+    network = read_network()
+    model = models.build(network)
     for number in range(10):
-        checkpoint.save(tmp_path / str(number), model, NETWORK, (64, 96))
+        checkpoint.save(tmp_path / str(number), model, network, (64, 96))
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 

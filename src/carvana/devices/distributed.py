@@ -68,13 +68,12 @@ def wrap(model: nn.Module, size: tuple[int, int]) -> nn.Module:
 
 
 def unreached(model: nn.Module, size: tuple[int, int]) -> list[nn.Parameter]:
-    """Returns the parameters that no gradient reaches; PSPNet, for example, skips the last stages of its encoder."""
+    """Returns the parameters that no gradient reaches in training: PSPNet, for one, skips its encoder's last stages."""
     parameters = [each for each in model.parameters() if each.requires_grad]
     photo = torch.zeros(1, *size, 3, dtype=torch.uint8, device=parameters[0].device)
-    training = model.training
     # Evaluation mode neither changes running statistics nor draws random numbers.
     gradients = torch.autograd.grad(model.eval()(photo).sum(), parameters, allow_unused=True)
-    model.train(training)
+    model.train()
     return [each for each, gradient in zip(parameters, gradients, strict=True) if gradient is None]
 
 

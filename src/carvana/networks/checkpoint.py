@@ -18,7 +18,6 @@ from carvana.base.params import Network, Size
 from carvana.networks import models
 
 FORMAT = "carvana-2"
-_CHECKSUM = "sha256"
 
 
 class _Description(BaseModel):
@@ -39,14 +38,11 @@ class Trained:
 
 
 def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
-    """Writes the model's weights, with the network's parameters, `size` (height, width) and a checksum in the header.
-
-    The checksum, `sha256`, is of all the others.
-    """
+    """Writes the weights, and in the header the network's parameters, `size` (height, width) and a checksum of all."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     description: dict[str, object] = {"network": network.model_dump(), "size": size}
     # A single key: safetensors writes several in random order, and files of equal models would differ.
-    header = {FORMAT: json.dumps(description | {_CHECKSUM: _checksum(description, weights)})}
+    header = {FORMAT: json.dumps(description | {"sha256": _checksum(description, weights)})}
     with whole_file(path) as temporary:
         temporary.write_bytes(serialize(weights, metadata=header))
 
@@ -60,7 +56,7 @@ def load(path: Path) -> Trained:
                 raise UserError(f"{path} is not a model of this pipeline; `dvc repro train` makes one")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
         content = json.loads(header[FORMAT])
-        if content.pop(_CHECKSUM, None) != _checksum(content, weights):
+        if content.pop("sha256", None) != _checksum(content, weights):
             raise ValueError("its content does not match its checksum")
         description = _Description.model_validate(content)
         return Trained(_built(description.network, weights), description.size, description.network)

@@ -18,11 +18,7 @@ DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Model(nn.Module):
-    """A network with normalised input, from photos to logits.
-
-    Input: photos [n, height, width, 3], RGB in 0–255, uint8 or float32.
-    Output: logits float32 [n, height, width].
-    """
+    """From photos [n, height, width, 3], RGB in 0–255, uint8 or float32, to logits float32 [n, height, width]."""
 
     mean: Tensor
     deviation: Tensor

@@ -1,5 +1,6 @@
 """Networks by name, from segmentation-models-pytorch and timm."""
 
+import importlib
 import inspect
 import io
 import zipfile
@@ -17,7 +18,7 @@ from carvana.base.params import Network
 # PyPI's torchvision is built for CUDA. With a CPU build of torch its operators are missing, and its import fails. These
 # packages import it but call none of its operators, so two schemas without code are enough.
 try:
-    import torchvision  # noqa: F401
+    importlib.import_module("torchvision")
 except RuntimeError:
     _schemas = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
@@ -29,8 +30,6 @@ from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.base.initialization import initialize_head
 from timm.layers import convert_sync_batchnorm
 
-_TIMM = "tu-"  # smp's prefix for timm's encoders
-
 
 def build(network: Network, weights: str) -> nn.Module:
     """Returns a network from features [n, 3, height, width] to logits [n, 1, height, width].
@@ -41,18 +40,17 @@ def build(network: Network, weights: str) -> nn.Module:
     """
     arch, encoder = network.arch, network.encoder
     _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
-    timms = [_TIMM + name for name in timm.list_models()]
-    _require_known("encoder", encoder, ["none", *smp.encoders.encoders, *timms])
+    # `tu-` is smp's prefix for timm's.
+    _require_known("encoder", encoder, ["none", *smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models())])
     fetched = "imagenet" if weights == "imagenet" else None
-    decoder = _decoder(network)
     try:
-        built = smp.create_model(arch, encoder, encoder_weights=fetched, in_channels=3, classes=1, **decoder)
+        built = smp.create_model(arch, encoder, fetched, in_channels=3, classes=1, **_decoder(network))
     except OSError as error:
         raise UserError(
             f"the ImageNet weights of {encoder} are not here and could not be fetched ({first_line(error)}); "
             f"go online once, or name a file in train.encoder_weights"
         ) from error
-    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {first_line(error)}"
         ) from error
@@ -154,7 +152,6 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _require_known(key: str, name: str, known: Iterable[str]) -> None:
-    names = list(known)
-    if name not in names:
+    if name not in (names := list(known)):
         advice = near(name, names, 3) or f"; there are {some(names)}"
         raise UserError(f"params.yaml: train.{key}: {name} is unknown{advice}")

@@ -38,8 +38,8 @@ def training_batch(cache: Cache, cars: set[str], limits: Augment, seed: int) -> 
     chance = torch.Generator().manual_seed(seed)
     picked = rows[torch.randperm(len(rows), generator=chance)[:_SAMPLES].numpy()]
     changes = Augmentation.draw(len(picked), cache.size, limits, chance)
-    pair = (torch.from_numpy(part) for part in (cache.read_photos(picked), cache.read_masks(picked)))
-    photos, masks = changes.apply(*pair)
+    photos, masks = torch.from_numpy(cache.read_photos(picked)), torch.from_numpy(cache.read_masks(picked))
+    photos, masks = changes.apply(photos, masks)
     return photos.to(torch.uint8).numpy(), masks.numpy(), [cache.names[row] for row in picked]
 
 
