@@ -31,10 +31,10 @@ def main() -> None:
 
     settings = params.load(paths.PARAMS)
     folds, workers = settings.train.folds, settings.runtime.workers
-    truth = cache.read(paths.CACHE)
+    truth = cache.read(paths.CACHE, settings.train.size)
     roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in folds}
-    require_sizes(settings, truth, trained)
+    require_sizes(settings, trained)
     histories = {fold: history.read(paths.history(fold)) for fold in folds}
     curves = history.curves(histories)
     how = Settings.of(settings)
@@ -77,9 +77,8 @@ def main() -> None:
     write_json(paths.EVALUATION, summaries | {"model": model})
 
 
-def require_sizes(settings: Params, truth: Cache, trained: dict[int, Trained]) -> None:
-    """Raises UserError if the cache or a model was made for other sizes than params.yaml has."""
-    truth.require_size(settings.train.size, "resize")
+def require_sizes(settings: Params, trained: dict[int, Trained]) -> None:
+    """Raises UserError if a model was made for another size than params.yaml has."""
     for fold, one in trained.items():
         if one.size != settings.train.size:
             raise UserError(f"{paths.model(fold)} was made for another train.size; `dvc repro train` makes it again")

@@ -103,9 +103,7 @@ def read_examples(fold: int, size: tuple[int, int]) -> Examples:
     from carvana.data import cache, split
     from carvana.training.examples import Examples
 
-    real, pseudo = cache.read(paths.CACHE), cache.read_labelled(paths.PSEUDO)
-    real.require_size(size, "resize")
-    pseudo.require_size(size, "label")
+    real, pseudo = cache.read(paths.CACHE, size), cache.read(paths.PSEUDO, size, labelled=True)
     roles = split.read(paths.SPLIT, real.names)
     unseen = {split.TEST: "a test car", str(fold): "a validation car"}
     for name in pseudo.names:

@@ -86,7 +86,7 @@ def test_photos_with_given_masks_make_the_same_rows_without_truth(kaggle, made, 
     rows = np.array([7, 2, 3])
     names, runs = [made.names[row] for row in rows], made.read_truth(rows)
     cache.write_labelled(kaggle / "train.zip", names, runs, tmp_path / "pseudo", SIZE, 1)
-    labelled = cache.read_labelled(tmp_path / "pseudo")
+    labelled = cache.read(tmp_path / "pseudo", labelled=True)
     assert labelled.names == names
     assert np.array_equal(labelled.read_photos(np.arange(3)), made.read_photos(rows))
     assert np.array_equal(labelled.read_masks(np.arange(3)), made.read_masks(rows))
@@ -95,14 +95,16 @@ def test_photos_with_given_masks_make_the_same_rows_without_truth(kaggle, made, 
     with pytest.raises(UserError, match=r"truth\.parquet is not an intact file"):
         cache.read(tmp_path / "pseudo")
     with pytest.raises(UserError, match=r"nothing is not a complete cache .*`dvc repro label`"):
-        cache.read_labelled(tmp_path / "nothing")
+        cache.read(tmp_path / "nothing", labelled=True)
 
 
 def test_many_given_masks_are_written_by_several_processes_in_their_order(kaggle, made, tmp_path):
     rows = np.random.default_rng(0).integers(0, len(made.names), 50)
     names = [made.names[row] for row in rows]
     cache.write_labelled(kaggle / "train.zip", names, made.read_truth(rows), tmp_path / "pseudo", SIZE, 2)
-    assert np.array_equal(cache.read_labelled(tmp_path / "pseudo").read_masks(np.arange(50)), made.read_masks(rows))
+    assert np.array_equal(
+        cache.read(tmp_path / "pseudo", labelled=True).read_masks(np.arange(50)), made.read_masks(rows)
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -118,12 +120,12 @@ def test_given_masks_are_taken_as_they_are_needed_and_not_kept(kaggle, tmp_path,
 
     names = [NAME] * 20
     cache.write_labelled(kaggle / "train.zip", names, one_by_one(), tmp_path / "pseudo", SIZE, workers)
-    assert cache.read_labelled(tmp_path / "pseudo").names == names
+    assert cache.read(tmp_path / "pseudo", labelled=True).names == names
 
 
 def test_a_cache_of_no_photos_needs_no_zip(tmp_path):
     cache.write_labelled(tmp_path / "nothing.zip", [], [], tmp_path / "pseudo", SIZE, 2)
-    empty = cache.read_labelled(tmp_path / "pseudo")
+    empty = cache.read(tmp_path / "pseudo", labelled=True)
     assert (empty.names, empty.size) == ([], SIZE)
     assert empty.read_photos(np.arange(0)).shape == (0, *SIZE, 3)
 
@@ -217,3 +219,31 @@ def test_a_damaged_file_or_an_array_of_another_form_is_refused(folder, name, cha
 def test_a_missing_cache_says_what_makes_it(tmp_path):
     with pytest.raises(UserError, match="`dvc repro resize`"):
         cache.read(tmp_path / "nothing")
+
+
+@pytest.fixture
+def two(kaggle, tmp_path):
+    """The cache of train.zip, and one of test.zip with made-up masks."""
+    write(kaggle, tmp_path / "real")
+    names, runs = ["fffe00001111_02.jpg", "fffe00001111_01.jpg"], [np.array([[1, 9]], np.int32)] * 2
+    cache.write_labelled(kaggle / "test.zip", names, runs, tmp_path / "pseudo", SIZE, 1)
+    return cache.read(tmp_path / "real"), cache.read(tmp_path / "pseudo", labelled=True)
+
+
+@pytest.mark.parametrize("rows", [[0, 3], [11, 10], [10, 2, 11, 9, 2], []])
+def test_rows_of_the_second_follow_those_of_the_first(two, rows):
+    both = two[0].followed_by(two[1])
+    assert both.size == SIZE
+    assert both.names == two[0].names + two[1].names
+    for read in (cache.Cache.read_photos, cache.Cache.read_masks):
+        every = np.concatenate([read(each, np.arange(len(each.names))) for each in two])
+        found = getattr(both, read.__name__)(np.array(rows, int))
+        assert found.dtype == np.uint8
+        assert np.array_equal(found, every[rows])
+
+
+def test_the_digest_is_of_both(two, kaggle, tmp_path):
+    runs = [rle.to_runs(np.ones((1280, 1918), np.uint8))]
+    cache.write_labelled(kaggle / "test.zip", ["fffe00001111_02.jpg"], runs, tmp_path / "other", SIZE, 1)
+    other = two[0].followed_by(cache.read(tmp_path / "other", labelled=True))
+    assert len({two[0].followed_by(two[1]).digest(), other.digest(), two[0].digest(), two[1].digest()}) == 4

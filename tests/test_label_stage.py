@@ -51,13 +51,13 @@ def roles(folder):
 def test_by_default_there_are_none(project):
     folder = project(train_pseudo_labels="none")
     assert stage(folder, "label") == ""
-    assert cache.read_labelled(folder / "data/pseudo").names == []
+    assert cache.read(folder / "data/pseudo", labelled=True).names == []
 
 
 def test_a_student_sees_its_share_of_the_teachers_photos(project):
     folder = project(train_epochs=2)
     assert stage(folder, "label") == ""
-    assert cache.read_labelled(folder / "data/pseudo").names == NAMES
+    assert cache.read(folder / "data/pseudo", labelled=True).names == NAMES
     said = stage(folder, "train", "0")
     assert ": 4 photos, 4 pseudo-labelled ones in each epoch (of 2), and 4 to validate\n" in said
     assert "2 epochs of 2 steps, 4 photos a step\n" in said
@@ -66,7 +66,7 @@ def test_a_student_sees_its_share_of_the_teachers_photos(project):
 def test_a_photo_on_which_the_teacher_saw_no_car_is_left_out_and_said(project):
     folder = project(runs=[RUNS[0], np.empty((0, 2), np.int32)])
     assert stage(folder, "label") == (f"1 photos on which teachers/big shows no car are left out: {NAMES[1]}\n")
-    assert cache.read_labelled(folder / "data/pseudo").names == NAMES[:1]
+    assert cache.read(folder / "data/pseudo", labelled=True).names == NAMES[:1]
 
 
 @pytest.mark.parametrize(("role", "kind"), [("test", "a test car"), ("0", "a validation car"), ("1", "")])

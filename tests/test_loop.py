@@ -12,7 +12,6 @@ from conftest import both_precisions, read_params
 from carvana.base import unfinished
 from carvana.base.errors import UserError
 from carvana.data import cache
-from carvana.data.joined import Joined
 from carvana.devices import device, distributed
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
@@ -41,7 +40,7 @@ def labelled(_competition, examples, tmp_path_factory):
     names = ["fffe00001111_01.jpg", "fffe00001111_02.jpg"]
     runs = examples.cache.read_truth(np.arange(2))
     cache.write_labelled(_competition[0] / "test.zip", names, runs, folder, (64, 64), 1)
-    return Examples.of(examples.cache, examples.train, examples.validation, cache.read_labelled(folder))
+    return Examples.of(examples.cache, examples.train, examples.validation, cache.read(folder, labelled=True))
 
 
 def settings(**changes):
@@ -113,8 +112,8 @@ def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
 
 
 def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(labelled, monkeypatch):
-    seen, read = [], Joined.read_photos
-    monkeypatch.setattr(Joined, "read_photos", lambda made, rows: seen.append(rows) or read(made, rows))
+    seen, read = [], cache.Cache.read_photos
+    monkeypatch.setattr(cache.Cache, "read_photos", lambda made, rows: seen.append(rows) or read(made, rows))
     fit(labelled, None, epochs=2, pseudo_share=0.5)
     per_epoch = 4 + 1  # steps of 4 of 16 photos, and one piece to validate
     assert [(rows >= 10).sum() for rows in seen] == [2, 2, 2, 2, 0] * 2

@@ -13,7 +13,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,86 +28,90 @@ from carvana.data import loader, photos
 from carvana.data.archive import Archive
 from carvana.masks import rle, shards
 
-_TRUTH, _INDEX = "truth.parquet", "index.csv"
-_COLUMNS = ["image", "digest"]
-_INCOMPLETE, _DISAGREE = "is not a complete cache", "its files disagree"
+Rows = NDArray[np.integer]
+
+_TRUTH, _INDEX, _COLUMNS = "truth.parquet", "index.csv", "image,digest"
 
 
 @dataclass(frozen=True)
 class Cache:
-    """The names of a cache's rows, and its photos and masks, read by row."""
+    """The names of a cache's rows, and its photos and masks of `size` (height, width), read by row."""
 
     folder: Path
     names: list[str]
     size: tuple[int, int]
+    more: Path | None = None
+    """The folder of the rows behind its own, which have no truth; see `followed_by`."""
 
-    def read_photos(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+    def followed_by(self, other: "Cache") -> "Cache":
+        """Returns this cache with the rows of another one, of the same size, behind its own."""
+        return replace(self, names=[*self.names, *other.names], more=other.folder)
+
+    def read_photos(self, rows: Rows) -> NDArray[np.uint8]:
         """Returns photos uint8 [n, height, width, 3] of some rows."""
-        return _map(self.folder, "photos")[rows]
+        return self._read("photos", rows)
 
-    def read_masks(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+    def read_masks(self, rows: Rows) -> NDArray[np.uint8]:
         """Returns masks uint8 [n, height, width] of some rows, coverage 0–255."""
-        return _map(self.folder, "masks")[rows]
+        return self._read("masks", rows)
+
+    def _read(self, kind: str, rows: Rows) -> NDArray[np.uint8]:
+        # Mapped anew for each batch: the pages of an open map would accumulate in the process's memory. Mapping takes
+        # about 50 µs, and the operating system caches the pages either way.
+        pixels = _map(self.folder, kind)
+        own = rows < len(pixels)
+        if self.more is None or own.all():
+            return pixels[rows]
+        found = np.empty((len(rows), *pixels.shape[1:]), np.uint8)
+        found[own], found[~own] = pixels[rows[own]], _map(self.more, kind)[rows[~own] - len(pixels)]
+        return found
 
     def each_truth(self) -> Iterator[tuple[str, rle.Runs]]:
         """Yields every photo's name and the runs of its mask at 1918×1280, in the order of the rows."""
         return shards.read(self.folder / _TRUTH)
 
-    def read_truth(self, rows: NDArray[np.integer]) -> list[rle.Runs]:
+    def read_truth(self, rows: Rows) -> list[rle.Runs]:
         """Returns the runs at 1918×1280 of some rows' masks."""
         wanted = {self.names[row] for row in rows}
         truth = {name: runs for name, runs in self.each_truth() if name in wanted}
         return [truth[self.names[row]] for row in rows]
 
-    def require_size(self, size: tuple[int, int], stage: str) -> None:
-        """Raises UserError, which names the stage that makes the cache, if it is not of `size` (height, width)."""
-        if self.size != size:
-            raise UserError(f"{self.folder} was made for another train.size; `dvc repro {stage}` makes it again")
-
     def digest(self) -> str:
         """Returns a digest of the content, computed from the index alone."""
-        return hashlib.sha256((self.folder / _INDEX).read_bytes()).hexdigest()
+        folders = [self.folder, self.more] if self.more else [self.folder]
+        return hashlib.sha256(b"".join((folder / _INDEX).read_bytes() for folder in folders)).hexdigest()
 
 
 def _map(folder: Path, kind: str) -> np.memmap:
-    # Mapped anew for each batch: the pages of an open map would accumulate in the process's memory. Mapping takes about
-    # 50 µs, and the operating system caches the pages either way.
     return np.lib.format.open_memmap(folder / f"{kind}.npy", mode="r")
 
 
-def read(folder: Path) -> Cache:
-    """Opens a cache that `write` wrote. Raises UserError if it is missing, incomplete or of another form."""
-    with reading(folder, _INCOMPLETE, "`dvc repro resize` makes it again"):
-        cache = _open_arrays(folder)
-        if shards.read_names(folder / _TRUTH) != cache.names:
-            raise ValueError(_DISAGREE)
-        return cache
+def read(folder: Path, size: tuple[int, int] | None = None, labelled: bool = False) -> Cache:
+    """Opens a cache that `write` wrote, or `write_labelled` if `labelled`.
+
+    Raises UserError if it is missing, incomplete, of another form, or of another size than `size` (None: any).
+    """
+    again = f"`dvc repro {'label' if labelled else 'resize'}` makes it again"
+    with reading(folder, "is not a complete cache", again):
+        columns, *lines = (folder / _INDEX).read_text(encoding="ascii").splitlines()
+        if columns != _COLUMNS or any(line.count(",") != 1 for line in lines):
+            raise ValueError(f"{_INDEX} has other columns than {_COLUMNS}")
+        names = [line.partition(",")[0] for line in lines]
+        height, width = _map(folder, "masks").shape[1:3]
+        for kind, shape in _shapes(len(names), (height, width)).items():
+            array, path = _map(folder, kind), folder / f"{kind}.npy"
+            fits = array.dtype == np.uint8 and array.flags.c_contiguous and array.shape == shape
+            if not fits or path.stat().st_size != array.offset + array.nbytes:
+                raise ValueError(f"{path.name} is not an array of uint8 {list(shape)} in C order, and nothing else")
+        if not labelled and shards.read_names(folder / _TRUTH) != names:
+            raise ValueError(f"{_TRUTH} has other photos than {_INDEX}")
+    if size not in (None, (height, width)):
+        raise UserError(f"{folder} was made for another train.size; {again}")
+    return Cache(folder, names, (height, width))
 
 
-def read_labelled(folder: Path) -> Cache:
-    """Opens a cache that `write_labelled` wrote, which has no truth. Raises UserError as `read` does."""
-    with reading(folder, _INCOMPLETE, "`dvc repro label` makes it again"):
-        return _open_arrays(folder)
-
-
-def _open_arrays(folder: Path) -> Cache:
-    header, *rows = (line.split(",") for line in (folder / _INDEX).read_text(encoding="ascii").splitlines())
-    if header != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
-        raise ValueError(f"{_INDEX} has other columns than {', '.join(_COLUMNS)}")
-    count, height, width = _shape(folder, "masks", 3)
-    if _shape(folder, "photos", 4) != (count, height, width, 3) or count != len(rows):
-        raise ValueError(_DISAGREE)
-    return Cache(folder, [name for name, _ in rows], (height, width))
-
-
-def _shape(folder: Path, kind: str, sides: int) -> tuple[int, ...]:
-    """Returns the shape of an array. Raises ValueError unless its file is exactly as `write` writes it."""
-    array, path = _map(folder, kind), folder / f"{kind}.npy"
-    if array.dtype != np.uint8 or not array.flags.c_contiguous or array.ndim != sides:
-        raise ValueError(f"{path.name} is not an array of uint8 with {sides} axes in C order")
-    if path.stat().st_size != array.offset + array.nbytes:
-        raise ValueError(f"{path.name} is longer than its array")
-    return array.shape
+def _shapes(count: int, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    return {"photos": (count, *size, 3), "masks": (count, *size)}
 
 
 def write(train: Path, train_masks: Path, folder: Path, size: tuple[int, int], processes: int) -> None:
@@ -139,9 +143,9 @@ def _write_rows(
     writer: "_Writer", names: list[str], runs: Iterable[rle.Runs | None], processes: int, what: str
 ) -> Iterator[rle.Runs]:
     """Writes the arrays and the index of some photos, and yields the runs of each one's mask."""
-    _reserve(writer.folder / "photos.npy", (len(names), *writer.size, 3))
-    _reserve(writer.folder / "masks.npy", (len(names), *writer.size))
-    lines = [",".join(_COLUMNS)]
+    for kind, shape in _shapes(len(names), writer.size).items():
+        _reserve(writer.folder / f"{kind}.npy", shape)
+    lines = [_COLUMNS]
     with Bar(total=len(names), desc=what, unit=" photos") as bar:
         tasks = zip(range(len(names)), names, runs, strict=True)
         for name, (found, digest) in zip(names, loader.each(writer, tasks, processes) if names else (), strict=True):
@@ -154,8 +158,7 @@ def _write_rows(
 def _reserve(path: Path, shape: tuple[int, ...]) -> None:
     """Makes the file of an array of uint8, with its header and, where the system can, room for all of its rows."""
     with path.open("wb") as file:
-        header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         # A full disk is an error now rather than half-way.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, file.tell() + math.prod(shape))
@@ -189,17 +192,12 @@ class _Writer:
         else:
             mask = rle.to_mask(runs, HEIGHT, WIDTH)
         soft = photos.soften(mask, self.size)
-        digest = hashlib.blake2b(digest_size=16)
-        for part in (photo, soft, runs):
-            digest.update(np.ascontiguousarray(part).data)
-        self._write("photos", row, photo)
-        self._write("masks", row, soft)
-        return runs, digest.hexdigest()
-
-    def _write(self, kind: str, row: int, pixels: NDArray[np.uint8]) -> None:
-        # On a full disk a memory map would die of SIGBUS; a file raises OSError.
-        with (self.folder / f"{kind}.npy").open("r+b") as file:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
-            file.seek(row * pixels.nbytes, os.SEEK_CUR)
-            file.write(pixels.data)
+        for kind, pixels in (("photos", photo), ("masks", soft)):
+            # On a full disk a memory map would die of SIGBUS; a file raises OSError.
+            with (self.folder / f"{kind}.npy").open("r+b") as file:
+                np.lib.format.read_magic(file)
+                np.lib.format.read_array_header_1_0(file)
+                file.seek(row * pixels.nbytes, os.SEEK_CUR)
+                file.write(pixels.data)
+        content = photo.tobytes() + soft.tobytes() + runs.tobytes()
+        return runs, hashlib.blake2b(content, digest_size=16).hexdigest()

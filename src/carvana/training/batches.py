@@ -9,15 +9,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from carvana.data import loader
-from carvana.data.cache import Cache
-from carvana.data.joined import Joined, Rows
+from carvana.data.cache import Cache, Rows
 
 Batch = tuple[Tensor, Tensor]
 Read = Callable[[Iterable[Rows]], Iterator[Batch]]
 
 
 @contextlib.contextmanager
-def reader_of(cache: Cache | Joined, photos: int, workers: int, on: torch.device) -> Iterator[Read]:
+def reader_of(cache: Cache, photos: int, workers: int, on: torch.device) -> Iterator[Read]:
     """Yields a function that reads pieces, each of about `photos` rows, in order.
 
     The function yields photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device on which
@@ -68,7 +67,7 @@ def workers_for(on: torch.device, wanted: int, size: int) -> int:
 class _Pieces(Dataset[Batch]):
     """A cache as a data set of torch's: an index is the rows of a piece, an item its photos and masks."""
 
-    def __init__(self, cache: Cache | Joined) -> None:
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     def __getitem__(self, rows: Rows) -> Batch:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from carvana.data.cache import Cache
-from carvana.data.joined import Joined, Rows
+from carvana.data.cache import Cache, Rows
 from carvana.masks.rle import Runs
 
 
@@ -18,7 +17,7 @@ class Examples:
     `truth` are the true runs at 1918×1280 of the rows to validate on.
     """
 
-    cache: Cache | Joined
+    cache: Cache
     train: Rows
     pseudo: Rows
     validation: Rows
@@ -31,7 +30,7 @@ class Examples:
         if pseudo is None:
             return cls(cache, train, np.arange(0), validation, truth)
         rows = len(cache.names) + np.arange(len(pseudo.names))
-        return cls(Joined(cache, pseudo), train, rows, validation, truth)
+        return cls(cache.followed_by(pseudo), train, rows, validation, truth)
 
     def photos_of_an_epoch(self, share: float) -> int:
         """Returns how many photos an epoch has: the real ones, and as many others as make `share` of all, below 1.

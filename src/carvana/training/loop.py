@@ -14,7 +14,7 @@ from torch import Tensor
 from carvana.base.console import Bar, say
 from carvana.base.errors import UserError
 from carvana.base.params import Augment, Train
-from carvana.data.joined import Rows
+from carvana.data.cache import Rows
 from carvana.devices import device, distributed
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits

@@ -8,7 +8,7 @@ import torch
 
 from carvana.base.errors import UserError
 from carvana.base.params import Train
-from carvana.data.joined import Rows
+from carvana.data.cache import Rows
 from carvana.devices import device, distributed
 from carvana.networks import models
 from carvana.training.examples import Examples
