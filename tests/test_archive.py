@@ -2,7 +2,7 @@ import pytest
 from conftest import pack
 
 from carvana.base.errors import UserError
-from carvana.competition import car_of
+from carvana.competition import car_of, mask_of, photo_of
 from carvana.data import archive
 from carvana.data.archive import Archive
 
@@ -11,8 +11,8 @@ ONE, TWO = "0cdf5b5d0ce1_01.jpg", "0cdf5b5d0ce1_02.jpg"
 
 def test_names_belong_together():
     assert car_of("502733994e02_16.jpg") == "502733994e02"
-    assert archive.mask_of("502733994e02_16.jpg") == "502733994e02_16_mask.gif"
-    assert archive.photo_of("502733994e02_16_mask.gif") == "502733994e02_16.jpg"
+    assert mask_of("502733994e02_16.jpg") == "502733994e02_16_mask.gif"
+    assert photo_of("502733994e02_16_mask.gif") == "502733994e02_16.jpg"
 
 
 def test_members_are_read_without_their_folder_and_what_a_mac_adds_is_passed_over(tmp_path):

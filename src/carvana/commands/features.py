@@ -71,7 +71,7 @@ def read(photo: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[
         return resize_by_area(pixels, size), resize_by_area(pixels, shown)
     for path in (paths.TRAIN, paths.TEST):
         with Archive(path) as archive:
-            if photo in archive.names:
+            if photo in archive.photos:
                 data = archive.read(photo)
                 return decode_photo(data, photo, size), decode_photo(data, photo, (SHOWN * HEIGHT // WIDTH, SHOWN))
     raise UserError(f"{photo} is neither a file nor a photo in {paths.TRAIN} or {paths.TEST}")

@@ -2,12 +2,12 @@
 
 import hashlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Self
 
 from carvana.base.errors import UserError, reading, some
-from carvana.competition import is_photo, mask_of, photo_of
+from carvana.competition import is_photo, photo_of
 
 # Kaggle's largest photos have about 1 MB; a member beyond this is a mistake or a zip bomb.
 MAX_MEMBER_BYTES = 64 * 2**20
@@ -35,29 +35,25 @@ class Archive:
             self._members[member.name] = info
 
     @property
-    def names(self) -> list[str]:
-        """The members' names, sorted."""
-        return sorted(self._members)
-
-    @property
     def photos(self) -> list[str]:
         """The members' names, sorted. Raises UserError if one of them is not of the form `<car>_<view>.jpg`."""
-        self._refuse([name for name in self._members if not is_photo(name)], "<car>_<view>.jpg")
-        return self.names
+        return self._of_form("<car>_<view>.jpg", is_photo)
 
     @property
     def masks(self) -> list[str]:
         """The members' names, sorted. Raises UserError if one of them is not of the form `<car>_<view>_mask.gif`."""
-        strange = [name for name in self._members if mask_of(photo_of(name)) != name or not is_photo(photo_of(name))]
-        self._refuse(strange, "<car>_<view>_mask.gif")
-        return self.names
+        return self._of_form(
+            "<car>_<view>_mask.gif", lambda name: name.endswith("_mask.gif") and is_photo(photo_of(name))
+        )
 
-    def _refuse(self, strange: list[str], form: str) -> None:
-        if strange:
+    def _of_form(self, form: str, is_of_form: Callable[[str], bool]) -> list[str]:
+        names = sorted(self._members)
+        if strange := [name for name in names if not is_of_form(name)]:
             raise UserError(
-                f"{self.path} holds {some(sorted(strange))}, not of the form {form} "
+                f"{self.path} holds {some(strange)}, not of the form {form} "
                 f"(car: 12 hexadecimal digits, view: 01 to 16); remove such members"
             )
+        return names
 
     def read(self, name: str) -> bytes:
         """Returns a member's bytes, checked by their CRC. Raises UserError if it cannot be read."""
@@ -74,14 +70,8 @@ class Archive:
         rows = sorted((name, info.file_size, info.CRC) for name, info in self._members.items())
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._zip.close()
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()

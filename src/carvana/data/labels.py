@@ -1,6 +1,5 @@
 """Pseudo-labels: predictions of a finished experiment, which become masks to train the next one on."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,40 +34,29 @@ def read(folder: Path, photos: Path) -> Labels:
     Raises UserError if there are none, if a shard is damaged, if runs leave the photo or overlap, if a photo has two
     labels or is not in the zip `photos`, or if no label shows a car.
     """
-    names: list[str] = []
-    empty: list[str] = []
-    paths = _paths(folder)
-    for path in paths:
-        for name, runs in shards.read(path, _AGAIN):
-            with reading(path, f"has runs of {name} that are no mask", _AGAIN):
-                rle.check(runs, HEIGHT, WIDTH)
-            (names if len(runs) else empty).append(name)
-    _require_each_once(folder, names + empty)
-    with Archive(photos) as archive:
-        unknown = sorted({*names, *empty} - set(archive.photos))
-    if unknown:
-        raise UserError(
-            f"{folder} has labels for photos that are not in {photos}: {some(unknown)}; set train.pseudo_photos to the "
-            f"zip from which they were predicted"
-        )
-    if not names:
-        raise UserError(
-            f"{folder} shows no car on any of its {len(empty)} photos; take another experiment's predictions"
-        )
-    return Labels(paths, names, empty)
-
-
-def _paths(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
         raise UserError(
             f"{folder} has no shards of run lists (*.parquet); copy an experiment's predictions there, by "
             f"`dvc get . data/predictions --rev EXPERIMENT -o {folder}`"
         )
-    return paths
-
-
-def _require_each_once(folder: Path, names: list[str]) -> None:
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise UserError(f"{folder} has two labels for {some(twice)}; keep the shards of one experiment")
+    has_car: dict[str, bool] = {}
+    for path in paths:
+        for name, runs in shards.read(path, _AGAIN):
+            with reading(path, f"has runs of {name} that are no mask", _AGAIN):
+                rle.check(runs, HEIGHT, WIDTH)
+            if name in has_car:
+                raise UserError(f"{folder} has two labels for {name}; keep the shards of one experiment")
+            has_car[name] = len(runs) > 0
+    with Archive(photos) as archive:
+        unknown = sorted(has_car.keys() - set(archive.photos))
+    if unknown:
+        raise UserError(
+            f"{folder} has labels for photos that are not in {photos}: {some(unknown)}; set train.pseudo_photos to the "
+            f"zip from which they were predicted"
+        )
+    names = [name for name, has in has_car.items() if has]
+    empty = [name for name, has in has_car.items() if not has]
+    if not names:
+        raise UserError(f"{folder} shows no car on any of its {len(empty)} photos; take another experiment's labels")
+    return Labels(paths, names, empty)

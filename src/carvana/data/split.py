@@ -20,7 +20,7 @@ from carvana.competition import car_of, is_car
 TEST = "test"
 VALIDATION = "validation"  # the role in results of a car whose fold validates the model; split.csv has the fold
 
-_HEADER = ["car", "role"]
+_HEADER = "car,role"
 _ROLE = re.compile(rf"{TEST}|0|[1-9][0-9]*")
 _MOST_METADATA = 2**24  # bytes; Kaggle's file has half a million
 _AGAIN = "`dvc repro -f split` writes it again"
@@ -65,7 +65,7 @@ def read_makes(metadata: Path) -> dict[str, str]:
 def write(path: Path, roles: dict[str, str]) -> None:
     """Writes `car,role` rows."""
     with whole_file(path) as temporary:
-        pd.DataFrame(roles.items(), columns=_HEADER).to_csv(temporary, index=False)
+        temporary.write_text("\n".join([_HEADER, *map(",".join, roles.items()), ""]), encoding="ascii")
 
 
 def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
@@ -76,22 +76,18 @@ def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
     """
     with reading(path, "cannot be read", _AGAIN, "`dvc repro split` makes it"):
         # Nothing is skipped or converted: a line's number is that of the file, and an id is a text.
-        header, *lines = path.read_text(encoding="ascii", errors="backslashreplace").split("\n")
-    if header != ",".join(_HEADER):
-        raise UserError(f"{path}, line 1 must be {','.join(_HEADER)}; {_AGAIN}")
+        header, *lines = path.read_text(encoding="ascii", errors="backslashreplace").removesuffix("\n").split("\n")
+    if header != _HEADER:
+        raise UserError(f"{path}, line 1 must be {_HEADER}; {_AGAIN}")
     roles: dict[str, str] = {}
-    for number, line in enumerate(lines[:-1] if lines[-1:] == [""] else lines, start=2):
+    for number, line in enumerate(lines, start=2):
         car, _, role = line.partition(",")
-        if not is_car(car):
-            complaint = f"the car {car!r:.100} is not 12 hexadecimal digits"
-        elif car in roles:
-            complaint = f"the car {car!r} is listed twice"
-        elif not _ROLE.fullmatch(role):
-            complaint = f"the role {role!r:.100} is neither {TEST} nor a fold's number"
-        else:
-            roles[car] = role
-            continue
-        raise UserError(f"{path}, line {number}: {complaint}; {_AGAIN}")
+        if not is_car(car) or car in roles or not _ROLE.fullmatch(role):
+            raise UserError(
+                f"{path}, line {number}: {line!r:.100} must be a car (12 hexadecimal digits, each once), a comma, and "
+                f"{TEST} or a fold's number; {_AGAIN}"
+            )
+        roles[car] = role
     if unknown := {car_of(name) for name in photos} - roles.keys():
         raise UserError(f"{path} has no role for {some(sorted(unknown))}; {_AGAIN}")
     return roles

@@ -4,8 +4,6 @@
 and without overlap. Predictions are stored as runs, and Dice is computed from them.
 """
 
-import re
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 Runs = NDArray[np.int32]
 
-_NUMBERS = re.compile(r"[0-9]+(?:[ \t\r\n]+[0-9]+)*", re.ASCII)
+_MOST_DIGITS = 18  # of a number: more may not fit into an int64
 
 
 def to_runs(mask: NDArray[np.generic]) -> Runs:
@@ -45,21 +43,18 @@ def to_text(runs: Runs) -> bytes:
 def from_text(text: str, height: int, width: int) -> Runs:
     """Returns the runs of a text, checked against a picture of `height` × `width`.
 
-    Raises ValueError for an odd count of numbers, a zero or negative number, a run that leaves the
-    picture, runs out of order or overlapping, and anything that is not a number.
+    Raises ValueError for an odd count of numbers, anything that is not a number, and as `check` does.
     """
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is not a text; pandas reads an empty mask as NaN, unless keep_default_na=False")  # noqa: TRY004
-    text = text.strip()
-    if not text:
-        return np.empty((0, 2), dtype=np.int32)
-    if not _NUMBERS.fullmatch(text):
-        word = next((word for word in text.split() if not _NUMBERS.fullmatch(word)), text)
-        raise ValueError(f"{word[:40]!r} is not a positive whole number")
     words = text.split()
+    digits = "".join(words)
+    if digits and not (digits.isascii() and digits.isdigit()):
+        word = next(word for word in words if not (word.isascii() and word.isdigit()))
+        raise ValueError(f"{word[:40]!r} is not a positive whole number")
     if len(words) % 2:
         raise ValueError(f"{len(words)} numbers; starts and lengths must come in pairs")
-    if max(map(len, words)) > len(str(height * width)) and any(int(word) > height * width for word in words):
+    if max(map(len, words), default=0) > _MOST_DIGITS:
         raise ValueError(f"a number is larger than the picture's {height * width} pixels")
     runs = np.array(words, dtype=np.int64).reshape(-1, 2)
     check(runs, height, width)
@@ -67,21 +62,21 @@ def from_text(text: str, height: int, width: int) -> Runs:
 
 
 def check(runs: NDArray[np.integer], height: int, width: int) -> None:
-    """Raises ValueError unless `runs` [n, 2] are the code of a mask of `height` × `width`."""
-    starts, lengths = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)
+    """Raises ValueError unless `runs` [n, 2] are the code of a mask of `height` × `width`.
+
+    That is, for a start or a length below 1, a run that leaves the picture, and runs out of order or overlapping.
+    """
+    starts, lengths = runs.T.astype(np.int64)
     ends = starts + lengths
     for wrong, what in (
         (starts < 1, "has a start below 1"),
         (lengths < 1, "has a length below 1"),
         (ends - 1 > height * width, f"leaves the picture of {height * width} pixels"),
+        (starts < np.append(1, ends)[:-1], "is out of order or overlaps the one before"),
     ):
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(f"run {row + 1} ({starts[row]} {lengths[row]}) {what}")
-    wrong = starts[1:] < ends[:-1]
-    if wrong.any():
-        row = int(np.argmax(wrong)) + 1
-        raise ValueError(f"run {row + 1} ({starts[row]} {lengths[row]}) is out of order or overlaps the one before")
 
 
 def encode(mask: NDArray[np.generic]) -> str:

@@ -63,7 +63,7 @@ def write(path: Path, photos: list[str], runs: list[Runs]) -> None:
 def is_whole(path: Path, photos: list[str]) -> bool:
     """Returns whether a shard exists, is undamaged, and holds these photos."""
     try:
-        return path.exists() and _verified_table(path)[_NAMES].to_pylist() == photos
+        return read_names(path) == photos
     except UserError:
         return False
 
@@ -89,20 +89,17 @@ def read(path: Path, advice: str = _AGAIN) -> Iterator[tuple[str, Runs]]:
 def _verified_table(path: Path, advice: str = _AGAIN) -> pa.Table:
     with reading(path, "is not an intact file of runs", advice):
         with pq.ParquetFile(path) as file:
-            _require_fitting(file.metadata)
+            # What the file declares, before memory is taken for it.
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            size, rows = sum(group.total_byte_size for group in groups), file.metadata.num_rows
+            if max(size, rows) > _MOST_BYTES:
+                raise ValueError(f"it would take {size} bytes for {rows} rows; the limit is {_MOST_BYTES}")
             if not file.schema_arrow.equals(_SCHEMA):
                 raise ValueError(f"its columns are {', '.join(file.schema_arrow.names)}")
             table = file.read()
         if (table.schema.metadata or {}).get(_DIGEST) != _digest(table):
             raise ValueError("its content does not match its checksum")
         return table
-
-
-def _require_fitting(metadata: pq.FileMetaData) -> None:
-    """Raises ValueError if a file declares more than any shard or cache has, before memory is taken for it."""
-    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    if max(size, metadata.num_rows) > _MOST_BYTES:
-        raise ValueError(f"it would take {size} bytes for {metadata.num_rows} rows; the limit is {_MOST_BYTES}")
 
 
 def _digest(table: pa.Table) -> bytes:
