@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ def main() -> None:
     ensemble = Ensemble.load(trained, how.flip, how.scales)
     skip = settings.predict.on_bad_image == "skip"
     with Archive(paths.TEST) as archive, distributed.joined(how.on, in_step=False) as on:
-        how, first = how.at(on), distributed.rank() == 0
+        how, first = replace(how, on=on), distributed.rank() == 0
         folder = distributed.from_first(lambda: begin(fingerprint(archive, trained, settings, how)))
         if first:
             console.say(plan(settings, ensemble, len(archive.photos), how))

@@ -146,7 +146,7 @@ def test_a_gpu_gives_what_the_cpu_gives(archive):
     ensemble = inference.Ensemble([trained(0)])
     alone, there = (
         list(inference.predict(ensemble, archive.path, archive.photos * 5, how))
-        for how in (settings(), settings(batch_size=3).at(torch.device("cuda")))
+        for how in (settings(), replace(settings(batch_size=3), on=torch.device("cuda")))
     )
     for one, other in zip(alone, there, strict=True):
         assert one.photo == other.photo

@@ -19,8 +19,6 @@ from carvana.base.errors import UserError
 from carvana.devices import device
 from carvana.prediction.settings import Settings
 
-_CPU = torch.device("cpu")
-
 # Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at the same time.
 Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -43,17 +41,16 @@ def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
     """
     if how.on.type != "cpu":
         return Engine(_torch(network, how.on), how.batch_size, max(how.workers, 2))
-    cores = max(how.workers, 1)
     if how.engine == "openvino":
-        return by_openvino(to_openvino(network, size), size, cores)
-    return Engine(_torch(network, how.on), 1, cores)
+        return by_openvino(to_openvino(network, size), size, how.threads)
+    return Engine(_torch(network, how.on), 1, how.threads)
 
 
 @contextlib.contextmanager
-def one_core_a_thread(on: torch.device = _CPU) -> Iterator[None]:
-    """Makes torch compute on one core for each thread that calls it on a CPU."""
+def one_core_a_thread() -> Iterator[None]:
+    """Makes torch compute on one core for each thread that calls it on the CPU."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if on.type == "cpu" else before)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
@@ -106,15 +103,11 @@ def load_openvino() -> tuple[ModuleType, Any]:
 
 
 def to_openvino(network: nn.Module, size: tuple[int, int]) -> Any:
-    """Returns an `openvino.Model` of a network, for any number of photos of `size` (height, width).
-
-    Raises UserError if OpenVINO is not installed.
-    """
+    """Returns an `openvino.Model` of a network, for any number of photos of `size` (height, width)."""
     openvino, _ = load_openvino()
     photos = torch.zeros(2, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
-        shape = openvino.PartialShape([-1, *size, 3])
-        return openvino.convert_model(network.cpu().eval(), example_input=photos, input=[shape])
+        return openvino.convert_model(network.cpu().eval(), example_input=photos, input=[(-1, *size, 3)])
 
 
 def by_openvino(model: Any, size: tuple[int, int], cores: int) -> Engine:
@@ -122,9 +115,8 @@ def by_openvino(model: Any, size: tuple[int, int], cores: int) -> Engine:
     _, core = load_openvino()
     # One shape, so that OpenVINO plans for it when it compiles.
     model.reshape([1, *size, 3])
-    precision = "bf16" if device.has_bfloat16(_CPU) else "f32"
     settings = {
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": "bf16" if device.has_bfloat16(torch.device("cpu")) else "f32",
         "NUM_STREAMS": str(cores),
         "INFERENCE_NUM_THREADS": str(cores),
         # Pinned threads would compete with the decoding workers for one core while another is idle.

@@ -5,7 +5,6 @@ The model takes photos uint8 [n, height, width, 3], for any n, and returns logit
 
 import importlib.util
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +42,15 @@ def require_equal(path: Path, ensemble: Ensemble, photos: NDArray[np.uint8]) -> 
     Photos are uint8 [n, height, width, 3]; batches of 1, 2 and 5 are made of them. Raises UserError if the model cannot
     be run, or if it differs by more than `MOST_DIFFERENCE`.
     """
-    run, difference, largest = _runner(path), 0.0, 0.0
+    _, core = engines.load_openvino()
+    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    difference, largest = 0.0, 0.0
     for count in _BATCHES:
         batch = np.resize(photos, (count, *photos.shape[1:]))
         with torch.inference_mode():
             expected = ensemble.cpu().eval()(torch.from_numpy(batch)).numpy()
         with reading(path, f"cannot be run on {count} photos", "try another --format"):
-            found = run(batch)
+            found = compiled(batch)[0]
         if found.shape != expected.shape or found.dtype != expected.dtype:
             raise UserError(f"{path} returns {found.dtype} {found.shape} for {count} photos; try another --format")
         difference = max(difference, float(np.abs(found - expected).max()))
@@ -68,7 +69,8 @@ def _write_onnx(ensemble: Ensemble, path: Path) -> None:
             raise UserError("torch writes ONNX by two packages that are not installed; `pip install onnx onnxscript`")
     program = torch.onnx.export(
         ensemble,
-        (_photos(ensemble),),
+        # Two, because it takes a batch of one for a constant.
+        (torch.zeros(2, *ensemble.size, 3, dtype=torch.uint8),),
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("n")},),
         input_names=["photos"],
@@ -85,15 +87,3 @@ def _write_openvino(ensemble: Ensemble, path: Path) -> None:
     for port, name in ((model.input(0), "photos"), (model.output(0), "logits")):
         port.get_tensor().set_names({name})
     openvino.save_model(model, path, compress_to_fp16=False)
-
-
-def _photos(ensemble: Ensemble) -> torch.Tensor:
-    # Two, because exporters take a batch of one for a constant.
-    return torch.zeros(2, *ensemble.size, 3, dtype=torch.uint8)
-
-
-def _runner(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Returns the function that a written model is, computed in float32 by OpenVINO."""
-    _, core = engines.load_openvino()
-    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda photos: compiled(photos)[0]

@@ -5,7 +5,7 @@ compute runs from its logits.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,7 @@ class Damaged:
 
 
 Outcome = Prediction | Damaged
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
@@ -82,14 +83,13 @@ class Ensemble(nn.Module):
     @classmethod
     def load(cls, paths: Iterable[Path], flip: bool = False, scales: tuple[float, ...] = (1.0,)) -> Self:
         """Returns the ensemble of the models in some files. Raises UserError if one cannot be used."""
-        return cls([checkpoint.load(path) for path in paths], flip, scales)
+        return cls(list(map(checkpoint.load, paths)), flip, scales)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Returns mean logits float32 [n, height, width] of photos uint8 [n, height, width, 3]."""
         return torch.stack([self._logits_at(size, photos) for size in self.sizes]).mean(dim=0)
 
     def _logits_at(self, size: tuple[int, int], photos: Tensor) -> Tensor:
-        """Returns mean logits float32 [n, height, width] of photos that the networks see at `size`."""
         if size != self.size:
             photos = _resized(photos.permute(0, 3, 1, 2).float(), size).permute(0, 2, 3, 1)
         logits = self._mean(photos)
@@ -109,41 +109,41 @@ def predict(ensemble: Ensemble, path: Path, names: Iterable[str], how: Settings)
     engine = engines.build(ensemble, ensemble.size, how)
 
     def finish(piece: Batch) -> list[Outcome]:
-        logits = engine.compute(piece.photos.numpy())
-        return [_outcome(name, piece, each, how.threshold) for name, each in zip(piece.names, logits, strict=True)]
+        found: list[Outcome] = []
+        for name, logits in zip(piece.names, engine.compute(piece.photos.numpy()), strict=True):
+            if name in piece.reasons:
+                found.append(Damaged(name, piece.reasons[name]))
+            else:
+                found.append(Prediction(name, logits, runs_of_logits(logits, how.threshold)))
+        return found
 
     batches = loader.load(path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda")
     pieces = (piece for batch in batches for piece in batch.split(engine.photos_a_call))
     with (
         device.enough_memory("lower runtime.batch_size"),
-        engines.one_core_a_thread(how.on),
+        engines.one_core_a_thread(),
         ThreadPoolExecutor(engine.threads) as pool,
     ):
-        try:
-            futures = (pool.submit(finish, piece) for piece in pieces)
-            for outcomes in in_order(futures, _AHEAD * engine.threads):
-                yield from outcomes
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for outcomes in in_order(pool, finish, pieces, _AHEAD * engine.threads):
+            yield from outcomes
 
 
-def _outcome(name: str, piece: Batch, logits: NDArray[np.float32], threshold: float) -> Outcome:
-    if name in piece.reasons:
-        return Damaged(name, piece.reasons[name])
-    return Prediction(name, logits, runs_of_logits(logits, threshold))
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Task], Result], tasks: Iterable[Task], ahead: int
+) -> Iterator[Result]:
+    """Yields what `work` returns for each task, in order; at most `ahead` tasks are begun before they are needed."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(pictures, size, mode="bilinear", align_corners=False)
-
-
-def in_order(futures: Iterable[Future[Result]], count: int) -> Iterator[Result]:
-    """Yields the results of futures in order, starting at most `count` futures ahead of the one that it waits for."""
-    waiting: deque[Future[Result]] = deque()
-    for future in futures:
-        waiting.append(future)
-        if len(waiting) > count:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

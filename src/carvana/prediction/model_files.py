@@ -25,7 +25,7 @@ def load(files: Sequence[Path], how: Settings) -> tuple[Callable[[], Engine], tu
     """
     if len(files) == 1 and files[0].suffix in _EXPORTED:
         model, size = _read(files[0])
-        return lambda: engines.by_openvino(model, size, max(how.workers, 1)), size
+        return lambda: engines.by_openvino(model, size, how.threads), size
     if programs := [str(file) for file in files if file.suffix in _PROGRAMS]:
         raise UserError(
             f"{some(programs)} may hold any program, which torch would run; export the model to onnx or openvino"

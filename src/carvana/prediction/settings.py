@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -22,10 +22,6 @@ class Settings:
     engine: str
     workers: int
     batch_size: int
-
-    def at(self, on: torch.device) -> Self:
-        """Returns the same settings on another device."""
-        return replace(self, on=on)
 
     @property
     def threads(self) -> int:
@@ -52,8 +48,8 @@ def choose_engine(name: str) -> str:
 
     If `openvino` is not installed, prints a warning and returns `torch`.
     """
-    if name == "torch" or importlib.util.find_spec("openvino"):
-        return "torch" if name == "torch" else "openvino"
+    if name != "torch" and importlib.util.find_spec("openvino"):
+        return "openvino"
     if name == "openvino":
         print("openvino is not installed (`pip install openvino`); torch computes instead", file=sys.stderr)
     return "torch"

@@ -1,6 +1,5 @@
 """Predicts all photos of a zip into shards of runs; finished shards are kept, however the process ends."""
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from carvana.data.archive import Archive
 from carvana.devices import distributed
 from carvana.masks import shards
 from carvana.masks.rle import Runs
-from carvana.prediction.inference import Damaged, Ensemble, Outcome, predict
+from carvana.prediction.inference import Damaged, Ensemble, predict
 from carvana.prediction.settings import Settings
 
 DAMAGED = "damaged"
@@ -33,28 +32,20 @@ def sweep(
     missing = [number for number in mine if not shards.is_whole(shards.path_of(folder, number), parts[number])]
     total = sum(len(parts[number]) for number in mine)
     todo = [photo for number in missing for photo in parts[number]]
-    outcomes, damaged = predict(ensemble, archive.path, todo, how), []
+    outcomes = predict(ensemble, archive.path, todo, how)
+    damaged: list[Damaged] = []
     quiet = distributed.rank() != 0
     with Bar(total=total, initial=total - len(todo), desc="predict", unit=" photos", quiet=quiet) as bar:
         for number in missing:
-            runs, faults = _take(outcomes, len(parts[number]), bar, watch)
+            runs: list[Runs] = []
+            faults: list[Damaged] = []
+            for outcome in islice(outcomes, len(parts[number])):
+                if isinstance(outcome, Damaged):
+                    faults.append(outcome)
+                runs.append(_NO_CAR if isinstance(outcome, Damaged) else outcome.runs)
+                bar.update()
+                watch.add_photo()
             damaged += faults
-            if not faults:
-                shards.write(shards.path_of(folder, number), parts[number], runs)
-            elif skip_damaged:
-                shards.write(shards.path_of(folder / DAMAGED, number), parts[number], runs)
+            if skip_damaged or not faults:
+                shards.write(shards.path_of(folder / DAMAGED if faults else folder, number), parts[number], runs)
     return damaged
-
-
-def _take(outcomes: Iterator[Outcome], count: int, bar: Bar, watch: Stopwatch) -> tuple[list[Runs], list[Damaged]]:
-    """Returns the runs of the next photos, empty for a damaged one, and the damaged ones."""
-    runs, damaged = [], []
-    for outcome in islice(outcomes, count):
-        if isinstance(outcome, Damaged):
-            damaged.append(outcome)
-            runs.append(_NO_CAR)
-        else:
-            runs.append(outcome.runs)
-        bar.update()
-        watch.add_photo()
-    return runs, damaged

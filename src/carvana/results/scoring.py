@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,7 @@ def find(
         for part, role, models in [*validations, (split.TEST, split.TEST, list(trained.values()))]:
             names = [name for name in truth.names if roles[car_of(name)] == part]
             outcomes = predict(Ensemble(models, how.flip, how.scales), train, names, how)
-            futures = (pool.submit(one, outcome, role) for outcome in outcomes)
-            for score, runs in in_order(futures, _PHOTOS_AHEAD * how.threads):
+            for score, runs in in_order(pool, partial(one, role=role), outcomes, _PHOTOS_AHEAD * how.threads):
                 findings.scores.append(score)
                 findings.runs[score.image] = runs, true[score.image]
                 done()
