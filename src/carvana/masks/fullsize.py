@@ -21,8 +21,6 @@ Floats = NDArray[np.float32]
 Signs = NDArray[np.uint8]
 Axis = tuple[Ints, Ints, Floats]
 
-_FEW_EDGES = 2**13  # enough for an ordinary mask
-
 
 def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
     """Returns the runs at 1918×1280 of the pixels whose probability exceeds `threshold`.
@@ -34,13 +32,12 @@ def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
     """
     level = np.float32(math.log(threshold / (1 - threshold)))
     values = np.ascontiguousarray(logits, np.float32)
+    if not np.isfinite(values).all():
+        raise UserError("the network's output is not finite; its training has diverged: lower train.learning_rate")
     if level:
         values = values - level
     height, width = values.shape
-    edges, finite = _edges(values, axis(height, HEIGHT), axis(width, WIDTH))
-    if not finite:
-        raise UserError("the network's output is not finite; its training has diverged: lower train.learning_rate")
-    runs = edges.reshape(-1, 2)
+    runs = _edges(values, axis(height, HEIGHT), axis(width, WIDTH)).reshape(-1, 2)
     runs[:, 1] -= runs[:, 0]
     runs[:, 0] += 1
     return runs
@@ -62,8 +59,8 @@ def axis(count: int, full: int) -> Axis:
 
 
 @njit(nogil=True, cache=True)
-def _edges(values: Floats, rows: Axis, columns: Axis) -> tuple[Ints, bool]:
-    """Returns the row-major places at which runs alternately begin and end, and whether all values are finite."""
+def _edges(values: Floats, rows: Axis, columns: Axis) -> Ints:
+    """Returns the row-major places at which runs alternately begin and end."""
     height, width = values.shape
     first_row, _, row_weight = rows
     full_width = len(columns[2])
@@ -71,42 +68,35 @@ def _edges(values: Floats, rows: Axis, columns: Axis) -> tuple[Ints, bool]:
     lower = np.empty(width + 1, np.uint8)
     mixed = np.zeros((width + 7) // 8 * 8, np.uint8)
     cells = np.empty(width, np.int32)
-    edges = np.empty(_FEW_EDGES + full_width, np.int32)
+    # Room for every pixel, of which the system gives what is written to.
+    edges = np.empty(len(row_weight) * full_width + 1, np.int32)
     count = 0
-    finite = _take_signs(values[0], lower)
+    _take_signs(values[0], lower)
     for row in range(height):
         upper, lower = lower, upper
         below = min(row + 1, height - 1)
-        finite &= _take_signs(values[below], lower)
+        _take_signs(values[below], lower)
         if first_row[row] == first_row[row + 1]:
             continue
         found = _find_mixed(upper, lower, mixed, cells)
         for y in range(first_row[row], first_row[row + 1]):
-            if count + full_width > len(edges):
-                longer = np.empty(2 * len(edges), np.int32)
-                longer[:count] = edges[:count]
-                edges = longer
             pair = (values[row], values[below], row_weight[y])
             count = _scan_row(y * full_width, pair, upper, cells[:found], columns, edges, count)
     if count % 2:
         edges[count] = full_width * len(row_weight)
         count += 1
-    return edges[:count], finite
+    return edges[:count].copy()
 
 
 @njit(nogil=True, cache=True)
-def _take_signs(values: Floats, signs: Signs) -> bool:
-    """Writes 1 to `signs` for each value above 0, else 0; returns whether all values are finite.
+def _take_signs(values: Floats, signs: Signs) -> None:
+    """Writes 1 to `signs` for each value above 0, else 0.
 
     The last sign is written twice, because the cell after the last logit has nothing to its right.
     """
-    nothing = np.float32(0)
     for x in range(len(values)):
         signs[x] = values[x] > 0
-        # The difference is 0 for a finite value and NaN for others; the sum then stays NaN.
-        nothing += values[x] - values[x]
     signs[len(values)] = signs[len(values) - 1]
-    return nothing == 0
 
 
 @njit(nogil=True, cache=True)
