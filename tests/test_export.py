@@ -82,7 +82,7 @@ def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos_and_is_a
     build, size = model_files.load([path], how)
     assert size == SIZE
     assert np.allclose(build().compute(photos(3)), run(path, photos(3)), atol=1e-4)
-    with pytest.raises(UserError, match="differ from torch's by up to"):
+    with pytest.raises(UserError, match="differs from torch's logits by up to"):
         export.require_equal(path, ensemble_of(seed=1), photos(3))
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):
     (tmp_path / "text.onnx").write_text("no model", encoding="ascii")
     how = Settings.of(read_params(runtime_device="cpu"))
     for name, complaint in (
-        ("other.xml", "its input is not photos uint8"),
+        ("other.xml", "it does not make logits float32"),
         ("lonely.xml", "bin file"),
         ("text.onnx", "; `carvana export` makes a model that can"),
         ("none.onnx", "is missing; name another"),

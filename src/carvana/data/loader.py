@@ -1,8 +1,4 @@
-"""Photos of a zip, decoded in batches by the workers of a torch DataLoader, and how such workers begin and end.
-
-Evaluate and predict load photos here. Resize and label make the cache by the same workers, and training on a GPU reads
-it by them.
-"""
+"""Photos of a zip, decoded in batches by the workers of a torch DataLoader, and how such workers begin and end."""
 
 import contextlib
 import shutil
@@ -12,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
@@ -133,10 +128,9 @@ def _as_it_is(made: Made) -> Made:
 
 
 def fitting(wanted: int, batch_bytes: int, ahead: int, beside: int = 1) -> int:
-    """Returns how many of the wanted workers have room in shared memory; if not all, prints a line that says so.
+    """Returns how many of the wanted workers, each with `ahead` batches of `batch_bytes`, have room in shared memory.
 
-    Each has `ahead` batches of `batch_bytes` there. `beside` is the number of processes on this machine that have
-    workers.
+    If not all, prints a line that says so. `beside` is the number of processes on this machine that have workers.
     """
     if not wanted or not batch_bytes or not _SHARED_MEMORY.is_dir():
         return wanted
@@ -144,9 +138,8 @@ def fitting(wanted: int, batch_bytes: int, ahead: int, beside: int = 1) -> int:
     found = max(min(wanted, (free // batch_bytes - _ON_THE_WAY) // ahead), 0)
     if found < wanted:
         print(
-            f"shared memory has room for the batches of {found} of {wanted} workers ({free / 2**20:.0f} MiB are free), "
-            f"so that {found or 'no'} workers read photos; lower the batch size, or start the container with "
-            "--shm-size=1g",
+            f"shared memory ({free / 2**20:.0f} MiB are free) has room for the batches of {found} of {wanted} workers; "
+            "lower the batch size, or start the container with --shm-size=1g",
             file=sys.stderr,
         )
     return found
@@ -157,17 +150,10 @@ def begin(_worker: int) -> None:
     # The fork inherited the stage's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.excepthook = _report
     # To decode at 64² costs a quarter less so: every photo needs some blocks of the size of a whole mask.
     keep_freed_memory()
     die_with_parent()
     end_if_orphaned()
-
-
-def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints an uncaught error of a worker's threads, unless it is that the parent process has ended."""
-    if not issubclass(kind, ConnectionError | EOFError):
-        sys.__excepthook__(kind, error, trace)
 
 
 @contextlib.contextmanager

@@ -30,18 +30,17 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
     """Returns the role of every car: 'test', or the number of its fold as a string ('0' … ).
 
     `makes` holds the known makes of cars; test cars and folds each get their share of every make, to rounding. Fold
-    sizes differ by at most one car. 318 cars, 0.2 and 4 folds: 64 test cars and folds of 64, 64, 63 and 63, the slides'
-    190 / 64 / 64 for fold 0. Raises UserError if fewer cars than folds are left.
+    sizes differ by at most one car. Raises UserError if fewer cars than folds are left.
     """
     shuffled = [sorted(cars)[i] for i in np.random.default_rng(seed).permutation(len(cars))]
     sizes = Counter(makes.get(car, "") for car in cars)
     # A stable sort: cars of one make side by side, in random order among themselves.
     ordered = sorted(shuffled, key=lambda car: (-sizes[makes.get(car, "")], makes.get(car, "")))
     tests = round(test_fraction * len(ordered))
-    if len(ordered) - tests < folds:
+    if (left := len(ordered) - tests) < folds:
         raise UserError(
-            f"{len(ordered)} cars, {tests} of them held out (split.test_fraction: {test_fraction}), leave "
-            f"{len(ordered) - tests} for split.folds: {folds}; use fewer folds or more cars"
+            f"{tests} of {len(ordered)} cars are held out (split.test_fraction: {test_fraction}) and leave {left} for "
+            f"split.folds: {folds}; use fewer folds or more cars"
         )
     # Evenly spaced places in that order take a fair share of every make.
     held_out = {ordered[(2 * i + 1) * len(ordered) // (2 * tests)] for i in range(tests)}

@@ -1,8 +1,7 @@
 """From logits at network size to runs at full size, without a mask.
 
 A pixel of a bilinear enlargement is a weighted mean of four logits, the corners of its cell. If these have one sign,
-every pixel of the cell has it as well. Only the cells that the outline runs through need arithmetic: runs begin and end
-in these cells, or at their ends, and nowhere else.
+every pixel of the cell has it as well: runs begin and end in the cells that the outline runs through, or at their ends.
 """
 
 import functools

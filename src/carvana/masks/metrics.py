@@ -37,9 +37,7 @@ def overlap_of_runs(predicted: Runs, true: Runs) -> Overlap:
 
 def overlap_of_masks(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> Overlap:
     """Returns the overlap of two bool masks of the same shape."""
-    return Overlap(
-        int(np.count_nonzero(predicted)), int(np.count_nonzero(true)), int(np.count_nonzero(predicted & true))
-    )
+    return Overlap(*(int(np.count_nonzero(mask)) for mask in (predicted, true, predicted & true)))
 
 
 def _pixels_before(runs: Runs, positions: NDArray[np.integer]) -> NDArray[np.int64]:

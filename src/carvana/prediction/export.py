@@ -56,10 +56,7 @@ def require_equal(path: Path, ensemble: Ensemble, photos: NDArray[np.uint8]) -> 
         difference = max(difference, float(np.abs(found - expected).max()))
         largest = max(largest, float(np.abs(expected).max()))
     if not difference <= MOST_DIFFERENCE * largest:
-        raise UserError(
-            f"the logits of {path.name} differ from torch's by up to {difference:.2g}, which is more than rounding; "
-            "try another --format"
-        )
+        raise UserError(f"{path.name} differs from torch's logits by up to {difference:.2g}; try another --format")
     return difference
 
 

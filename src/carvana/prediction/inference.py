@@ -1,7 +1,6 @@
-"""Prediction: photos in a zip → batches → networks → logits → run lists at 1918×1280.
+"""Prediction: photos in a zip → batches → networks → logits → run lists at 1918×1280, in constant memory.
 
-Memory stays constant, on every device. Workers of a DataLoader decode; threads of this process call the engine and
-compute runs from its logits.
+Workers of a DataLoader decode; threads of this process call the engine and compute runs from its logits.
 """
 
 from collections import deque
@@ -91,11 +90,15 @@ class Ensemble(nn.Module):
 
     def _logits_at(self, size: tuple[int, int], photos: Tensor) -> Tensor:
         if size != self.size:
-            photos = _resized(photos.permute(0, 3, 1, 2).float(), size).permute(0, 2, 3, 1)
+            photos = functional.interpolate(photos.permute(0, 3, 1, 2).float(), size, mode="bilinear").permute(
+                0, 2, 3, 1
+            )
         logits = self._mean(photos)
         if self.flip:
             logits = (logits + self._mean(photos.flip(2)).flip(2)) / 2
-        return logits if size == self.size else _resized(logits.unsqueeze(1), self.size).squeeze(1)
+        if size != self.size:
+            logits = functional.interpolate(logits.unsqueeze(1), self.size, mode="bilinear").squeeze(1)
+        return logits
 
     def _mean(self, photos: Tensor) -> Tensor:
         return torch.stack([model(photos) for model in self.models]).mean(dim=0)
@@ -143,7 +146,3 @@ def in_order(
     finally:
         for future in waiting:
             future.cancel()
-
-
-def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(pictures, size, mode="bilinear", align_corners=False)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from carvana.base.errors import UserError, reading, some
+from carvana.base.errors import UserError, reading
 from carvana.prediction import engines
 from carvana.prediction.engines import Engine
 from carvana.prediction.inference import Ensemble
@@ -15,21 +15,16 @@ _PROGRAMS = (".pt", ".pth")
 
 
 def load(files: Sequence[Path], how: Settings) -> tuple[Callable[[], Engine], tuple[int, int]]:
-    """Returns what builds the engine of a model's files, and the size (height, width) of the photos that it takes.
-
-    The files are read at once; to build the engine may take seconds.
+    """Returns what builds the engine of a model's files, in seconds, and the size (height, width) of its photos.
 
     Files are trained models (.safetensors), whose logits are averaged, or one exported to ONNX (.onnx) or OpenVINO
-    (.xml), which OpenVINO computes on the CPU. Raises UserError if a file cannot be used. Files of
-    torch are refused, because they may be programs, which can do more than compute.
+    (.xml), which OpenVINO computes on the CPU. Raises UserError if a file cannot be used. Torch's are refused.
     """
     if len(files) == 1 and files[0].suffix in _EXPORTED:
         model, size = _read(files[0])
         return lambda: engines.by_openvino(model, size, how.threads), size
-    if programs := [str(file) for file in files if file.suffix in _PROGRAMS]:
-        raise UserError(
-            f"{some(programs)} may hold any program, which torch would run; export the model to onnx or openvino"
-        )
+    if any(file.suffix in _PROGRAMS for file in files):
+        raise UserError(f"{files[0]} may hold any program, which torch would run; export it to onnx or openvino")
     ensemble = Ensemble.load(files, how.flip, how.scales)
     return lambda: engines.build(ensemble, ensemble.size, how), ensemble.size
 
@@ -41,12 +36,9 @@ def _read(path: Path) -> tuple[Any, tuple[int, int]]:
         # OpenVINO does not say that it is missing.
         path.stat()
         model = core.read_model(path)
-        if (len(model.inputs), len(model.outputs)) != (1, 1):
-            raise ValueError("it has other inputs and outputs than photos and logits")
-        photos, logits = model.input(0), model.output(0)
+        (photos,), (logits,) = model.inputs, model.outputs
         height, width, channels = (photos.partial_shape[axis].get_length() for axis in (1, 2, 3))
-        if channels != 3 or photos.element_type.get_type_name() != "u8":
-            raise ValueError("its input is not photos uint8 [n, height, width, 3]")
-        if len(logits.partial_shape) != 3 or logits.element_type.get_type_name() != "f32":
-            raise ValueError("its output is not logits float32 [n, height, width]")
+        kinds = [port.element_type.get_type_name() for port in (photos, logits)]
+        if (channels, len(logits.partial_shape), kinds) != (3, 3, ["u8", "f32"]):
+            raise ValueError("it does not make logits float32 [n, height, width] of photos uint8 [n, height, width, 3]")
         return model, (height, width)

@@ -23,9 +23,8 @@ def sweep(
 ) -> list[Damaged]:
     """Writes this process's missing shards into `folder`, and returns the photos that cannot be read.
 
-    A shard with such a photo is left out, and all others are written. With `skip_damaged` the photo gets an empty mask,
-    and its shard is written to `folder`/damaged, for this run only. `watch` counts the photos. Raises UserError if the
-    network's output is not finite.
+    A shard with such a photo is left out; with `skip_damaged` the photo gets an empty mask, and its shard is written to
+    `folder`/damaged, for this run only. `watch` counts the photos. Raises UserError as `predict` does.
     """
     parts = shards.plan(archive.photos)
     mine = range(distributed.rank(), len(parts), distributed.world())
