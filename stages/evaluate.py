@@ -14,7 +14,6 @@ from carvana.competition import car_of
 
 if TYPE_CHECKING:
     from carvana.base.params import Params
-    from carvana.data.cache import Cache
     from carvana.networks.checkpoint import Trained
 
 
