@@ -94,7 +94,7 @@ def test_every_car_needs_a_role_that_is_one(trained):
     text = path.read_text(encoding="ascii")
     path.write_text(text.replace(",test", ",tset"), encoding="ascii")
     message = stage(trained, "train", "0", status=1)
-    assert "the role 'tset' is neither test nor a fold's number; `dvc repro -f split`" in message
+    assert "tset' must be a car (12 hexadecimal digits, each once), a comma, and test or a fold's" in message
     path.write_text("".join(line for line in text.splitlines(True) if ",test" not in line), encoding="ascii")
     for command in (["train", "0"], ["evaluate"], ["look"]):
         message = stage(trained, *command, status=1)

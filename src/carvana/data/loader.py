@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
@@ -150,10 +151,17 @@ def begin(_worker: int) -> None:
     # The fork inherited the stage's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _report
     # To decode at 64² costs a quarter less so: every photo needs some blocks of the size of a whole mask.
     keep_freed_memory()
     die_with_parent()
     end_if_orphaned()
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints an uncaught error of a worker's threads, unless it is that the parent process has ended."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 @contextlib.contextmanager
