@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from carvana.training import losses
 
@@ -90,3 +91,9 @@ def test_targets_are_soft_or_hard():
     masks = torch.tensor([[[0, 51, 128, 255]]], dtype=torch.uint8)
     assert losses.coverage_of(masks, "soft").flatten().tolist() == pytest.approx([0, 0.2, 128 / 255, 1])
     assert losses.coverage_of(masks, "hard").flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_a_cpu_finds_the_boundary_that_torchs_pooling_finds_on_a_gpu():
+    coverage = torch.randint(0, 256, (3, 20, 33)).float() / 255
+    highest, lowest = (sign * functional.max_pool2d(sign * coverage, 5, stride=1, padding=2) for sign in (1, -1))
+    assert torch.equal(losses._change(coverage), highest - lowest)
