@@ -40,8 +40,8 @@ def processor(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
-        cores = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        if found := re.search(r"^model name\s*: *(\S.*)", cores, re.MULTILINE):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"^model name\s*: *(\S.*)", text, re.MULTILINE):
             return found[1].strip()
     return platform.processor() or platform.machine()
 

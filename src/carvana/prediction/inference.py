@@ -90,9 +90,8 @@ class Ensemble(nn.Module):
 
     def _logits_at(self, size: tuple[int, int], photos: Tensor) -> Tensor:
         if size != self.size:
-            photos = functional.interpolate(photos.permute(0, 3, 1, 2).float(), size, mode="bilinear").permute(
-                0, 2, 3, 1
-            )
+            features = functional.interpolate(photos.permute(0, 3, 1, 2).float(), size, mode="bilinear")
+            photos = features.permute(0, 2, 3, 1)
         logits = self._mean(photos)
         if self.flip:
             logits = (logits + self._mean(photos.flip(2)).flip(2)) / 2
