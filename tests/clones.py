@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from conftest import ROOT
+from projects import ROOT
 
 TINY = {
     "demo": {"train_cars": 4, "test_cars": 1},

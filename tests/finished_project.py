@@ -9,8 +9,9 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, csv_text, make_project, pack, set_params
+from competition_files import csv_text, pack
 from kaggle_server import Server
+from projects import ROOT, make_project, set_params
 from ruamel.yaml import YAML
 
 from carvana.base import lockfile

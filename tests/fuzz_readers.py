@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from conftest import CARS, DVC_LOCK, ROOT, csv_text, gif, jpeg, picture, read_network
+from competition_files import CARS, csv_text, gif, jpeg, picture
 from PIL import Image
+from projects import DVC_LOCK, ROOT, read_network
 from safetensors.torch import save_file
 
 from carvana.base import definition, lockfile, params, unfinished

@@ -9,8 +9,9 @@ from typing import Self
 
 import torch
 import yaml
-from conftest import CARS, ROOT, VIEWS, csv_text, read_network
+from competition_files import CARS, VIEWS, csv_text
 from dvc import cli
+from projects import ROOT, read_network
 
 from carvana.base.files import write_json
 from carvana.base.speed import Speed

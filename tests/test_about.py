@@ -1,8 +1,8 @@
 import shutil
 
 import pytest
-from conftest import ROOT
 from finished_project import commit, git
+from projects import ROOT
 
 from carvana.base import paths
 from carvana.base.git import Revision

@@ -8,8 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image, ImageCms
+from projects import ROOT
 
 from carvana.base.errors import UserError
 from carvana.data import any_photo

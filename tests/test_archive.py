@@ -1,5 +1,5 @@
 import pytest
-from conftest import pack
+from competition_files import pack
 
 from carvana.base.errors import UserError
 from carvana.competition import car_of, mask_of, photo_of

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import read_params
+from projects import read_params
 
 from carvana.training.augment import Augmentation
 

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import ROOT
+from projects import ROOT
 
 from carvana.base.errors import UserError
 from carvana.data import loader

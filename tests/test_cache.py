@@ -8,7 +8,8 @@ import weakref
 
 import numpy as np
 import pytest
-from conftest import ROOT, gif, jpeg, picture, repack, small_disk
+from competition_files import gif, jpeg, picture, repack
+from projects import ROOT, small_disk
 
 from carvana.base.errors import UserError
 from carvana.competition import mask_of

@@ -4,9 +4,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from projects import ROOT
 
 from carvana.results import charts
 

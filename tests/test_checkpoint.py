@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from conftest import read_network
+from projects import read_network
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 

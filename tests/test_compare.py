@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CARS, picture, stage
+from competition_files import CARS, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from projects import stage
 
 from carvana.base.errors import UserError
 from carvana.commands import compare as command

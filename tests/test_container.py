@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from conftest import ROOT
+from projects import ROOT
 
 from carvana.base import paths
 

@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, picture
+from competition_files import picture
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from projects import ROOT
 
 from carvana.base.errors import UserError
 from carvana.cutouts import cutout

@@ -10,8 +10,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, encoded, jpeg, make_project, picture, read_network, set_params, stage
+from competition_files import encoded, jpeg, picture
 from PIL import Image
+from projects import ROOT, make_project, read_network, set_params, stage
 
 from carvana.base.files import only_writer
 from carvana.commands import cutout as command

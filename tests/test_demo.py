@@ -6,8 +6,8 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from conftest import first_process_killed
 from PIL import Image
+from projects import first_process_killed
 
 import demo_studio
 from carvana.base.errors import UserError

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from conftest import has_bfloat16, read_params
+from conftest import has_bfloat16
+from projects import read_params
 
 from carvana.base.errors import UserError
 from carvana.devices import device

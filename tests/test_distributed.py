@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 import torch
-from conftest import ROOT
+from projects import ROOT
 from torch.distributed import distributed_c10d
 
 from carvana.base import torchrun

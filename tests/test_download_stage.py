@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, make_project, repack, set_params, stage
+from competition_files import repack
+from projects import ROOT, make_project, set_params, stage
 
 NAME = "train.zip"
 

@@ -9,7 +9,8 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, pack
+from competition_files import pack
+from projects import ROOT
 
 from carvana.base.errors import UserError
 from carvana.kaggle import client, downloads, http

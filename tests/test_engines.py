@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, read_network, read_params
+from projects import ROOT, read_network, read_params
 
 from carvana.networks import models
 from carvana.prediction import engines
@@ -70,7 +70,7 @@ def test_one_thread_computes_for_all_callers():
 SIGNALLED = """
 import os, signal, sys, threading
 import numpy as np
-from conftest import ROOT, read_network, read_params
+from projects import ROOT, read_network, read_params
 from carvana.networks import models
 from carvana.prediction import engines
 from carvana.prediction.settings import Settings

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import CARS, read_params
+from competition_files import CARS
+from projects import read_params
 from test_scoring import scored
 
 from carvana.competition import car_of, view_of

@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from conftest import stage
+from projects import stage
 from saved_experiments import Project
 
 from carvana.base.errors import UserError

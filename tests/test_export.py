@@ -12,8 +12,9 @@ import onnxruntime
 import openvino
 import pytest
 import torch
-from conftest import ROOT, jpeg, make_project, picture, read_network, read_params, set_params, stage
+from competition_files import jpeg, picture
 from PIL import Image
+from projects import ROOT, make_project, read_network, read_params, set_params, stage
 from test_cutout_stage import bright_network
 
 from carvana.base.errors import UserError

@@ -4,7 +4,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import jpeg, make_project, picture, read_network, set_params, stage
+from competition_files import jpeg, picture
+from projects import make_project, read_network, set_params, stage
 
 from carvana.base.errors import UserError
 from carvana.commands import features as command

@@ -5,7 +5,7 @@ import sys
 import threading
 
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 from carvana.base import files
 from carvana.base.errors import UserError

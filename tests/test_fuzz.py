@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 
 @pytest.mark.parametrize(("seed", "count"), [(0, 60), pytest.param(1, 500, marks=pytest.mark.slow)])

@@ -4,7 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import both_precisions, read_network, read_params, repack
+from competition_files import repack
+from conftest import both_precisions
+from projects import read_network, read_params
 from torch.nn import functional
 
 from carvana.base.errors import UserError

@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 from clones import Clone
-from conftest import stage
+from projects import stage
 
 pytestmark = pytest.mark.slow
 

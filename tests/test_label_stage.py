@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT, copy_project, jpeg, pack, picture, repack, set_params, stage
+from competition_files import jpeg, pack, picture, repack
+from projects import ROOT, copy_project, set_params, stage
 
 from carvana.base.errors import UserError
 from carvana.data import cache

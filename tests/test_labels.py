@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import picture
+from competition_files import picture
 
 from carvana.base.errors import UserError
 from carvana.data import labels

@@ -11,7 +11,7 @@ from collections import namedtuple
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 from carvana.data import loader
 from carvana.data.archive import Archive

@@ -1,5 +1,5 @@
 import pytest
-from conftest import DVC_LOCK
+from projects import DVC_LOCK
 
 from carvana.base import lockfile
 from carvana.base.errors import UserError

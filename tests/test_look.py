@@ -4,8 +4,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CARS, gif, make_project, repack, set_params, stage
+from competition_files import CARS, gif, repack
 from PIL import Image
+from projects import make_project, set_params, stage
 
 from carvana.base.errors import UserError
 from carvana.commands import look as command

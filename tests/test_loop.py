@@ -7,7 +7,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import both_precisions, read_params
+from conftest import both_precisions
+from projects import read_params
 
 from carvana.base import unfinished
 from carvana.base.errors import UserError

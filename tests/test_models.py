@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import read_network
+from projects import read_network
 from torch.nn import functional
 
 from carvana.base.errors import UserError

@@ -11,7 +11,8 @@ import time
 import psutil
 import pytest
 from clones import Clone
-from conftest import ROOT, write_competition
+from competition_files import write_competition
+from projects import ROOT
 
 TOOLS = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import read_params
+from projects import read_params
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 

@@ -11,7 +11,8 @@ import tomllib
 import zipfile
 
 import pytest
-from conftest import ROOT, jpeg, picture, read_network
+from competition_files import jpeg, picture
+from projects import ROOT, read_network
 from test_dvc_yaml import FILES
 
 from carvana.networks import checkpoint, models

@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 import yaml
-from conftest import ROOT
+from projects import ROOT
 
 from carvana.base import params
 from carvana.base.errors import UserError

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from conftest import encoded, gif, jpeg, picture
+from competition_files import encoded, gif, jpeg, picture
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 import simplejpeg
-from conftest import picture
+from competition_files import picture
 from PIL import Image
 
 from carvana.competition import HEIGHT, WIDTH, mask_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from clones import TINY, Clone
-from conftest import stage, wait_for_an_epoch
+from projects import stage, wait_for_an_epoch
 
 from carvana.kaggle import provenance
 from carvana.training import resume

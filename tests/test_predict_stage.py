@@ -9,14 +9,11 @@ import sys
 import pytest
 import torch
 import yaml
-from conftest import (
+from competition_files import jpeg, pack, picture, repack
+from projects import (
     copy_project,
-    jpeg,
     make_project,
-    pack,
-    picture,
     read_network,
-    repack,
     set_params,
     small_disk,
     stage,

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, first_process_killed, set_params
+from projects import ROOT, first_process_killed, set_params
 
 from carvana.base.errors import UserError
 from carvana.data import cache

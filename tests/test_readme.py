@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clones import Clone
-from conftest import ROOT
+from projects import ROOT
 
 from carvana.data.archive import Archive
 

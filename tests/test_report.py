@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from projects import ROOT
 from test_scoring import scored
 
 from carvana.results import pictures, report

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import small_disk
+from projects import small_disk
 
 from carvana.training import resume
 

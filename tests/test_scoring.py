@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import picture
+from competition_files import picture
 
 from carvana.data import photos
 from carvana.masks import metrics, rle

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import read_network, read_params, repack
+from competition_files import repack
+from projects import read_network, read_params
 
 from carvana.base.speed import Stopwatch
 from carvana.data.archive import Archive

@@ -1,7 +1,8 @@
 import zipfile
 
 import pytest
-from conftest import csv_text, pack, repack, set_params, stage
+from competition_files import csv_text, pack, repack
+from projects import set_params, stage
 
 from carvana.base.errors import UserError
 from carvana.kaggle import sources, submission

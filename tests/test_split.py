@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from conftest import csv_text, pack
+from competition_files import csv_text, pack
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, STAGES, csv_text, set_params, stage, wait_for_an_epoch
+from competition_files import csv_text
+from projects import ROOT, STAGES, set_params, stage, wait_for_an_epoch
 
 from carvana import commands
 

@@ -6,7 +6,8 @@ import re
 import shutil
 
 import pytest
-from conftest import csv_text, gif, pack, picture, repack, set_params, stage
+from competition_files import csv_text, gif, pack, picture, repack
+from projects import set_params, stage
 
 from carvana.data.archive import Archive
 from carvana.kaggle import submission

@@ -1,5 +1,5 @@
 import torch
-from conftest import read_params
+from projects import read_params
 
 from carvana.training import state
 

@@ -2,7 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
-from conftest import csv_text, gif, pack
+from competition_files import csv_text, gif, pack
 
 from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, SUBMISSION_HEADER, WIDTH, mask_of

@@ -1,5 +1,5 @@
 import pytest
-from conftest import small_disk
+from projects import small_disk
 
 from carvana.kaggle import submission_log
 

@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from conftest import csv_text, stage
+from competition_files import csv_text
 from finished_project import (
     LOCK,
     LOG,
@@ -27,6 +27,7 @@ from finished_project import (
     write_submission,
 )
 from kaggle_server import Server
+from projects import stage
 
 from carvana.base import paths
 from carvana.base.errors import UserError

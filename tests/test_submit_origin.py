@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import set_params
 from finished_project import (
     ALL,
     LOCK,
@@ -25,6 +24,7 @@ from finished_project import (
     write_models,
     write_submission,
 )
+from projects import set_params
 from ruamel.yaml import YAML
 
 from carvana.base import lockfile

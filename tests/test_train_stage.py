@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import ROOT, copy_project, read_params, stage, stage_alone, start, wait_for_an_epoch
+from projects import ROOT, copy_project, read_params, stage, stage_alone, start, wait_for_an_epoch
 
 from carvana.base import unfinished
 from carvana.devices import device

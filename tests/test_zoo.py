@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 import torch
-from conftest import read_network
+from projects import read_network
 from safetensors.torch import save_file
 from torch import nn
 
