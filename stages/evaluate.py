@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from carvana.base import params, paths
 from carvana.base.console import Bar, say
 from carvana.base.errors import UserError
-from carvana.base.files import whole_file, whole_folder, write_json
+from carvana.base.files import whole_folder, write_json, write_text
 from carvana.base.stage import command_line, run
 from carvana.competition import car_of
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from carvana.base.params import Params
-    from carvana.networks.checkpoint import Trained
+    from carvana.data.cache import Cache
+    from carvana.results.scoring import Findings
 
 
 def main() -> None:
@@ -25,17 +28,18 @@ def main() -> None:
     from carvana.networks import checkpoint, models
     from carvana.networks.sizes import sizes_of
     from carvana.prediction.settings import Settings
-    from carvana.results import about, examples, pictures, report, scoring
+    from carvana.results import about, scoring
     from carvana.training import history
 
     settings = params.load(paths.PARAMS)
-    folds, workers = settings.train.folds, settings.runtime.workers
+    folds = settings.train.folds
     truth = cache.read(paths.CACHE, settings.train.size)
     roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in folds}
-    require_sizes(settings, trained)
+    for fold, each in trained.items():
+        if each.size != settings.train.size:
+            raise UserError(f"{paths.model(fold)} was made for another train.size; `dvc repro train` makes it again")
     histories = {fold: history.read(paths.history(fold)) for fold in folds}
-    curves = history.curves(histories)
     how = Settings.of(settings)
     parameters = sum(models.count_parameters(each.model) for each in trained.values())
     network = models.describe(settings.train.network, parameters, sizes_of(settings.train.size, how.scales))
@@ -45,7 +49,6 @@ def main() -> None:
     makes = split.read_makes(paths.METADATA)
     with Bar(total=validation + test, desc="evaluate", unit=" photos") as bar:
         findings = scoring.find(trained, paths.TRAIN, truth, roles, makes, how, bar.update)
-    summaries = {role: scoring.summarise(scores) for role, scores in findings.by_role.items()}
     model = {
         "parameters": parameters,
         "epochs": sum(map(len, histories.values())),
@@ -54,12 +57,23 @@ def main() -> None:
         "precision": device.precision_name(how.on),
     }
 
-    scores = pd.DataFrame(scoring.worst_first(findings.scores))
-    for path, table in ((paths.SCORES, scores), (paths.CURVES, curves)):
-        with whole_file(path) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6f")
-    trained_on = {car for car, role in roles.items() if role not in (split.TEST, str(folds[0]))}
-    batch = examples.training_batch(truth, trained_on, settings.augment, settings.train.seed)
+    curves = history.curves(histories)
+    for path, table in ((paths.SCORES, pd.DataFrame(scoring.worst_first(findings.scores))), (paths.CURVES, curves)):
+        write_text(path, table.to_csv(index=False, float_format="%.6f"))
+    cars = {car for car, role in roles.items() if role not in (split.TEST, str(folds[0]))}
+    draw(settings, findings, truth, cars, curves, about.facts(settings, network, how, len(truth.names)))
+    summaries = {role: scoring.summarise(scores) for role, scores in findings.by_role.items()}
+    write_json(paths.EVALUATION, summaries | {"model": model})
+
+
+def draw(
+    settings: Params, findings: Findings, truth: Cache, cars: set[str], curves: DataFrame, facts: dict[str, str]
+) -> None:
+    """Writes metrics/pictures and metrics/report.html; `cars` are those of which augmented photos are shown."""
+    from carvana.results import about, examples, pictures, report
+
+    workers = settings.runtime.workers
+    batch = examples.training_batch(truth, cars, settings.augment, settings.train.seed)
     error_map, samples = pictures.error_map(examples.shares(findings, truth)), pictures.training_samples(*batch)
     sheets = examples.sheets(findings, paths.TRAIN, workers)
     sheets |= {"error-map": pictures.sheet(error_map, 4), "training-samples": pictures.sheet(samples, 2)}
@@ -69,18 +83,8 @@ def main() -> None:
     predictions = examples.extremes(findings, settings.report.worst, settings.report.best)
     shown = [score for scores in predictions.values() for score in scores]
     drawn = examples.draw(shown, findings, paths.TRAIN, workers, lambda _, tiles: pictures.encode(tiles))
-    origin = about.collect(about.facts(settings, network, how, len(truth.names)))
-    content = report.render(origin, findings, curves, predictions, drawn, error_map, samples)
-    with whole_file(paths.REPORT) as temporary:
-        temporary.write_text(content, encoding="utf-8")
-    write_json(paths.EVALUATION, summaries | {"model": model})
-
-
-def require_sizes(settings: Params, trained: dict[int, Trained]) -> None:
-    """Raises UserError if a model was made for another size than params.yaml has."""
-    for fold, one in trained.items():
-        if one.size != settings.train.size:
-            raise UserError(f"{paths.model(fold)} was made for another train.size; `dvc repro train` makes it again")
+    content = report.render(about.collect(facts), findings, curves, predictions, drawn, error_map, samples)
+    write_text(paths.REPORT, content)
 
 
 if __name__ == "__main__":

@@ -107,18 +107,8 @@ def write_speed(each: list[tuple[float, int, float]], how: Settings) -> None:
     from carvana.devices import device
 
     seconds, photos, rates = zip(*each, strict=True)
-    found = Speed(
-        seconds=max(seconds),
-        photos=sum(photos),
-        photos_per_second=sum(rates),
-        engine=how.engine,
-        device=how.on.type,
-        processor=device.processor(how.on),
-        precision=device.precision_name(how.on),
-        processes=len(each),
-        threads=how.threads,
-    )
-    speed.write(paths.PREDICTION_SPEED, found)
+    by = device.facts(how.on) | {"engine": how.engine, "processes": len(each), "threads": how.threads}
+    speed.write(paths.PREDICTION_SPEED, Speed(max(seconds), sum(photos), sum(rates), **by))
 
 
 if __name__ == "__main__":

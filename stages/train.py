@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from carvana.base import definition, files, params, paths, speed, torchrun, unfinished
 from carvana.base.errors import UserError
+from carvana.base.speed import Speed
 from carvana.base.stage import command_line, run
 from carvana.competition import car_of
 
@@ -74,8 +75,8 @@ def write_curves(fold: int, epochs: list[Epoch]) -> None:
     """Writes the history so far as the table of `metrics/curves.csv`, to be plotted while the training runs."""
     from carvana.training import history
 
-    with files.whole_file(paths.curves_so_far(fold)) as temporary:
-        history.curves({fold: epochs}).to_csv(temporary, index=False, float_format="%.6f")
+    table = history.curves({fold: epochs})
+    files.write_text(paths.curves_so_far(fold), table.to_csv(index=False, float_format="%.6f"))
 
 
 def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on: torch.device) -> None:
@@ -83,18 +84,12 @@ def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on:
 
     from carvana.devices import device, distributed
 
-    found = speed.Speed(
-        seconds=seconds,
-        photos=photos,
-        photos_per_second=photos / seconds,
-        engine="torch",
-        device=on.type,
-        processor=device.processor(on),
-        precision=device.precision_name(on, train.precision),
-        processes=distributed.world(),
-        threads=torch.get_num_threads(),
-    )
-    speed.write(paths.training_speed(fold), found)
+    by = device.facts(on, train.precision) | {
+        "engine": "torch",
+        "processes": distributed.world(),
+        "threads": torch.get_num_threads(),
+    }
+    speed.write(paths.training_speed(fold), Speed(seconds, photos, photos / seconds, **by))
 
 
 def read_examples(fold: int, size: tuple[int, int]) -> Examples:

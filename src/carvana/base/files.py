@@ -104,10 +104,15 @@ def can_link(folder: Path) -> bool:
     return True
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text as UTF-8, completely or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, content: object) -> None:
     """Writes sorted, indented JSON: equal content has equal bytes, and git shows what changed."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def digest(path: Path) -> str:

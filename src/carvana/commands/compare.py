@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(one: str, other: str, out: Path) -> None:
-    from carvana.base.files import whole_file
+    from carvana.base.files import write_text
     from carvana.experiments import comparison, known, redrawn
     from carvana.prediction.settings import Settings
 
@@ -34,9 +34,7 @@ def main(one: str, other: str, out: Path) -> None:
     with Bar(total=2 * len(shown), desc="compare", unit=" photos") as bar:
         masks = {each.name: redrawn.masks(each, shown, how, bar.update) for each in (left, right)}
     drawn = redrawn.draw(right, masks)
-    with whole_file(out) as temporary:
-        content = comparison.render(left, right, photos, alone, drawn, _SHOWN)
-        temporary.write_text(content, encoding="utf-8")
+    write_text(out, comparison.render(left, right, photos, alone, drawn, _SHOWN))
     for role in comparison.by_role(photos).itertuples():
         print(
             f"{role.role}: Dice {role.dice_one:.4f} → {role.dice_other:.4f} on {role.photos} photos; "

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(out: Path, newest: bool) -> None:
-    from carvana.base.files import whole_file
+    from carvana.base.files import write_text
     from carvana.experiments import known, table
 
     experiments = known.everything()
@@ -34,7 +34,6 @@ def main(out: Path, newest: bool) -> None:
         none = "no commit and no experiment has results yet; `make submission` or `dvc repro` makes some"
         raise UserError("\n".join([none, *notes]))
     print(table.as_text(found), *notes, sep="\n")
-    with whole_file(out) as temporary:
-        temporary.write_text(table.render(found, notes), encoding="utf-8")
+    write_text(out, table.render(found, notes))
     here = "* is in the workspace; " if any(row.here for row in found) else ""
     print(f"{here}{out} has the same with a chart")

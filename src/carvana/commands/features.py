@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from carvana.base import params, paths
 from carvana.base.errors import UserError
-from carvana.base.files import whole_file
+from carvana.base.files import write_text
 from carvana.competition import HEIGHT, WIDTH
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
         sheet = features.sheet(maps, whole.shape[:2])
         cutout.save(out / f"{number:02d}-{name}.png", Image.fromarray(sheet))
         levels.append({"name": name, "text": features.describe(maps), "picture": Picture.of(sheet)})
-    with whole_file(out / "index.html") as temporary:
-        content = page.render("features.html", name=Path(photo).name, photo=Picture.of(whole), levels=levels)
-        temporary.write_text(content, encoding="utf-8")
+    content = page.render("features.html", name=Path(photo).name, photo=Picture.of(whole), levels=levels)
+    write_text(out / "index.html", content)
     print(f"{len(found)} levels in {out}, all of them on {out / 'index.html'}")
 
 

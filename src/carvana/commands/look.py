@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(out: Path) -> None:
-    from carvana.base.files import whole_file
+    from carvana.base.files import whole_file, write_text
     from carvana.data import cache, split
     from carvana.data.archive import Archive
     from carvana.results import look
@@ -34,6 +34,5 @@ def main(out: Path) -> None:
             bar.update()
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos
-    with whole_file(out) as temporary:
-        temporary.write_text(look.render(seen, to_predict, cars, sheets.name), encoding="utf-8")
+    write_text(out, look.render(seen, to_predict, cars, sheets.name))
     print(f"{len(seen)} photos and {len(look.odd(seen))} odd ones on {out}")

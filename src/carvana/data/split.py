@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from carvana.base.errors import UserError, reading, some
-from carvana.base.files import whole_file
+from carvana.base.files import write_text
 from carvana.competition import car_of, is_car
 
 TEST = "test"
@@ -63,8 +63,7 @@ def read_makes(metadata: Path) -> dict[str, str]:
 
 def write(path: Path, roles: dict[str, str]) -> None:
     """Writes `car,role` rows."""
-    with whole_file(path) as temporary:
-        temporary.write_text("\n".join([_HEADER, *map(",".join, roles.items()), ""]), encoding="ascii")
+    write_text(path, "\n".join([_HEADER, *map(",".join, roles.items()), ""]))
 
 
 def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:

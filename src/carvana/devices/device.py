@@ -5,6 +5,7 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,6 +69,11 @@ def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractCo
     """Returns a context that autocasts to `float16` or `bfloat16`; for `float32` it does nothing."""
     name = precision_name(device, name)
     return contextlib.nullcontext() if name == "float32" else torch.autocast(device.type, getattr(torch, name))
+
+
+def facts(device: torch.device, name: str = "auto") -> dict[str, Any]:
+    """Returns what a `Speed` says of the device and of the precision that a name stands for."""
+    return {"device": device.type, "processor": processor(device), "precision": precision_name(device, name)}
 
 
 @contextlib.contextmanager

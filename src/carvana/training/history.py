@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from carvana.base.errors import reading
-from carvana.base.files import whole_file
+from carvana.base.files import write_text
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ def write(path: Path, history: list[Epoch]) -> None:
     """Writes the history as CSV, with a row for each epoch."""
     table = pd.DataFrame(history, columns=[field.name for field in fields(Epoch)])
     table["learning_rate"] = table["learning_rate"].map("{:.4g}".format)
-    with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6f")
+    write_text(path, table.to_csv(index=False, float_format="%.6f"))
 
 
 def read(path: Path) -> list[Epoch]:
