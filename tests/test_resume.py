@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from projects import small_disk
@@ -7,23 +9,36 @@ from carvana.training import resume
 STATE = {"model": {"weight": torch.arange(12.0)}, "history": [{"epoch": 1, "dice": 0.5}]}
 
 
-def test_a_changed_bit_is_said(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: whole[:0],
+        lambda whole: whole[:100],
+        lambda whole: whole[:-100],
+        lambda whole: whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:],
+        lambda whole: whole[32:],  # as an older version wrote it, without a checksum
+    ],
+)
+def test_a_state_that_is_not_as_it_was_written_is_said_and_not_used(tmp_path, capsys, spoil):
     path = tmp_path / "epoch.pt"
+    assert resume.load(path) is None
     resume.save(path, STATE)
-    whole = path.read_bytes()
     assert repr(resume.load(path)) == repr(STATE)
-    path.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
+    path.write_bytes(spoil(path.read_bytes()))
     assert resume.load(path) is None
     complaint = "cannot be read (its content does not match its checksum); training starts over"
     assert capsys.readouterr().out == f"{path} {complaint}\n"
 
 
-def test_a_file_of_an_older_version_is_not_used(tmp_path, capsys):
-    torch.save(STATE, tmp_path / "epoch.pt")
+def test_a_state_runs_no_code(tmp_path, capsys):
+    class Malice:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "run"),)
+
+    resume.save(tmp_path / "epoch.pt", {"model": Malice()})
     assert resume.load(tmp_path / "epoch.pt") is None
     assert "training starts over" in capsys.readouterr().out
-    assert resume.load(tmp_path / "nothing.pt") is None
-    assert not capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_full_disk_says_so_and_the_earlier_state_stays(tmp_path):
