@@ -10,12 +10,8 @@ from carvana.networks import models, unet
 SLIDES = {"width": 8, "batch_norm": False, "head": "slides", "dropout": 0.5}
 
 
-@pytest.mark.parametrize(("depth", "parameters"), [(5, 485_957), (4, 120_965)])
-def test_the_slides_networks_have_the_slides_parameters(depth, parameters):
-    assert models.count_parameters(models.build(read_network(depth=depth, **SLIDES))) == parameters
-
-
-def test_summary_is_the_slides_table():
+def test_the_slides_networks_have_the_slides_layers_and_parameters():
+    assert models.count_parameters(models.build(read_network(depth=4, **SLIDES))) == 120_965
     table = models.summary(models.build(read_network(depth=5, **SLIDES)), (512, 512)).splitlines()
     parameters = [int(line.split()[-1].replace(",", "")) for line in table]
     encoder = [224, 584, 1168, 2320, 4640, 9248, 18496, 36928, 73856, 147584]
@@ -33,8 +29,7 @@ def test_photos_in_and_one_logit_a_pixel_out(head, batch_norm, upsampling, patch
     model = models.build(read_network(head=head, batch_norm=batch_norm, upsampling=upsampling, patch=patch)).eval()
     photos = torch.randint(0, 256, (2, 32, 64, 3), dtype=torch.uint8)
     logits = model(photos)
-    assert logits.shape == (2, 32, 64)
-    assert logits.dtype == torch.float32
+    assert (logits.shape, logits.dtype) == ((2, 32, 64), torch.float32)
     assert torch.isfinite(logits).all()
     assert torch.equal(logits, model(photos.float())), "floats and bytes are the same photo"
 
