@@ -28,12 +28,6 @@ def trained(seed, size=(64, 64)):
     return Trained(models.build(NETWORK).eval(), size, NETWORK)
 
 
-def logits_of(ensemble, photo):
-    """Logits of one photo uint8 [height, width, 3], in the precision that `auto` has here."""
-    with torch.inference_mode(), device.precision(CPU):
-        return ensemble(torch.from_numpy(photo.copy())[None])[0].numpy()
-
-
 def settings(**changes):
     return replace(Settings.of(read_params()), on=CPU, engine="torch", **changes)
 
@@ -44,32 +38,21 @@ def archive(_competition):
         yield archive
 
 
-def decode(archive, name, side=64):
-    return photos.decode_photo(archive.read(name), name, (side, side))
-
-
 @both_precisions
 @pytest.mark.parametrize(("workers", "batch_size"), [(0, 1), (1, 4), (2, 3), (4, 100)])
 def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(archive, workers, batch_size):
-    ensemble = inference.Ensemble([trained(0)])
+    """Each is decoded once, at the largest size at which the networks see it, which is that of the logits."""
+    ensemble = inference.Ensemble([trained(0)], flip=True, scales=(1.0, 1.5))
     names = archive.photos[::-1]
     how = settings(workers=workers, batch_size=batch_size)
     found = list(inference.predict(ensemble, archive.path, names, how))
     assert [prediction.photo for prediction in found] == names
     for prediction in found:
-        photo = decode(archive, prediction.photo)
-        assert np.allclose(prediction.logits, logits_of(ensemble, photo), atol=1e-4)
+        photo = photos.decode_photo(archive.read(prediction.photo), prediction.photo, (96, 96))
+        with torch.inference_mode(), device.precision(CPU):
+            expected = ensemble(torch.from_numpy(photo)[None])[0].numpy()
+        assert np.allclose(prediction.logits, expected, atol=1e-4)
         assert np.array_equal(prediction.runs, fullsize.runs_of_logits(prediction.logits, 0.5))
-
-
-def test_an_ensemble_averages_logits_and_refuses_two_sizes():
-    pair = [trained(0), trained(1)]
-    photo = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-    each = [inference.Ensemble([one])(torch.from_numpy(photo)).detach() for one in pair]
-    both = inference.Ensemble(pair)(torch.from_numpy(photo)).detach()
-    assert np.allclose(both, (each[0] + each[1]) / 2, atol=1e-6)
-    with pytest.raises(UserError, match="different sizes"):
-        inference.Ensemble([trained(0), trained(1, (32, 32))])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -97,45 +80,28 @@ def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(archive, mon
     assert np.abs(found[0] - found[1]).max() < 0.05 * np.abs(found[0]).max()
 
 
-@both_precisions
-def test_a_flip_averages_both_sides(archive):
-    ensemble, name = inference.Ensemble([trained(0)]), archive.photos[0]
-    photo = decode(archive, name)
-    plain, mirrored = (logits_of(ensemble, each) for each in (photo, photo[:, ::-1]))
-    (found,) = inference.predict(inference.Ensemble([trained(0)], flip=True), archive.path, [name], settings())
-    assert np.allclose(found.logits, (plain + mirrored[:, ::-1]) / 2, atol=1e-5)
-    assert not np.allclose(found.logits, plain, atol=1e-3)
-
-
-def test_scales_average_logits_of_smaller_photos_than_the_largest():
+def test_logits_are_averaged_over_networks_mirror_images_and_scales():
     """Against torch's own interpolation; 0.5 and 1.6 times 64 are 32 and 96, the nearest multiple of 32."""
     pair = [trained(0), trained(1)]
-    plain, scaled, both = (
-        inference.Ensemble(pair, flip, scales)
-        for flip, scales in ((False, (1.6,)), (False, (1.0, 0.5, 1.6)), (True, (1.0, 0.5, 1.6)))
-    )
-    assert plain.size == scaled.size == (96, 96)
+    scaled, both = (inference.Ensemble(pair, flip, (1.0, 0.5, 1.6)) for flip in (False, True))
+    assert scaled.size == (96, 96)
     photo = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8))
+    expected = []
     with torch.inference_mode():
-        expected = [plain(photo)]
-        for side in (32, 64):
+        for side in (32, 64, 96):
             resized = functional.interpolate(photo.permute(0, 3, 1, 2).float(), (side, side), mode="bilinear")
             logits = torch.stack([each.model(resized.permute(0, 2, 3, 1)) for each in pair]).mean(dim=0)
             expected.append(functional.interpolate(logits[:, None], (96, 96), mode="bilinear")[:, 0])
         found, mirrored = scaled(photo), scaled(photo.flip(2)).flip(2)
         assert torch.allclose(found, sum(expected) / 3, atol=1e-5)
         assert torch.allclose(both(photo), (found + mirrored) / 2, atol=1e-5)
-    assert not torch.allclose(found, expected[0], atol=1e-3)
+    assert not torch.allclose(found, expected[2], atol=1e-3)
+    assert not torch.allclose(found, mirrored, atol=1e-3)
 
 
-def test_scales_reach_prediction(archive):
-    """A photo is decoded at the largest size, which is that of the logits."""
-    ensemble, name = inference.Ensemble([trained(0)], scales=(1.5, 0.5)), archive.photos[0]
-    (found,) = inference.predict(ensemble, archive.path, [name], settings())
-    assert np.allclose(found.logits, logits_of(ensemble, decode(archive, name, 96)), atol=1e-5)
-
-
-def test_a_scale_that_the_network_cannot_take_is_named():
+def test_networks_of_two_sizes_and_a_scale_that_one_cannot_take_are_refused():
+    with pytest.raises(UserError, match="different sizes"):
+        inference.Ensemble([trained(0), trained(1, (32, 32))])
     network = read_network(depth=5, width=2, patch=4)
     members = [Trained(models.build(network).eval(), (64, 64), network)]
     inference.Ensemble(members, scales=(1.0, 2.0))
