@@ -31,11 +31,14 @@ from carvana.prediction.settings import Settings
 SIZE = (64, 96)
 MODEL = "models/fold-0.safetensors"
 SMALL = read_network(depth=2, width=2)
-PATCHES = read_network(depth=3, width=4, patch=2, upsampling="bilinear", head="slides")
-PLAIN = read_network(depth=3, width=4, upsampling="transposed", batch_norm=False, dropout=0.5)
-ENCODER = read_network(encoder="tu-tf_efficientnet_lite0")
+NETWORKS = {
+    "patches": read_network(depth=3, width=4, patch=2, upsampling="bilinear", head="slides"),
+    "plain": read_network(depth=3, width=4, upsampling="transposed", batch_norm=False, dropout=0.5),
+    "encoder": pytest.param(read_network(encoder="tu-tf_efficientnet_lite0"), marks=pytest.mark.slow),
+}
 
 KINDS = ["onnx", "openvino"]
+some_kinds = pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 
 
 def ensemble_of(network=SMALL, seed=0, members=2, **views):
@@ -63,8 +66,7 @@ def assert_equal_for_any_number(path, ensemble):
         with torch.inference_mode():
             expected = ensemble(torch.from_numpy(batch)).numpy()
         found = run(path, batch)
-        assert found.shape == expected.shape
-        assert found.dtype == np.float32
+        assert (found.shape, found.dtype) == (expected.shape, np.float32)
         assert np.abs(found - expected).max() < export.MOST_DIFFERENCE * np.abs(expected).max()
 
 
@@ -87,12 +89,8 @@ def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos_and_is_a
         export.require_equal(path, ensemble_of(seed=1), photos(3))
 
 
-@pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "network",
-    [PATCHES, PLAIN, pytest.param(ENCODER, marks=pytest.mark.slow)],
-    ids=["patches", "plain", "encoder"],
-)
+@some_kinds
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_every_kind_of_network_can_be_exported(network, kind, tmp_path):
     ensemble = ensemble_of(network, members=1, flip=False, scales=(1.0,))
     assert_equal_for_any_number(export.write(ensemble, kind, tmp_path), ensemble)
@@ -107,11 +105,8 @@ def test_a_file_for_one_photo_at_a_time_is_refused(exported, tmp_path):
 
 
 def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):
-    def doubled(pictures):
-        return pictures * 2
-
-    other = torch.jit.trace(doubled, torch.zeros(1, 8, 8, 3))
-    openvino.save_model(openvino.convert_model(other, input=[1, 8, 8, 3]), tmp_path / "other.xml")
+    other = openvino.convert_model(torch.nn.ReLU(), example_input=torch.zeros(1, 8, 8, 3), input=[1, 8, 8, 3])
+    openvino.save_model(other, tmp_path / "other.xml")
     (tmp_path / "lonely.xml").write_bytes(exported["openvino"].read_bytes())
     (tmp_path / "text.onnx").write_text("no model", encoding="ascii")
     how = Settings.of(read_params(runtime_device="cpu"))
@@ -152,7 +147,7 @@ def project(_project, tmp_path):
     return shutil.copytree(_project, tmp_path / "project", symlinks=True)
 
 
-@pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@some_kinds
 def test_the_example_of_the_document_gives_the_pipelines_mask(project, kind):
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(encoding="utf-8"), re.DOTALL)
     out = "exported-openvino" if kind == "openvino" else "exported"
@@ -183,8 +178,8 @@ def test_cutouts_take_an_exported_model(project):
     (project / MODEL).unlink()
     printed = stage(project, *command, "by-file", "--model", "exported-openvino/model.xml")
     assert "cut-outs in by-file: 1 made" in printed
-    masks = [Image.open(project / folder / "one_mask.png") for folder in ("by-fold", "by-file")]
-    by_fold, by_file = (np.asarray(each).astype(int) for each in masks)
+    paths = (project / folder / "one_mask.png" for folder in ("by-fold", "by-file"))
+    by_fold, by_file = (np.asarray(Image.open(path)).astype(int) for path in paths)
     assert by_fold.max() == 255
     assert np.abs(by_fold - by_file).mean() < 1
 
