@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import time
-from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -56,8 +56,7 @@ def test_a_killed_worker_is_said_at_once(small_cache, monkeypatch):
 
 
 def test_workers_are_for_gpus_and_have_room_in_shared_memory(monkeypatch):
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(64 * 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=64 * 2**20))
     monkeypatch.setattr(loader, "_SHARED_MEMORY", ROOT)
     for on, wanted, megabytes, processes, workers in (
         (CPU, 8, 1, 1, 0),

@@ -70,7 +70,7 @@ def test_one_thread_computes_for_all_callers():
 SIGNALLED = """
 import os, signal, sys, threading
 import numpy as np
-from projects import ROOT, read_network, read_params
+from projects import read_network, read_params
 from carvana.networks import models
 from carvana.prediction import engines
 from carvana.prediction.settings import Settings
@@ -88,11 +88,9 @@ os.kill(os.getpid(), signal.SIGTERM)
 
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
 def test_a_signal_after_openvino_was_freed_in_a_thread_is_handled():
-    folders = [ROOT / "src", ROOT / "tests"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED], env=environment, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])}
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -45,10 +45,9 @@ def test_a_batch_is_split_without_losing_a_photo(kaggle):
 
 
 def test_little_shared_memory_is_said_and_as_many_workers_decode_as_fit(kaggle, monkeypatch, capsys):
-    usage = namedtuple("usage", "free")
     batch = 4 * 64 * 96 * 3
     for free, workers in ((2**16, 0), (4 * batch, 1), (5 * batch, 1), (2**30, 2)):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         with Archive(kaggle / "train.zip") as archive:
             batches = list(loader.load(archive.path, archive.photos, SIZE, 4, 2, pin=False))
         assert [len(batch.names) for batch in batches] == [4, 4, 2]

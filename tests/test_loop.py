@@ -22,10 +22,6 @@ from carvana.training.examples import Examples
 
 CPU = torch.device("cpu")
 TINY = {"size": 64, "patch": 1, "depth": 3, "width": 4, "epochs": 2, "batch_size": 4}
-# Everything with a state of its own, or with chance in it.
-STATEFUL = {"dropout": 0.2, "optimizer": "adamw", "weight_decay": 0.01}
-# A network that pools a photo into a single value.
-POOLED = {"arch": "deeplabv3", "encoder": "resnet18"}
 CHANGED = {"flip": 0.5, "rotation": 20.0, "brightness": 0.2}
 
 
@@ -133,9 +129,10 @@ def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, batch_size
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
 def test_pieces_of_a_single_photo_are_refused_if_batch_norm_needs_two(examples, batch_size, accumulate):
+    """As in a network that pools a photo into a single value."""
     changes = {"batch_size": batch_size, "accumulate": accumulate, "patch": 1}
     with pytest.raises(UserError, match=r"train\.arch: deeplabv3 .* train\.batch_size.*train\.accumulate"):
-        fit(examples, None, **POOLED, **changes)
+        fit(examples, None, arch="deeplabv3", encoder="resnet18", **changes)
     fit(examples, None, **changes)
 
 
@@ -196,7 +193,9 @@ def test_too_little_memory_says_what_to_lower(examples):
 
 def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, tmp_path, monkeypatch):
     def run(path):
-        return fit(labelled, path, limits(**CHANGED), **STATEFUL, epochs=5)
+        # Everything with a state of its own, or with chance in it.
+        stateful = {"dropout": 0.2, "optimizer": "adamw", "weight_decay": 0.01}
+        return fit(labelled, path, limits(**CHANGED), **stateful, epochs=5)
 
     whole, history = run(None)
     save = resume.save

@@ -1,23 +1,15 @@
-from dataclasses import replace
-
-import torch
-from projects import read_network, read_params
+from test_inference import settings, trained
 
 from carvana.base.speed import Stopwatch
 from carvana.data.archive import Archive
-from carvana.networks import models
-from carvana.networks.checkpoint import Trained
 from carvana.prediction import inference, sharded
 
 
 def sweep(path, folder):
     """What is in the shards of all photos of a zip, and how many photos were computed for them."""
-    torch.manual_seed(0)
-    network, watch = read_network(depth=2, width=2), Stopwatch()
-    ensemble = inference.Ensemble([Trained(models.build(network).eval(), (64, 64), network)])
-    how = replace(inference.Settings.of(read_params()), on=torch.device("cpu"), engine="torch")
+    ensemble, watch = inference.Ensemble([trained(0)]), Stopwatch()
     with Archive(path) as archive:
-        assert sharded.sweep(ensemble, archive, folder, how, skip_damaged=False, watch=watch) == []
+        assert sharded.sweep(ensemble, archive, folder, settings(), skip_damaged=False, watch=watch) == []
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}, watch.photos
 
 
