@@ -1,7 +1,6 @@
 """The readers of the library: for each, what writes a good file, and what reads it; see tests/fuzz.py."""
 
 import contextlib
-import hashlib
 import io
 import zipfile
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from competition_files import CARS, csv_text, gif, jpeg, picture
+from competition_files import CARS, csv_text, encoded, gif, jpeg, picture
 from PIL import Image
 from projects import DVC_LOCK, ROOT, read_network
 from safetensors.torch import save_file
@@ -64,12 +63,9 @@ def zip_of_photos(compression: int) -> Callable[[Path], object]:
 
 def small_photo(kind: str, seed: int = 0) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 9, 3), np.uint8)
-    image = Image.fromarray(pixels.repeat(8, axis=0).repeat(8, axis=1))
-    exif = image.getexif()
+    exif = Image.Exif()
     exif[0x0112] = 6
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **({} if kind == "BMP" else {"exif": exif}))
-    return buffer.getvalue()
+    return encoded(pixels.repeat(8, axis=0).repeat(8, axis=1), kind, exif=exif)
 
 
 def write_shard(path: Path) -> None:
@@ -112,16 +108,8 @@ def read_archive(path: Path) -> Any:
         return [(name, archive.read(name)) for name in archive.photos]
 
 
-def read_photo(path: Path) -> Any:
-    return photos.decode_photo(path.read_bytes(), path.name, SIZE).shape
-
-
-def read_mask(path: Path) -> Any:
-    return int(photos.decode_mask(path.read_bytes(), path.name).max()) <= 1
-
-
-def read_masks(path: Path) -> Any:
-    return [(name, runs.tolist()) for name, runs in submission._truth_rows(path)]
+def read_mask(path: Path) -> None:
+    assert photos.decode_mask(path.read_bytes(), path.name).max() <= 1
 
 
 def write_submission(path: Path) -> None:
@@ -145,12 +133,7 @@ def write_model(path: Path) -> None:
 
 def read_model(path: Path) -> Any:
     trained = checkpoint.load(path)
-    return digest_of(trained.model.state_dict()), trained.size
-
-
-def digest_of(weights: dict[str, torch.Tensor]) -> str:
-    content = [(name, tuple(each.shape), each.numpy().tobytes()) for name, each in sorted(weights.items())]
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+    return {name: weight.tolist() for name, weight in trained.model.state_dict().items()}, trained.size
 
 
 def encoder() -> torch.nn.Module:
@@ -167,7 +150,7 @@ def read_encoder(path: Path) -> Any:
 
     made = encoder()
     zoo.load_encoder(made, path)
-    return digest_of(made.state_dict())
+    return {name: weight.tolist() for name, weight in made.state_dict().items()}
 
 
 def write_unfinished(path: Path) -> None:
@@ -188,14 +171,8 @@ def read_unfinished(path: Path) -> Any:
     return repr(state)
 
 
-def write_history(path: Path) -> None:
-    history.write(path, [history.Epoch(number, 0.004, 0.5, 0.25, 1 / 3, 0.75, 0.625) for number in (1, 2, 3)])
-
-
-def read_params(path: Path) -> Any:
-    settings = params.load(path)
-    assert max(settings.train.size) <= 4096
-    return settings
+def read_params(path: Path) -> None:
+    assert max(params.load(path).train.size) <= 4096
 
 
 def read_pipeline(path: Path) -> Any:
@@ -219,6 +196,7 @@ def read_finished(path: Path) -> Any:
 CAR, MASK = picture(0)
 METADATA = csv_text([["id", "year", "make"], *([car, "2014", "Acura"] for car in CARS)])
 SPLIT = "car,role\n" + "".join(f"{car},{number % 3}\n" for number, car in enumerate(CARS))
+EPOCHS = [history.Epoch(number, 0.004, 0.5, 0.25, 1 / 3, 0.75, 0.625) for number in (1, 2, 3)]
 LEGACY = partial(torch.save, _use_new_zipfile_serialization=False)
 CUT = '\n["car.png"]\n["car.png", "/own/car.jpg", 123, 456, "ab"]'
 BUSY = '{"read": {"a": [{"pid": 123, "cmd": "dvc"}]}, "write": {"b": {"pid": 456}}}'
@@ -226,7 +204,9 @@ BUSY = '{"read": {"a": [{"pid": 123, "cmd": "dvc"}]}, "write": {"b": {"pid": 456
 READERS = {
     "archive": Reader("train.zip", zip_of_photos(zipfile.ZIP_STORED), read_archive),
     "archive, deflated": Reader("test.zip", zip_of_photos(zipfile.ZIP_DEFLATED), read_archive),
-    "photo": Reader(NAMES[0], holding(jpeg(CAR)), read_photo),
+    "photo": Reader(
+        NAMES[0], holding(jpeg(CAR)), lambda path: photos.decode_photo(path.read_bytes(), path.name, SIZE).shape
+    ),
     "mask": Reader(mask_of(NAMES[0]), holding(gif(MASK)), read_mask),
     "cache, photos": Reader("photos.npy", write_cache, read_cache),
     "cache, masks": Reader("masks.npy", write_cache, read_cache),
@@ -242,12 +222,16 @@ READERS = {
     "encoder, torch": Reader("encoder.pth", write_encoder, read_encoder),
     "encoder, legacy": Reader("encoder.pt", partial(write_encoder, save=LEGACY), read_encoder),
     "unfinished training": Reader("epoch.pt", write_unfinished, read_unfinished, checksum=True),
-    "history": Reader("fold-0.csv", write_history, history.read),
+    "history": Reader("fold-0.csv", partial(history.write, history=EPOCHS), history.read),
     "submission": Reader("a.csv", write_submission, read_submission),
     "submission, gzip": Reader("a.csv.gz", write_submission, read_submission),
     "sample": Reader("sample.csv.zip", write_submission, read_submission),
     "truth, csv": Reader("a.csv.gz", write_submission, lambda path: submission.score(path.with_name("a.csv"), path)),
-    "truth, masks": Reader("train_masks.zip", zipped(f"train_masks/{mask_of(NAMES[0])}", gif(MASK)), read_masks),
+    "truth, masks": Reader(
+        "train_masks.zip",
+        zipped(f"train_masks/{mask_of(NAMES[0])}", gif(MASK)),
+        lambda path: len(dict(submission._truth_rows(path))),
+    ),
     "params": Reader("params.yaml", holding((ROOT / "params.yaml").read_bytes()), read_params),
     "lock": Reader("dvc.lock", holding(DVC_LOCK), lockfile.read),
     "pipeline": Reader("dvc.yaml", holding((ROOT / "dvc.yaml").read_bytes()), read_pipeline),
