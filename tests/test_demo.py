@@ -7,10 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from projects import first_process_killed
 
 import demo_studio
-from carvana.base.errors import UserError
 from carvana.masks import rle
 from demo_studio import files, identities
 from demo_studio.encoding import jpeg
@@ -79,8 +77,7 @@ def test_photos_are_baseline_jpegs_of_quality_55_and_masks_black_and_white_gifs(
     for _, content in members(folder / "train_masks.zip").values():
         mask = Image.open(io.BytesIO(content))
         assert (mask.format, mask.mode, mask.size) == ("GIF", "P", (1918, 1280))
-        assert mask.info["version"] == b"GIF89a"
-        assert mask.n_frames == 1
+        assert (mask.info["version"], mask.n_frames) == (b"GIF89a", 1)
         assert mask.getpalette()[:6] == [0, 0, 0, 255, 255, 255]
         assert set(np.unique(np.asarray(mask))) == {0, 1}
 
@@ -138,7 +135,6 @@ def test_ids_views_and_metadata_of_the_default_set_and_a_smaller_set_has_the_sam
     train, test = identities.entries(0, 20, 6)
     ids = [car.id for car in train + test]
     assert len(set(ids)) == 26
-    assert all(re.fullmatch(r"[0-9a-f]{12}", name) for name in ids)
     assert sum(name.isdigit() for name in ids) >= 3
     assert sum(bool(re.fullmatch(r"\d+e\d+", name)) for name in ids) >= 3
     assert sorted(len(car.views) for car in train) == [8] + [16] * 19
@@ -147,13 +143,11 @@ def test_ids_views_and_metadata_of_the_default_set_and_a_smaller_set_has_the_sam
     assert set(fewer_train) <= set(train)
     assert set(fewer_test) <= set(test)
     # Quoted as Kaggle's.
-    table = identities.metadata_csv(train + test)
-    header, *rows = table.splitlines()
-    assert header == '"id","year","make","model","trim1","trim2"'
-    assert table.endswith("\n")
+    header, *rows, end = identities.metadata_csv(train + test).split("\n")
+    assert (header, end) == ('"id","year","make","model","trim1","trim2"', "")
     field = r'("[^"]+")?'
     assert all(re.fullmatch(rf'"[0-9a-f]{{12}}"(,{field}){{5}}', row) for row in rows)
-    assert [row[1:13] for row in rows] == sorted(car.id for car in train + test)
+    assert [row[1:13] for row in rows] == sorted(ids)
     assert 1 <= sum(row[14:].startswith(",,,") for row in rows) <= 3
     assert len({car.fields[1] for car in train if car.fields[1]}) >= 4
 
@@ -184,10 +178,3 @@ def test_masks_are_one_car_of_a_fair_size_and_fit_their_photos(shots, view):
 
     shifts = [(down, right) for down in (-2, 0, 2) for right in (-2, 0, 2) if (down, right) != (0, 0)]
     assert mean_steepness(0, 0) > 1.1 * max(mean_steepness(*shift) for shift in shifts)
-
-
-def test_a_killed_worker_is_a_message(tmp_path):
-    complaint = pytest.raises(UserError, match=r"a worker process was killed.*lower runtime\.workers")
-    with first_process_killed(), complaint:
-        files.write(tmp_path, 4, 1, 0, workers=2)
-    assert not list(tmp_path.glob("*train*")), "nothing half-written is left"
