@@ -2,17 +2,10 @@ import pytest
 from competition_files import pack
 
 from carvana.base.errors import UserError
-from carvana.competition import car_of, mask_of, photo_of
 from carvana.data import archive
 from carvana.data.archive import Archive
 
 ONE, TWO = "0cdf5b5d0ce1_01.jpg", "0cdf5b5d0ce1_02.jpg"
-
-
-def test_names_belong_together():
-    assert car_of("502733994e02_16.jpg") == "502733994e02"
-    assert mask_of("502733994e02_16.jpg") == "502733994e02_16_mask.gif"
-    assert photo_of("502733994e02_16_mask.gif") == "502733994e02_16.jpg"
 
 
 def test_members_are_read_without_their_folder_and_what_a_mac_adds_is_passed_over(tmp_path):

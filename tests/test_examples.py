@@ -7,7 +7,6 @@ from projects import read_params
 from test_scoring import scored
 
 from carvana.competition import car_of, view_of
-from carvana.data import cache
 from carvana.results import examples
 from carvana.results.scoring import Findings
 
@@ -17,24 +16,18 @@ STILL = dict.fromkeys(
 )
 
 
-@pytest.fixture
-def small(tmp_path, kaggle):
-    cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 96), 1)
-    return cache.read(tmp_path / "cache")
-
-
 def limits(**changes):
     return read_params(**{f"augment_{key}": value for key, value in (STILL | changes).items()}).augment
 
 
-def test_a_training_batch_is_of_the_cars_asked_for_and_every_photo_has_its_own_mask(small):
-    shown, masks, names = examples.training_batch(small, set(CARS[:3]), limits(), 0)
+def test_a_training_batch_is_of_the_cars_asked_for_and_every_photo_has_its_own_mask(small_cache):
+    shown, masks, names = examples.training_batch(small_cache, set(CARS[:3]), limits(), 0)
     assert len(set(names)) == 6
     assert {car_of(name) for name in names} == set(CARS[:3])
-    rows = np.array([small.names.index(name) for name in names])
-    np.testing.assert_array_equal(shown, small.read_photos(rows))
-    np.testing.assert_array_equal(masks, small.read_masks(rows))
-    mirrored = examples.training_batch(small, set(CARS[:3]), limits(flip=1.0), 0)
+    rows = np.array([small_cache.names.index(name) for name in names])
+    np.testing.assert_array_equal(shown, small_cache.read_photos(rows))
+    np.testing.assert_array_equal(masks, small_cache.read_masks(rows))
+    mirrored = examples.training_batch(small_cache, set(CARS[:3]), limits(flip=1.0), 0)
     np.testing.assert_array_equal(mirrored[0], shown[:, :, ::-1])
     np.testing.assert_array_equal(mirrored[1], masks[:, :, ::-1])
 
@@ -65,11 +58,11 @@ def test_two_experiments_show_the_same_photos():
     assert {score.dice for score in one} != {score.dice for score in other}
 
 
-def test_shares_are_means_over_the_photos_of_a_view(small):
+def test_shares_are_means_over_the_photos_of_a_view(small_cache):
     """In the findings of a model that finds no car."""
-    true = dict(small.each_truth())
+    true = dict(small_cache.each_truth())
     scores = [replace(scored()[2], image=name, view=view_of(name)) for name in true]
-    shares = examples.shares(Findings(scores, {name: (runs[:0], runs) for name, runs in true.items()}), small)
+    shares = examples.shares(Findings(scores, {name: (runs[:0], runs) for name, runs in true.items()}), small_cache)
     assert list(shares) == [1, 2]
     for view, (wrong, covered) in shares.items():
         pixels = np.mean([runs[:, 1].sum() for name, runs in true.items() if view_of(name) == view])
