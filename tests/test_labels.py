@@ -1,11 +1,12 @@
-"""Pseudo-labels, read from folders of shards, good and bad."""
+"""Pseudo-labels: read from folders of shards, made into a cache by a stage, and trained on."""
 
 import numpy as np
 import pytest
-from competition_files import picture
+from competition_files import jpeg, pack, picture
+from projects import copy_project, stage
 
 from carvana.base.errors import UserError
-from carvana.data import labels
+from carvana.data import cache, labels, split
 from carvana.masks import rle, shards
 
 NAMES = ["fffe00001111_01.jpg", "fffe00001111_02.jpg"]
@@ -44,7 +45,6 @@ def test_a_label_without_a_car_is_left_out(kaggle, tmp_path):
             [(NAMES, RUNS), (NAMES[1:], RUNS[1:])],
             r"big has two labels for fffe00001111_02\.jpg; keep the shards of one",
         ),
-        ([(NAMES[:1] * 2, RUNS)], r"big has two labels for fffe00001111_01\.jpg"),
         (
             [(["0cdf5b5d0ce1_01.jpg", *NAMES], [RUNS[0], *RUNS])],
             r"photos that are not in .*test\.zip: 0cdf5b5d0ce1_01\.jpg; set train\.pseudo_photos",
@@ -66,3 +66,78 @@ def test_a_damaged_shard_is_named(kaggle, tmp_path):
     (folder / "001.parquet").write_bytes(data)
     with pytest.raises(UserError, match=r"001\.parquet is not an intact file of runs .*; `dvc get` it again"):
         labels.read(folder, kaggle / "test.zip")
+
+
+@pytest.fixture
+def project(_ready, tmp_path):
+    """Makes a project with everything up to labels, these runs in teachers/big, and the given parameters."""
+
+    def make(runs=RUNS, **changes):
+        folder = copy_project(_ready, tmp_path / "project", **({"train_pseudo_labels": "big"} | changes))
+        write(folder / "teachers/big", (NAMES, runs))
+        return folder
+
+    return make
+
+
+def write_cache(folder, name, size=(64, 64)):
+    """A cache of one photo with a pseudo-label."""
+    pack(folder.parent / "own.zip", {name: jpeg(picture(0)[0])})
+    cache.write_labelled(folder.parent / "own.zip", [name], RUNS[:1], folder, size, 1)
+
+
+def test_by_default_there_are_none(project):
+    folder = project(train_pseudo_labels="none")
+    assert stage(folder, "label") == ""
+    assert cache.read(folder / "data/pseudo", labelled=True).names == []
+
+
+def test_a_student_sees_its_share_of_the_teachers_photos(project):
+    folder = project(train_epochs=2)
+    assert stage(folder, "label") == ""
+    assert cache.read(folder / "data/pseudo", labelled=True).names == NAMES
+    said = stage(folder, "train", "0")
+    assert ": 4 photos, 4 pseudo-labelled ones in each epoch (of 2), and 4 to validate\n" in said
+    assert "2 epochs of 2 steps, 4 photos a step\n" in said
+
+
+def test_a_photo_on_which_the_teacher_saw_no_car_is_left_out_and_said(project):
+    folder = project(runs=[RUNS[0], NO_CAR])
+    assert stage(folder, "label") == f"1 photos on which teachers/big shows no car are left out: {NAMES[1]}\n"
+    assert cache.read(folder / "data/pseudo", labelled=True).names == NAMES[:1]
+
+
+def test_photos_of_test_and_validation_cars_are_refused(project):
+    folder = project()
+    car_of_role = {role: car for car, role in split.read(folder / "data/split.csv").items()}
+    write_cache(folder / "data/pseudo", f"{car_of_role['1']}_01.jpg")
+    assert " in each epoch (of 1), " in stage(folder, "train", "0")
+    for role, kind in (("test", "a test car"), ("0", "a validation car")):
+        name = f"{car_of_role[role]}_01.jpg"
+        write_cache(folder / "data/pseudo", name)
+        complaint = f"data/pseudo has {name}, a photo of {kind} of fold 0, which must stay unseen"
+        assert complaint in stage(folder, "train", "0", status=1)
+
+
+def test_labels_of_another_size_are_refused(project):
+    folder = project()
+    write_cache(folder / "data/pseudo", NAMES[0], (64, 96))
+    complaint = "data/pseudo was made for another train.size; `dvc repro label`"
+    assert complaint in stage(folder, "train", "0", status=1)
+
+
+def test_a_damaged_photo_is_named_and_the_earlier_labels_stay(project):
+    folder = project(train_pseudo_photos="own.zip")
+    pack(folder / "own.zip", {NAMES[0]: jpeg(picture(0)[0]), NAMES[1]: jpeg(picture(0)[0])[:9000]})
+    before = (folder / "data/pseudo/index.csv").read_bytes()
+    message = stage(folder, "label", status=1)
+    assert message.startswith(f"error in label: {NAMES[1]} is not a complete JPEG")
+    assert "Traceback" not in message
+    assert (folder / "data/pseudo/index.csv").read_bytes() == before
+
+
+def test_a_teacher_that_is_not_there_is_said_before_anything_is_run(project):
+    folder = project(train_pseudo_labels="bigger")
+    message = stage(folder, "params", status=1)
+    assert "train.pseudo_labels is bigger, but teachers/bigger is missing" in message
+    assert "`dvc get . data/predictions --rev EXPERIMENT -o teachers/bigger`" in message
