@@ -1,12 +1,85 @@
+"""Scores of a prediction: its overlap with the truth, its wrong pixels, and what is summarised of them."""
+
+import cv2
 import numpy as np
 import pytest
 from competition_files import picture
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from carvana.data import photos
 from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.prediction.inference import Prediction
-from carvana.results import scoring
+from carvana.results import scoring, wrong_pixels
+
+PAIRS = st.tuples(st.integers(1, 30), st.integers(1, 30)).flatmap(
+    lambda size: st.tuples(*[arrays(np.uint8, size, elements=st.integers(0, 1))] * 2)
+)
+
+
+@given(PAIRS)
+def test_overlap_of_runs_is_that_of_the_masks(pair):
+    predicted, true = (mask == 1 for mask in pair)
+    fast = metrics.overlap_of_runs(rle.to_runs(predicted), rle.to_runs(true))
+    assert fast == metrics.overlap_of_masks(predicted, true)
+    assert fast.both == sum(p and t for p, t in zip(predicted.flat, true.flat, strict=True))
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.data())
+def test_dice_and_iou_belong_together(predicted, true, data):
+    overlap = metrics.Overlap(predicted, true, data.draw(st.integers(0, min(predicted, true))))
+    assert 0 <= overlap.iou <= overlap.dice <= 1
+    assert overlap.dice == pytest.approx(2 * overlap.iou / (1 + overlap.iou))
+
+
+def test_known_values():
+    predicted, true = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
+    assert metrics.overlap_of_masks(predicted, true).dice == 1, "Kaggle scores a pair of empty masks with 1"
+    predicted[0, :2] = True
+    assert metrics.overlap_of_masks(predicted, true).dice == 0
+    true[0, 1:3] = True
+    assert metrics.overlap_of_masks(predicted, true).dice == pytest.approx(1 / 2)
+    assert metrics.overlap_of_masks(predicted, true).iou == pytest.approx(1 / 3)
+
+
+@given(PAIRS)
+def test_the_difference_is_that_of_the_masks(pair):
+    one, other = pair
+    runs = wrong_pixels.difference(rle.to_runs(one), rle.to_runs(other))
+    assert (rle.to_mask(runs, *one.shape) == (one != other)).all()
+    rle.check(runs, *one.shape)
+
+
+def slow_distance(mask, y, x):
+    """To the nearest pixel of the other kind, in pixels."""
+    rows, columns = np.nonzero(mask != mask[y, x])
+    return np.hypot(rows - y, columns - x).min() if len(rows) else np.inf
+
+
+@given(PAIRS)
+def test_every_wrong_pixel_is_counted_at_its_place_and_distance(pair):
+    predicted, true = pair
+    runs = rle.to_runs(predicted), rle.to_runs(true)
+    wrong = np.argwhere(predicted != true)
+    distances = np.array([slow_distance(true, y, x) for y, x in wrong])
+    assert wrong_pixels.within(*runs, true) == [np.count_nonzero(distances <= pixels) for pixels in (1, 2, 5)]
+    places = wrong_pixels.places(*runs, true)
+    for kind, where in enumerate((true > predicted, predicted > true)):
+        counts = np.zeros_like(places[0])
+        np.add.at(counts, tuple(np.argwhere(where).T // wrong_pixels.CELL), 1)
+        assert (places[kind] == counts).all()
+
+
+def test_distances_are_those_of_the_distance_transform_at_full_size():
+    random = np.random.default_rng(0)
+    true = (cv2.GaussianBlur(random.normal(size=(1280, 1918)), (0, 0), 40) > 0).astype(np.uint8)
+    predicted = (cv2.GaussianBlur(random.normal(size=true.shape), (0, 0), 40) > 0).astype(np.uint8)
+    found = wrong_pixels.within(rle.to_runs(predicted), rle.to_runs(true), true)
+    inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (true, 1 - true))
+    distance = np.maximum(inside, outside)[predicted != true]
+    assert found == [np.count_nonzero(distance <= pixels + 1e-4) for pixels in (1, 2, 5)]
 
 
 def scored(seed=0, role="validation", view="03"):
