@@ -52,15 +52,6 @@ def put_zip(path: Path, members: dict[str, str | bytes], compression: int = zipf
             archive.writestr(zipfile.ZipInfo(name), data, compression)
 
 
-def zipped(name: str, content: str | bytes) -> Callable[[Path], object]:
-    return lambda path: put_zip(path, {name: content})
-
-
-def zip_of_photos(compression: int) -> Callable[[Path], object]:
-    members = {f"train/{photo}": small_photo("JPEG", number) for number, photo in enumerate(NAMES)}
-    return lambda path: put_zip(path, members, compression)
-
-
 def small_photo(kind: str, seed: int = 0) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 9, 3), np.uint8)
     exif = Image.Exif()
@@ -194,6 +185,7 @@ def read_finished(path: Path) -> Any:
 
 
 CAR, MASK = picture(0)
+PHOTOS = {f"train/{photo}": small_photo("JPEG", number) for number, photo in enumerate(NAMES)}
 METADATA = csv_text([["id", "year", "make"], *([car, "2014", "Acura"] for car in CARS)])
 SPLIT = "car,role\n" + "".join(f"{car},{number % 3}\n" for number, car in enumerate(CARS))
 EPOCHS = [history.Epoch(number, 0.004, 0.5, 0.25, 1 / 3, 0.75, 0.625) for number in (1, 2, 3)]
@@ -202,8 +194,8 @@ CUT = '\n["car.png"]\n["car.png", "/own/car.jpg", 123, 456, "ab"]'
 BUSY = '{"read": {"a": [{"pid": 123, "cmd": "dvc"}]}, "write": {"b": {"pid": 456}}}'
 
 READERS = {
-    "archive": Reader("train.zip", zip_of_photos(zipfile.ZIP_STORED), read_archive),
-    "archive, deflated": Reader("test.zip", zip_of_photos(zipfile.ZIP_DEFLATED), read_archive),
+    "archive": Reader("train.zip", partial(put_zip, members=PHOTOS, compression=zipfile.ZIP_STORED), read_archive),
+    "archive, deflated": Reader("test.zip", partial(put_zip, members=PHOTOS), read_archive),
     "photo": Reader(
         NAMES[0], holding(jpeg(CAR)), lambda path: photos.decode_photo(path.read_bytes(), path.name, SIZE).shape
     ),
@@ -213,7 +205,7 @@ READERS = {
     "cache, truth": Reader("truth.parquet", write_cache, read_cache, checksum=True),
     "cache, index": Reader("index.csv", write_cache, read_cache, checksum=True),
     "split": Reader("split.csv", holding(SPLIT), partial(split.read, photos=NAMES)),
-    "metadata": Reader("metadata.csv.zip", zipped("metadata.csv", METADATA), split.read_makes),
+    "metadata": Reader("metadata.csv.zip", partial(put_zip, members={"metadata.csv": METADATA}), split.read_makes),
     "shard": Reader("000.parquet", write_shard, read_shard, checksum=True),
     "labels": Reader("000.parquet", write_labels, read_labels, checksum=True),
     "shard, names": Reader("000.parquet", write_shard, shards.read_names, checksum=True),
@@ -229,7 +221,7 @@ READERS = {
     "truth, csv": Reader("a.csv.gz", write_submission, lambda path: submission.score(path.with_name("a.csv"), path)),
     "truth, masks": Reader(
         "train_masks.zip",
-        zipped(f"train_masks/{mask_of(NAMES[0])}", gif(MASK)),
+        partial(put_zip, members={f"train_masks/{mask_of(NAMES[0])}": gif(MASK)}),
         lambda path: len(dict(submission._truth_rows(path))),
     ),
     "params": Reader("params.yaml", holding((ROOT / "params.yaml").read_bytes()), read_params),
