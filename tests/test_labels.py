@@ -6,7 +6,7 @@ from competition_files import jpeg, pack, picture
 from projects import copy_project, stage
 
 from carvana.base.errors import UserError
-from carvana.data import cache, labels, split
+from carvana.data import cache, labels, photos, split
 from carvana.masks import rle, shards
 
 NAMES = ["fffe00001111_01.jpg", "fffe00001111_02.jpg"]
@@ -27,13 +27,6 @@ def test_photos_and_runs_come_in_the_shards_order(kaggle, tmp_path):
     found = labels.read(folder, kaggle / "test.zip")
     assert (found.names, found.empty) == (NAMES[::-1], [])
     assert all(np.array_equal(one, other) for one, other in zip(found.each_runs(), RUNS[::-1], strict=True))
-
-
-def test_a_label_without_a_car_is_left_out(kaggle, tmp_path):
-    found = labels.read(write(tmp_path / "big", (NAMES, [NO_CAR, RUNS[1]])), kaggle / "test.zip")
-    assert (found.names, found.empty) == (NAMES[1:], NAMES[:1])
-    (runs,) = found.each_runs()
-    assert np.array_equal(runs, RUNS[1])
 
 
 @pytest.mark.parametrize(
@@ -86,12 +79,6 @@ def write_cache(folder, name, size=(64, 64)):
     cache.write_labelled(folder.parent / "own.zip", [name], RUNS[:1], folder, size, 1)
 
 
-def test_by_default_there_are_none(project):
-    folder = project(train_pseudo_labels="none")
-    assert stage(folder, "label") == ""
-    assert cache.read(folder / "data/pseudo", labelled=True).names == []
-
-
 def test_a_student_sees_its_share_of_the_teachers_photos(project):
     folder = project(train_epochs=2)
     assert stage(folder, "label") == ""
@@ -102,9 +89,11 @@ def test_a_student_sees_its_share_of_the_teachers_photos(project):
 
 
 def test_a_photo_on_which_the_teacher_saw_no_car_is_left_out_and_said(project):
-    folder = project(runs=[RUNS[0], NO_CAR])
-    assert stage(folder, "label") == f"1 photos on which teachers/big shows no car are left out: {NAMES[1]}\n"
-    assert cache.read(folder / "data/pseudo", labelled=True).names == NAMES[:1]
+    folder = project(runs=[NO_CAR, RUNS[1]])
+    assert stage(folder, "label") == f"1 photos on which teachers/big shows no car are left out: {NAMES[0]}\n"
+    found = cache.read(folder / "data/pseudo", labelled=True)
+    assert found.names == NAMES[1:]
+    assert np.array_equal(found.read_masks(np.arange(1))[0], photos.soften(picture(1)[1], (64, 64)))
 
 
 def test_photos_of_test_and_validation_cars_are_refused(project):
