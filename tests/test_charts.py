@@ -120,7 +120,6 @@ def test_both_scales_of_the_frontier_show_ratios():
     assert low - middle == pytest.approx(middle - high)
     assert fast > slow
     assert low > high, "y leads down in an SVG"
-    assert draw_frontier([(1, 1.0), (2, 0.5)]), "nothing is missing to a Dice of 1"
 
 
 def test_a_label_stands_below_where_another_would_cover_it():

@@ -72,15 +72,6 @@ def test_ties_may_fall_to_either_side_and_nothing_else(seed, side):
     assert np.all(np.abs(different(logits)) < 1e-5)
 
 
-@pytest.mark.parametrize(
-    "touched", [(slice(None), 0), (slice(None), -1), (0, slice(None)), (-1, slice(None)), (0, 0), (-1, -1)]
-)
-def test_cars_at_the_border(touched):
-    logits = np.full((64, 64), -1, np.float32)
-    logits[touched] = 1
-    assert len(different(logits)) == len(different(-logits)) == 0
-
-
 @pytest.mark.parametrize(("value", "runs"), [(-5, []), (0, []), (5, [[1, HEIGHT * WIDTH]])])
 def test_all_car_and_no_car(value, runs):
     """A logit on the threshold is not above it."""

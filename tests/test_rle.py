@@ -50,11 +50,8 @@ def test_encode_and_decode_are_the_plain_definitions_and_undo_each_other(mask):
     [
         ([], ""),
         (range(1, 21), "1 20"),
-        ([1], "1 1"),
-        ([20], "20 1"),
         ([1, 2], "1 2"),  # petrosgk's encoder: "3"
         ([19, 20], "19 2"),  # petrosgk's: "19"; the first place's: "19 1"
-        ([7], "7 1"),
         ([5, 6], "5 2"),  # over a row's end
         ([1, 20], "1 1 20 1"),
     ],
@@ -90,16 +87,13 @@ def test_decode_refuses(text, complaint):
 
 
 @given(st.text(alphabet="0123456789 -+._e\n", max_size=12))
+@example(" 1 2  3 1\n")  # runs that touch, and loose white space
 def test_decode_gives_a_mask_or_a_value_error(text):
     try:
         mask = rle.decode(text, 4, 5)
     except ValueError:
         return
     assert mask.tolist() == plain_decode(text, 4, 5)
-
-
-def test_touching_runs_and_loose_white_space_are_read():
-    assert rle.encode(rle.decode(" 1 2  3 1\n", 4, 5)) == "1 3"
 
 
 def test_real_masks_survive(sample):
