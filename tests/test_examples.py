@@ -3,21 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from competition_files import CARS
-from projects import read_params
 from test_scoring import scored
 
+from carvana.base.params import Augment
 from carvana.competition import car_of, view_of
 from carvana.results import examples
 from carvana.results.scoring import Findings
 
-STILL = dict.fromkeys(
-    ("flip", "rotation", "shift", "scale", "close_up", "brightness", "contrast", "saturation", "hue"),
-    0.0,
-)
-
 
 def limits(**changes):
-    return read_params(**{f"augment_{key}": value for key, value in (STILL | changes).items()}).augment
+    return Augment(**dict.fromkeys(Augment.model_fields, 0.0) | changes)
 
 
 def test_a_training_batch_is_of_the_cars_asked_for_and_every_photo_has_its_own_mask(small_cache):
