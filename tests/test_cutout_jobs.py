@@ -137,3 +137,16 @@ def test_what_the_record_does_not_name_is_not_overwritten(own, record):
         jobs.begin(plan, OUT)
     Path("cut/one.png").unlink()
     assert jobs.begin(plan, OUT) == plan
+
+
+def test_a_photo_is_not_overwritten_through_a_link(own):
+    (own / "car.png").touch()
+    Path("link").symlink_to(own)
+    OUT.mkdir()
+    (OUT / "car.png").symlink_to((own / "car.png").resolve())
+    for out in (Path("link"), OUT):
+        plan = jobs.plan({own / "car.png": Path("car.png")}, out, ".png", False, "ab")
+        # The second time the folder has a record, which does not name the file.
+        for _ in range(2):
+            with pytest.raises(UserError, match=rf"{out}/car\.png would be overwritten"):
+                jobs.begin(plan, out)
