@@ -1,3 +1,5 @@
+"""The report of an evaluation: what it is of, and its page."""
+
 import re
 import shutil
 import subprocess
@@ -5,10 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from finished_project import commit, git
 from projects import ROOT
 from test_scoring import scored
 
-from carvana.results import pictures, report
+from carvana.base import paths
+from carvana.base.git import Revision
+from carvana.base.speed import Speed
+from carvana.results import about, pictures, report
 from carvana.results.about import About
 from carvana.results.scoring import Findings
 from carvana.training.history import Epoch, curves
@@ -27,20 +33,20 @@ def findings_of(count, **changes):
     return Findings(scores, {})
 
 
-def render(findings, about=None, shown=1):
-    about = about or About("small (f43ab75)", {"data": "demo"}, {"train.size": "64"}, "", {}, {})
+def render(findings, subject=None, shown=1):
+    subject = subject or About("small (f43ab75)", {"data": "demo"}, {"train.size": "64"}, "", {}, {})
     worst = findings.by_role["validation"][:shown]
     predictions = {"The worst photos of validation cars": worst, "The best photos of validation cars": []}
     drawn = {score.image: pictures.encode(TILE) for score in worst}
     epochs = curves({0: [Epoch(1, 0.01, 0.5, 0.5, 0.5, 0.5, 0.5)]})
-    return report.render(about, findings, epochs, predictions, drawn, TILE, TILE)
+    return report.render(subject, findings, epochs, predictions, drawn, TILE, TILE)
 
 
 def test_names_on_the_page_are_text_and_no_html():
     hostile = "<script>name"
     findings = findings_of(1, car=f"{hostile}-car", make=f"{hostile}-make")
-    about = About(hostile, {hostile: hostile}, {hostile: hostile}, hostile, {"train.size": hostile}, {})
-    content = render(findings, about)
+    subject = About(hostile, {hostile: hostile}, {hostile: hostile}, hostile, {"train.size": hostile}, {})
+    content = render(findings, subject)
     assert hostile not in content
     for text in ("name", "name-car", "name-make, 1 car"):
         assert f"&lt;script&gt;{text}<" in content
@@ -99,3 +105,60 @@ def test_a_header_sorts_by_numbers(tmp_path, clicks):
     rising = ["−2", "0.09", "0.5", "9", "20", "2 min", "+1,000", "–"]
     assert re.findall("<td.*?>(.*?)</td>", shown) == (rising if clicks == 1 else rising[::-1])
     assert f'aria-sort="{"ascending" if clicks == 1 else "descending"}"' in shown
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / paths.PARAMS, tmp_path)
+    paths.EVALUATION.parent.mkdir()
+    return tmp_path
+
+
+def test_a_report_is_of_a_commit_its_parameters_and_what_was_changed_since(repository):
+    paths.EVALUATION.write_text('{"test": {"dice": 0.9}}', encoding="ascii")
+    git(repository, "init", "-q", "-b", "trunk")
+    commit(repository)
+    assert not about.collect({}).changed
+    text = paths.PARAMS.read_text(encoding="utf-8")
+    paths.PARAMS.write_text(text.replace("flip: false", "flip: true").replace("  size: 256", "  size: [64, 96]"))
+    found = about.collect({"data": "demo"})
+    short = git(repository, "rev-parse", "--short", "HEAD")
+    assert found.name == f"trunk ({short})"
+    assert list(found.facts) == ["experiment or branch", "commit", "date", "data"]
+    assert found.before == {"test": {"dice": 0.9}}
+    assert found.changed == [("train.size", "[64, 96]", "256"), ("predict.flip", "true", "false")]
+
+
+@pytest.mark.parametrize("damaged", ["[", "3", "[1, 2]", "\0", "{" * 100_000])
+def test_damaged_files_of_the_last_commit_are_passed_over(repository, damaged):
+    paths.EVALUATION.write_text(damaged, encoding="ascii")
+    whole = paths.PARAMS.read_text(encoding="utf-8")
+    paths.PARAMS.write_text(damaged, encoding="ascii")
+    git(repository, "init", "-q")
+    commit(repository)
+    paths.PARAMS.write_text(whole, encoding="utf-8")
+    found = about.collect({})
+    assert found.before == found.committed == {}
+    assert found.parameters["train.size"] == "256"
+
+
+def test_without_git_there_is_no_comparison(repository):
+    found = about.collect({"data": "demo"})
+    assert found.name == "a folder without git"
+    assert list(found.facts) == ["date", "data"]
+    assert found.committed == found.before == {}
+
+
+def test_the_title_says_whether_the_code_was_edited():
+    assert about.name(Revision("small", "f43ab75", ())) == "small (f43ab75)"
+    assert about.name(Revision("small", "f43ab75", ("a",))) == "small (f43ab75, with uncommitted changes)"
+    assert about.name(Revision("", "f43ab75", ())) == "f43ab75"
+
+
+def test_a_training_is_described_by_its_time_and_its_machine():
+    made = Speed(7200.4, 6768, 1234.5, "torch", "cuda", "H100", "bfloat16", 2, 4)
+    expected = "2 h 00 min, 1,234.5 photos/s, by torch in bfloat16 on H100 (cuda; processes: 2, threads: 4)"
+    assert about.training(made) == expected
