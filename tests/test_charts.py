@@ -45,11 +45,7 @@ SAYS = {
 }
 
 
-def test_every_template_is_tried():
-    assert {path.stem for path in (ROOT / "src/carvana/results/charts").iterdir()} == set(SAYS)
-
-
-@pytest.mark.parametrize("name", sorted(SAYS))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "src/carvana/results/charts").iterdir()))
 def test_a_chart_says_what_it_shows_in_the_colour_of_the_page(name):
     chart = charts.draw(name, pd.DataFrame(ROWS.get(name, SCORES)))
     assert chart.caption.endswith(".")

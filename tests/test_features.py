@@ -46,8 +46,7 @@ def test_other_networks_have_all_levels_of_encoder_and_decoder(arch, encoder):
     decoders = [shape for name, shape in found.items() if name.startswith("network.decoder")]
     assert len(decoders) >= 3
     assert len({shape[1:] for shape in decoders}) == len(decoders)
-    assert list(found)[-1] == "network"
-    assert found["network"] == (1, 64, 96)
+    assert list(found.items())[-1] == ("network", (1, 64, 96))
 
 
 def test_a_module_is_found_by_its_name_and_seen_before_what_works_in_place():

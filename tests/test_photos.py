@@ -29,8 +29,7 @@ def psnr(one, other):
 @pytest.mark.parametrize("size", [(64, 64), (128, 128), (256, 384), (512, 512), (1024, 1024), (1280, 1920)])
 def test_reduced_decoding_is_near_the_full_one(size):
     small = photos.decode_photo(PHOTO, "a.jpg", size)
-    assert small.shape == (*size, 3)
-    assert small.dtype == np.uint8
+    assert (small.shape, small.dtype) == ((*size, 3), np.uint8)
     assert psnr(small, exact(PHOTO, size)) > 33
 
 

@@ -96,10 +96,8 @@ def test_a_score_is_that_of_the_masks():
     guess = rle.to_mask(prediction.runs, *mask.shape)
     overlap = metrics.overlap_of_masks(guess == 1, mask == 1)
     assert (score.car, score.view, score.make) == ("0cdf5b5d0ce1", 3, "Kia")
-    assert score.dice == overlap.dice
-    assert score.iou == overlap.iou
-    assert score.wrong == np.count_nonzero(guess != mask)
-    assert score.missed == np.count_nonzero(mask > guess)
+    assert (score.dice, score.iou) == (overlap.dice, overlap.iou)
+    assert (score.wrong, score.missed) == (np.count_nonzero(guess != mask), np.count_nonzero(mask > guess))
     assert 0 < score.within_1 < score.within_2 < score.within_5 <= score.wrong
 
 
