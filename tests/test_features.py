@@ -7,7 +7,6 @@ from competition_files import jpeg, picture
 from projects import make_project, read_network, set_params, stage
 
 from carvana.base.errors import UserError
-from carvana.commands import features as command
 from carvana.networks import checkpoint, models
 from carvana.results import features
 
@@ -72,7 +71,7 @@ def test_a_sheet_has_a_tile_a_channel_in_the_photos_proportions():
     assert features.sheet(np.zeros((320, 4, 4), np.float32), (2, 3)).shape[1] == 16 * 81 - 6
 
 
-def test_the_command_takes_a_file_or_one_of_kaggles_names(tmp_path, kaggle, monkeypatch):
+def test_the_command_takes_a_file_or_one_of_kaggles_names(tmp_path, kaggle):
     project = make_project(tmp_path / "project")
     set_params(project)
     (project / "data").mkdir()
@@ -86,18 +85,14 @@ def test_the_command_takes_a_file_or_one_of_kaggles_names(tmp_path, kaggle, monk
     assert page.count("<img") == 1 + 4, "the photo and the levels"
     assert re.search(r"network\.encoder\.1: 8 channels of 32×32, values from 0 to [0-9.]+<", page)
 
-    monkeypatch.chdir(project)
     own = """own<script>"'&.jpg"""
     (project / own).write_bytes(jpeg(picture(0)[0][:600]))
-    command.main(own, project / "out", None, ["network.head"])
+    stage(project, "features", own, "--out", "out", "--module", "network.head")
     page = (project / "out/index.html").read_text(encoding="utf-8")
     assert "network.head: 1 channel of 64×64" in page
     escaped = "own&lt;script&gt;&#34;&#39;&amp;.jpg"
     assert f"<title>Feature maps of {escaped}</title>" in page
     assert f'width="640" height="200" alt="{escaped}" src="data:image/webp;base64,' in page
-    assert "<script" not in page
-    assert "http" not in page
-    with pytest.raises(UserError, match="neither a file nor a photo"):
-        command.main("none.jpg", project / "out", None, [])
-    with pytest.raises(UserError, match=r"fold-3\.safetensors is missing"):
-        command.main(own, project / "out", 3, [])
+    assert not re.search("<script|http", page)
+    assert "neither a file nor a photo" in stage(project, "features", "none.jpg", "--out", "out", status=1)
+    assert "fold-3.safetensors is missing" in stage(project, "features", own, "--out", "out", "--fold", "3", status=1)
