@@ -44,7 +44,6 @@ def test_exif_turns_and_every_usual_kind_is_read(decoded):
 
 
 def overwritten(data):
-    """The same file with a part of its pixels overwritten."""
     middle = len(data) // 2
     return data[:middle] + b"\xff\x00" * 20 + data[middle + 40 :]
 

@@ -208,7 +208,7 @@ def test_rows_of_the_second_follow_those_of_the_first(two, rows):
     assert both.names == two[0].names + two[1].names
     for read in (cache.Cache.read_photos, cache.Cache.read_masks):
         every = np.concatenate([read(each, np.arange(len(each.names))) for each in two])
-        found = getattr(both, read.__name__)(np.array(rows, int))
+        found = read(both, np.array(rows, int))
         assert found.dtype == np.uint8
         assert np.array_equal(found, every[rows])
 
