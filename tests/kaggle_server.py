@@ -46,8 +46,6 @@ class Server(ThreadingHTTPServer):
         self.calls = []
         self.authorization = None  # of the last call
         self.uploads = []
-        self.may_upload = threading.Event()  # until it is set, an upload waits
-        self.may_upload.set()
         self.listed = {}  # how a submission is listed besides its reference
         self.left = {"numAllowedNow": 4}
         # The port is given, so that tests in other processes wait for their turn.
@@ -109,7 +107,6 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(302, b"", {"Location": f"http://localhost:{PORT}/files/{body['fileName']}?signature=secret"})
 
     def StartSubmissionUpload(self, _):
-        self.server.may_upload.wait()
         self.answer(200, {"token": "token of the upload", "createUrl": self.server.create_url})
 
     def CreateSubmission(self, body):

@@ -71,28 +71,44 @@ def plain_score(given, truth):
 
 
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "csv.zip", "zip"])
-@pytest.mark.parametrize("order", [IMAGES, IMAGES[::-1]])
-def test_score_is_kaggles_against_every_form_of_truth(tmp_path, form, order):
+def test_score_is_kaggles_against_every_form_of_truth_and_in_any_order(tmp_path, form):
     masks = {image: np.zeros((HEIGHT, WIDTH), np.uint8) for image in IMAGES}
     masks[IMAGES[0]][200:600, 300:1000] = 1
     masks[IMAGES[1]][500:900, 100:800] = 1
-    given = {image: rle.encode(np.roll(masks[image], 30, axis=1)) for image in order}
+    given = {image: rle.encode(np.roll(masks[image], 30, axis=1)) for image in reversed(IMAGES)}
     rows = [*given.items(), ("fffe00001111_01.jpg", "1 1")]  # a decoy
     path = write_csv(tmp_path / "submission.csv", rows)
     truth = tmp_path / f"truth.{form}"
-    text = csv_text([SUBMISSION_HEADER, *((image, rle.encode(mask)) for image, mask in masks.items())])
-    if form == "csv":
-        truth.write_text(text, encoding="ascii")
-    elif form == "csv.gz":
-        truth.write_bytes(gzip.compress(text.encode()))
+    plain = write_csv(tmp_path / "truth.csv", ((image, rle.encode(mask)) for image, mask in masks.items()))
+    if form == "csv.gz":
+        truth.write_bytes(gzip.compress(plain.read_bytes()))
     elif form == "csv.zip":
-        pack(truth, {"truth.csv": text})
-    else:
+        pack(truth, {"truth.csv": plain.read_bytes()})
+    elif form == "zip":
         pack(truth, {f"train_masks/{mask_of(image)}": gif(mask) for image, mask in masks.items()})
     dice = submission.score(path, truth)
     assert list(dice) == IMAGES
     assert np.mean(list(dice.values())) == pytest.approx(plain_score(given, masks))
     assert dice[IMAGES[2]] == 1
+
+
+GOOD = [[IMAGES[0], "1 5"], [IMAGES[1], "7 2 100 1"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        (GOOD[:1], f"ends after line 2; .* continues with {IMAGES[1]}"),
+        ([*GOOD, ["a.jpg", ""]], "line 4 has a.jpg, but .* has no more images"),
+        (GOOD[::-1], f"line 2 has {IMAGES[1]}, but .* has {IMAGES[0]}"),
+        ([GOOD[0], [IMAGES[1], "5 9 7 1"]], f"line 3: {IMAGES[1]}: run 2 .* overlaps"),
+        ([GOOD[0], [IMAGES[1], "2455040 2"]], "line 3: .* leaves the picture"),
+        ([[image, ""] for image, _ in GOOD], "2 of 2 masks are empty"),
+    ],
+)
+def test_what_kaggle_would_not_accept_is_named_with_its_line(tmp_path, rows, complaint):
+    with pytest.raises(UserError, match=complaint):
+        submission.check(write_csv(tmp_path / "a.csv", rows), write_csv(tmp_path / "sample.csv", GOOD))
 
 
 @pytest.mark.parametrize(
