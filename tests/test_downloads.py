@@ -3,14 +3,13 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
 from competition_files import pack
-from projects import ROOT
+from projects import ROOT, wait_until
 
 from carvana.base.errors import UserError
 from carvana.kaggle import client, downloads, http
@@ -283,11 +282,9 @@ def test_a_download_killed_again_and_again_ends_whole_and_cheap(server, tmp_path
     for _ in range(3):
         before = server.served[NAME]
         process = start()
-        while server.served[NAME] < before + 2**16:
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_until(lambda before=before: server.served[NAME] > before + 2**16, process, step=0.01)
         time.sleep(chance.uniform(0.05, 0.2))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     assert not (tmp_path / "to" / NAME / NAME).exists(), "killed before it was whole"
     assert start().wait() == 0

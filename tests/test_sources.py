@@ -53,11 +53,11 @@ def test_photos_are_of_the_quality_that_is_named(kaggle, tmp_path, extracted):
 @pytest.mark.parametrize(
     ("quality", "there", "missing"), [("hq", "train.zip", "train_hq"), ("standard", "train_hq.zip", "train")]
 )
-def test_photos_that_are_missing_are_named_and_not_replaced_by_others(kaggle, tmp_path, quality, there, missing):
+def test_photos_that_are_missing_are_named_and_not_replaced_by_others(kaggle, project, quality, there, missing):
     (kaggle / "train.zip").rename(kaggle / there)
-    complaint = rf"neither {missing}\.zip nor {missing}, which data\.quality={quality} needs; data\.source=kaggle"
-    with pytest.raises(UserError, match=complaint):
-        sources.copy_local(kaggle, quality, tmp_path / "raw")
+    set_params(project, data_source="local", data_local_dir=str(kaggle), data_quality=quality)
+    complaint = f"neither {missing}.zip nor {missing}, which data.quality={quality} needs; data.source=kaggle downloads"
+    assert complaint in stage(project, "download", status=1)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -65,18 +65,11 @@ def test_a_missing_folder_is_named(tmp_path):
         sources.copy_local(tmp_path / "nowhere", "standard", tmp_path / "raw")
 
 
-def test_the_stage_takes_the_quality_that_the_parameters_name(kaggle, project):
-    set_params(project, data_source="local", data_local_dir=str(kaggle), data_quality="hq")
-    assert "neither train_hq.zip nor train_hq" in stage(project, "download", status=1)
-
-
 @pytest.mark.parametrize(
     ("spoiled", "change", "complaint"),
     [
         ("train_masks.zip", lambda m: m.pop(f"train_masks/{NAME}_mask.gif"), rf"no mask in .* for {NAME}\.jpg"),
         ("train.zip", lambda m: m.pop(f"train/{NAME}.jpg"), rf"no photo in .* for {NAME}_mask\.gif"),
-        ("train.zip", lambda m: m.update({f"{NAME}.jpg": b""}), rf"holds {NAME}\.jpg twice"),
-        ("train.zip", lambda m: m.update({"train/readme.txt": b""}), r"holds readme\.txt, not of the form"),
         ("train.zip", lambda m: m.clear(), "no photo"),
         ("test.zip", lambda m: m.pop("test/fffe00001111_01.jpg"), r"missing in .*: fffe00001111_01\.jpg"),
         ("test.zip", lambda m: m.update({"test/fffe00001111_16.jpg": b""}), r"does not name: fffe00001111_16\.jpg"),
@@ -90,13 +83,6 @@ def test_the_stage_takes_the_quality_that_the_parameters_name(kaggle, project):
 def test_files_that_do_not_belong_together_are_named(kaggle, spoiled, change, complaint):
     repack(kaggle / spoiled, change)
     with pytest.raises(UserError, match=complaint):
-        sources.check(kaggle)
-
-
-def test_a_zip_cut_short_is_named(kaggle):
-    data = (kaggle / "test.zip").read_bytes()
-    (kaggle / "test.zip").write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"test\.zip is not a complete zip"):
         sources.check(kaggle)
 
 

@@ -5,11 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from competition_files import csv_text
-from projects import ROOT, STAGES, set_params, stage, wait_for_an_epoch
+from projects import ROOT, STAGES, set_params, stage, start, wait_for_an_epoch
 
 from carvana import commands
 
@@ -43,11 +42,9 @@ def python(*words, path=(), **options):
 
 
 def test_a_signal_whose_exception_is_lost_ends_the_stage_all_the_same():
-    started = time.monotonic()
-    done = python("-c", LOSING, timeout=40)
+    done = python("-c", LOSING, timeout=20)
     assert done.stdout == "lost\n", done.stderr
     assert done.returncode == -signal.SIGALRM
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("name", sorted(STAGES - {"score"}))  # with an option, `stage` takes it for the command
@@ -92,30 +89,17 @@ def test_all_helps_have_an_example_and_do_not_wait_for_torch():
     assert done.returncode == 0, done.stderr
 
 
-# Runs commands in one process, each to its end.
-COMMANDS = """
-import contextlib, sys
-from carvana import commands
-for words in sys.argv[1:]:
-    sys.argv = ["carvana", *words.split()]
-    with contextlib.suppress(SystemExit):
-        commands.main()
-"""
-
-
 def test_another_folder_is_told_where_to_go_unless_the_command_needs_no_clone(tmp_path):
-    needing = ["summary", "look", "check", "check mine.csv", "cutout car.jpg --out cut"]
-    others = {
-        "check mine.csv --sample sample.csv": "mine.csv is missing",
-        "score mine.csv truth.csv": "truth.csv is missing",
-        "cutout car.jpg --out cut --model fold-0.safetensors": "car.jpg is neither a photo nor a folder",
-    }
-    lines = python("-c", COMMANDS, *needing, *others, cwd=tmp_path).stderr.splitlines()
-    advice = f"dvc.yaml is not in this folder; first `cd {ROOT}`"
-    assert lines[: len(needing)] == [f"error in {words.split()[0]}: {advice}" for words in needing]
-    assert len(lines) == len(needing) + len(others)
-    for line, complaint in zip(lines[len(needing) :], others.values(), strict=True):
-        assert complaint in line
+    for command in ("summary", "look", "check", "check mine.csv", "cutout car.jpg --out cut"):
+        words = command.split()
+        complaint = f"error in {words[0]}: dvc.yaml is not in this folder; first `cd {ROOT}`\n"
+        assert stage(tmp_path, *words, status=1) == complaint
+    for command, complaint in (
+        ("check mine.csv --sample sample.csv", "mine.csv is missing"),
+        ("score mine.csv truth.csv", "truth.csv is missing"),
+        ("cutout car.jpg --out cut --model fold-0.safetensors", "car.jpg is neither a photo nor a folder"),
+    ):
+        assert complaint in stage(tmp_path, *command.split(), status=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -134,18 +118,14 @@ def test_a_folder_that_cannot_be_written_to_is_said_and_checks_work_there(traine
         subprocess.run(["umount", trained], check=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_training_at_once_and_leaves_the_earlier_model(trained, number):
+def test_ctrl_c_ends_training_at_once_and_leaves_the_earlier_model(trained):
     before = (trained / "models/fold-0.safetensors").read_bytes()
     set_params(trained, train_epochs=100_000)
     shutil.rmtree(trained / ".work")
-    command = [sys.executable, "-m", "stages.train", "0"]
-    with subprocess.Popen(command, cwd=trained, stderr=subprocess.PIPE, text=True) as process:
+    with start(trained, "train", "0") as process:
         wait_for_an_epoch(trained, process)
-        process.send_signal(number)
-        started = time.monotonic()
-        assert process.wait(10) == 128 + number
-        assert time.monotonic() - started < 5
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
         assert "Traceback" not in process.stderr.read()
     assert (trained / "models/fold-0.safetensors").read_bytes() == before
     assert not list(trained.glob("**/*.tmp"))
