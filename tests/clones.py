@@ -18,11 +18,30 @@ TINY = {
 }
 
 
-class Clone:
-    """A clone of the working tree, committed or not, and the commands that a user types in it."""
+class Repository:
+    """A folder under git, which somebody commits to."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def begin(self) -> None:
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.name", "Test")
+        self.git("config", "user.email", "test@localhost")
+
+    def git(self, *words: str) -> str:
+        return subprocess.run(["git", *words], cwd=self.folder, check=True, capture_output=True, text=True).stdout
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", "state")
+
+
+class Clone(Repository):
+    """A clone of the working tree, committed or not, and the commands that a user types in it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         for name in subprocess.run(files, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
             # What a run of the working tree has left is of another set of parameters.
@@ -37,17 +56,8 @@ class Clone:
         for section, values in TINY.items():
             content[section] |= values
         (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        self.git("init", "-q", "-b", "main")
-        self.git("config", "user.name", "Test")
-        self.git("config", "user.email", "test@localhost")
+        self.begin()
         self.commit()
-
-    def git(self, *words: str) -> str:
-        return subprocess.run(["git", *words], cwd=self.folder, check=True, capture_output=True, text=True).stdout
-
-    def commit(self) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-qm", "state")
 
     def start(self, *words: str) -> subprocess.Popen:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -2,16 +2,15 @@
 
 import contextlib
 import shutil
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
 import torch
-import yaml
+from clones import Repository
 from competition_files import CARS, VIEWS, csv_text
 from dvc import cli
-from projects import ROOT, read_network
+from projects import ROOT, make_project, read_network, set_params
 
 from carvana.base.files import write_json
 from carvana.base.speed import Speed
@@ -31,19 +30,17 @@ metrics: [metrics/evaluate.json]
 ROLES = dict(zip(CARS[:5], ["test", "test", "0", "0", "1"], strict=True))
 
 
-class Project:
-    """A repository of git and DVC, whose only commit has the default parameters and no results."""
+class Project(Repository):
+    """A repository of git and DVC, whose only commit has the default size and no results."""
 
     def __init__(self, folder: Path, competition: Path) -> None:
-        self.folder, self.competition = folder, competition
-        folder.mkdir()
-        for name in ("stages", "src"):
-            (folder / name).symlink_to(ROOT / name)
+        super().__init__(folder)
+        self.competition = competition
+        make_project(folder)
+        (folder / "dvc.yaml").unlink()
         (folder / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
         shutil.copyfile(ROOT / ".gitignore", folder / ".gitignore")
-        self.git("init", "-q", "-b", "main")
-        self.git("config", "user.name", "Test")
-        self.git("config", "user.email", "test@localhost")
+        self.begin()
         self.write_params()
         self.dvc("init", "-q")
         self.commit()
@@ -56,25 +53,14 @@ class Project:
         copied.folder, copied.competition = folder, project.competition
         return copied
 
-    def git(self, *words: str) -> str:
-        return subprocess.run(["git", *words], cwd=self.folder, check=True, capture_output=True, text=True).stdout
-
-    def commit(self) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-qm", "state")
-
     def dvc(self, *words: str) -> None:
         # Not as a process of its own, which would first import DVC for a second.
         with contextlib.chdir(self.folder):
             assert cli.main(list(words)) == 0
 
     def write_params(self, **changes: object) -> None:
-        """Writes the default parameters with some changed, train_size=64 for train.size."""
-        content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        for key, value in ({"runtime_engine": "torch", "runtime_workers": 0} | changes).items():
-            section, _, name = key.partition("_")
-            content[section][name] = value
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        """Writes the parameters with some changed, train_size=64 for train.size."""
+        set_params(self.folder, **({"train_size": 256, "runtime_workers": 0} | changes))
 
     def record(self, dice: list[float], photos_per_second: float = 100.0, **changes: object) -> None:
         """Writes the results of a run with these parameters, and has DVC record them.

@@ -15,13 +15,9 @@ from carvana.experiments.known import Experiment
 PAGE = "data/experiments.html"
 
 
-def cells(output):
-    return [re.split(r"\s{2,}", line.rstrip()) for line in output.splitlines()]
-
-
 def listed(project, *options):
     """The cells of what `carvana experiments` prints in a project."""
-    return cells(stage(project.folder, "experiments", *options))
+    return [re.split(r"\s{2,}", line) for line in stage(project.folder, "experiments", *options).splitlines()]
 
 
 TABLE = [
@@ -116,27 +112,17 @@ def test_a_clone_of_somebody_else_is_said_to_be_one(copy, monkeypatch):
 
 def test_an_unknown_name_is_told_the_near_ones(_saved, monkeypatch):
     monkeypatch.chdir(_saved.folder)
-    with pytest.raises(
-        UserError, match=r"smal is neither an experiment nor a branch or a commit; did you mean small\?"
-    ):
-        known.one("smal")
-    with pytest.raises(UserError, match="`make experiments` lists them"):
-        known.one("xyz")
+    for name, advice in (("smal", r"; did you mean small\?"), ("xyz", "; `make experiments` lists them")):
+        with pytest.raises(UserError, match=f"{name} is neither an experiment nor a branch or a commit{advice}"):
+            known.one(name)
     small = known.one("small")
     assert known.one(small.commit[:7]).commit == small.commit
     assert known.one("workspace").has_results_of(small)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ({"a": 1, "b": [0]}, {"a": 1, "b": [0, 1]}, {"b": [0, 1]}),
-        ({"a": 1}, {"b": None}, {"b": None, "a": None}),
-        ({"a": False}, {"a": False}, {}),
-    ],
-)
-def test_different_parameters(one, other, expected):
-    assert known.different(one, other) == expected
+def test_different_parameters_are_those_of_the_other_and_those_that_it_lacks():
+    one, other = {"a": False, "b": [0], "c": 1}, {"a": False, "b": [0, 1], "d": None}
+    assert known.different(one, other) == {"b": [0, 1], "d": None, "c": None}
 
 
 def test_values_are_brief():
