@@ -34,15 +34,15 @@ stage.run(work, "test", writes=False)
 """
 
 
-def python(*words, path=(), **options):
-    """Runs Python with the library and the stages, and what is in the folders of `path`, to import."""
+def python(code, *words, path=()):
+    """Runs code that can import the library, the stages, and what is in the folders of `path`."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "src", *path]))}
-    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True} | options
-    return subprocess.run([sys.executable, *words], check=False, **options)
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_a_signal_whose_exception_is_lost_ends_the_stage_all_the_same():
-    done = python("-c", LOSING, timeout=20)
+    done = python(LOSING)
     assert done.stdout == "lost\n", done.stderr
     assert done.returncode == -signal.SIGALRM
 
@@ -60,7 +60,7 @@ def test_a_signal_during_an_import_ends_the_stage(tmp_path):
     text = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException: pass\n"
     (tmp_path / "half.py").write_text(text, encoding="ascii")
     command = "from carvana.base.stage import run; run(lambda: print(__import__('half')), 'train', writes=False)"
-    done = python("-c", command, path=[tmp_path])
+    done = python(command, path=[tmp_path])
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "train: stopped\n")
 
 
@@ -85,7 +85,7 @@ def test_all_helps_have_an_example_and_do_not_wait_for_torch():
     names = {path.stem for path in (ROOT / "src/carvana/commands").glob("[a-z]*.py")}
     assert names == {*commands.READING, *commands.WRITING}
     every = [*(f"stages.{name}" for name in sorted(STAGES)), *(f"carvana {name}" for name in sorted(names))]
-    done = python("-c", HELP, *every)
+    done = python(HELP, *every)
     assert done.returncode == 0, done.stderr
 
 
