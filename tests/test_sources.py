@@ -15,15 +15,19 @@ def members(path):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def extract(path):
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(path.parent)
+    path.unlink()
+
+
 def test_zips_are_copied_and_extracted_folders_give_the_same_members(kaggle, tmp_path):
     zipped, extracted = tmp_path / "zipped", tmp_path / "extracted"
     sources.copy_local(kaggle, "standard", zipped)
     for path in list(kaggle.iterdir()):
         assert (zipped / path.name).read_bytes() == path.read_bytes()
         assert path.stat().st_nlink == 1, "a link would let DVC make the user's own file read-only"
-        with zipfile.ZipFile(path) as archive:
-            archive.extractall(kaggle)
-        path.unlink()
+        extract(path)
     sources.copy_local(kaggle, "standard", extracted)
     sources.check(extracted)
     for path in zipped.iterdir():
@@ -35,13 +39,11 @@ def test_zips_are_copied_and_extracted_folders_give_the_same_members(kaggle, tmp
 def test_photos_are_of_the_quality_that_is_named(kaggle, tmp_path, extracted):
     better = {}
     for name in ("train", "test"):
-        better[name] = {member: b"hq" + data for member, data in members(kaggle / f"{name}.zip").items()}
+        photos = members(kaggle / f"{name}.zip").items()
+        better[name] = {member.replace("/", "_hq/"): b"hq" + data for member, data in photos}
+        pack(kaggle / f"{name}_hq.zip", better[name])
         if extracted:
-            (kaggle / f"{name}_hq").mkdir()
-            for member, data in better[name].items():
-                (kaggle / f"{name}_hq" / member.split("/")[-1]).write_bytes(data)
-        else:
-            pack(kaggle / f"{name}_hq.zip", better[name])
+            extract(kaggle / f"{name}_hq.zip")
     sources.copy_local(kaggle, "hq", tmp_path / "hq")
     sources.check(tmp_path / "hq")
     sources.copy_local(kaggle, "standard", tmp_path / "standard")
