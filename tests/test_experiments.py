@@ -1,6 +1,5 @@
 """The table of all experiments, in a project whose experiments nobody has run."""
 
-import os
 import re
 import shutil
 
@@ -64,8 +63,7 @@ def test_what_is_not_in_the_cache_is_a_dash(copy):
 
 
 def test_an_edited_workspace_has_no_results_of_its_own(copy):
-    path = copy.folder / "params.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace("size: 64", "size: 96"), encoding="utf-8")
+    copy.write_params(train_size=96)
     lines = listed(copy)
     assert ["workspace: its parameters have not been run; `dvc repro` does"] in lines
     assert not any("*" in line[0] for line in lines)
@@ -96,18 +94,9 @@ def test_a_fresh_clone_is_told_what_to_do(_saved, tmp_path):
     message = stage(project.folder, "experiments", status=1)
     assert "DVC cannot list the experiments (you are not inside of a DVC repository" in message
     shutil.rmtree(project.folder / ".git")
-    assert "git failed (fatal: not a git repository" in stage(project.folder, "experiments", status=1)
+    message = stage(project.folder, "experiments", status=1)
+    assert re.search("git failed .fatal: not a git repository.*`git status` says more", message)
     assert not (project.folder / PAGE).exists()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
-def test_a_clone_of_somebody_else_is_said_to_be_one(copy, monkeypatch):
-    monkeypatch.delenv("SUDO_UID", raising=False)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for path in (copy.folder, copy.folder / ".git"):
-        os.chown(path, 12345, 12345)
-    message = stage(copy.folder, "experiments", status=1)
-    assert re.search("git failed .*dubious ownership.*`git status` says more", message)
 
 
 def test_an_unknown_name_is_told_the_near_ones(_saved, monkeypatch):

@@ -5,22 +5,15 @@ from carvana.base import lockfile
 from carvana.base.errors import UserError
 
 
-@pytest.fixture
-def lock(tmp_path):
-    path = tmp_path / "dvc.lock"
-    path.write_text(DVC_LOCK, encoding="utf-8")
-    return path
-
-
-def test_a_lock_is_read_as_dvc_reads_it(lock):
-    stage = lockfile.read(lock)["train@0"]
+def test_a_lock_is_read_as_dvc_reads_it():
+    stage = lockfile.parse(DVC_LOCK)["train@0"]
     assert stage.deps == {"data/cache": "0123.dir"}
     assert stage.outs == {"models/fold-0.csv": "5eb63bbbe01eeed093cb22bb8f5acdc3"}
     assert stage.params == {"train.weight_decay": 0.00001, "train.folds": [0]}
 
 
 @pytest.mark.parametrize("text", ["", "stages", "<<<<<<< ours\n", DVC_LOCK.replace("md5:", "etag:")])
-def test_a_file_that_dvc_did_not_write_is_named(lock, text):
-    lock.write_text(text, encoding="utf-8")
+def test_a_file_that_dvc_did_not_write_is_named(tmp_path, text):
+    (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"dvc\.lock is not what DVC writes"):
-        lockfile.read(lock)
+        lockfile.read(tmp_path / "dvc.lock")

@@ -45,21 +45,19 @@ def test_a_damaged_lock_and_one_whose_number_another_program_has_are_removed(loc
     assert capsys.readouterr().out == "", "there is nothing to do"
 
 
-def test_the_lock_of_a_dvc_that_runs_stays(lock, running):
-    for content in (held_by(running.pid), ""):
-        lock.write_text(content, encoding="ascii")
+def test_while_a_dvc_runs_nothing_is_touched(lock, running):
+    for path, content in ((lock, held_by(running.pid)), (lock, ""), (paths.LOCK, "")):
+        path.write_text(content, encoding="ascii")
         with pytest.raises(UserError, match=rf"DVC is running here \(process {running.pid}\)"):
             unlock.main()
-        assert lock.exists()
+        assert path.read_text(encoding="ascii") == content
+        path.unlink()
 
 
+@pytest.mark.usefixtures("lock")
 @pytest.mark.parametrize("kept", [0, 20, 60])
-def test_a_dvc_lock_that_was_cut_short_is_moved_aside(running, capsys, kept):
+def test_a_dvc_lock_that_was_cut_short_is_moved_aside(capsys, kept):
     paths.LOCK.write_bytes(WHOLE[:kept])
-    with pytest.raises(UserError, match="DVC is running here"):
-        unlock.main()
-    running.kill()
-    running.wait()
     unlock.main()
     assert "moved dvc.lock, which DVC cannot read, to .work/dvc.lock" in capsys.readouterr().out
     assert not paths.LOCK.exists()
