@@ -10,6 +10,9 @@ from pathlib import Path
 import yaml
 from projects import ROOT
 
+# The environment's commands come first, as they do where it is activated.
+TOOLS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 TINY = {
     "demo": {"train_cars": 4, "test_cars": 1},
     "split": {"folds": 2, "test_fraction": 0.25},
@@ -60,9 +63,8 @@ class Clone(Repository):
         self.commit()
 
     def start(self, *words: str) -> subprocess.Popen:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         # Unlike bash, sh does not replace itself by its only command.
-        environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "SHELL": "/bin/sh"}
+        environment = os.environ | {"PATH": TOOLS, "OMP_NUM_THREADS": "1", "SHELL": "/bin/sh"}
         command = [sys.executable, "-m", "dvc", *words]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)

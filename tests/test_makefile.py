@@ -4,16 +4,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from clones import TOOLS
 from projects import ROOT
 
 # Without what `make test` sets: a make within another one says which folder it is in.
 ALONE = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-
-TOOLS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def make(folder, *arguments, before=(), **environment):

@@ -10,13 +10,9 @@ import time
 
 import psutil
 import pytest
-from clones import Clone
+from clones import TOOLS, Clone
 from competition_files import write_competition
 from projects import ROOT
-
-TOOLS = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
-
-_FOLDERS = {"kaggle": "{}/kaggle/", "tmp": "{}/"}
 
 
 def cells():
@@ -45,11 +41,14 @@ def session(tmp_path):
     (tmp_path / "kaggle/working").mkdir()
     offline = ["unshare", "--net"]
     alone = [] if subprocess.run([*offline, "true"], capture_output=True, check=False).returncode else offline
+    # The environment's packages are those of the tests.
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    see_packages = f"echo {sysconfig.get_path('purelib')} > .venv/lib/{python}/site-packages/packages.pth"
 
     def run(cell, until=None):
-        cell = re.sub(r"(?<!\w)/(kaggle|tmp)/", lambda found: _FOLDERS[found[1]].format(tmp_path), cell)
-        # The environment's packages are those of the tests.
-        cell = re.sub(r"^pip .*", _see_packages(), cell, flags=re.MULTILINE)
+        cell = re.sub(r"(?<!\w)/tmp/", f"{tmp_path}/", cell)
+        cell = re.sub(r"(?<!\w)/kaggle/", f"{tmp_path}/kaggle/", cell)
+        cell = re.sub(r"^pip .*", see_packages, cell, flags=re.MULTILINE)
         cell = cell.replace("train.size=512", "train.size=64").replace("runtime.processes=2", "runtime.processes=1")
         command = [*alone, "bash", "-c", cell]
         output = tmp_path / "output"
@@ -66,11 +65,6 @@ def session(tmp_path):
         return text
 
     return run
-
-
-def _see_packages():
-    folder = f".venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-    return f"echo {sysconfig.get_path('purelib')} > {folder}/packages.pth"
 
 
 @pytest.mark.slow

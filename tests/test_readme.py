@@ -5,10 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from clones import Clone
+from clones import TOOLS, Clone
 from projects import ROOT
 
 from carvana.data.archive import Archive
@@ -40,7 +39,7 @@ ELSEWHERE = {
     "dvc exp run -S train.size=1024": "takes a GPU",
 }
 
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+ENVIRONMENT = os.environ | {"PATH": TOOLS}
 
 
 def blocks(document, language):
