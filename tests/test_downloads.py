@@ -216,9 +216,11 @@ def test_too_little_space_is_said_before_anything_is_fetched(server, fetch, monk
 
 def test_a_damaged_zip_is_removed_and_fetched_anew(server, fetch, tmp_path):
     fetch()
-    (tmp_path / "to" / NAME / NAME).write_bytes(b"?" * len(server.files[NAME]))
+    path = tmp_path / "to" / NAME / NAME
+    path.write_bytes(b"?" * len(server.files[NAME]))
     with pytest.raises(UserError, match=r"train\.zip was damaged .* start again"):
         fetch()
+    assert not path.exists()
     fetch()
 
 

@@ -58,7 +58,7 @@ def test_a_file_is_written_without_listing_its_folder(tmp_path, monkeypatch):
 
 
 def test_what_another_thread_is_writing_stays(tmp_path):
-    names = ["a1.png", "a1.png.png", "a[1].png", "a*.png"]
+    names = ["a1.png", "a1.jpg", "a1.png.png", "a[1].png", "a*.png"]
     with contextlib.ExitStack() as stack:
         for name in names:
             stack.enter_context(files.whole_file(tmp_path / name)).touch()
