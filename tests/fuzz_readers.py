@@ -19,7 +19,6 @@ from carvana.base import definition, lockfile, params, unfinished
 from carvana.base.errors import UserError
 from carvana.commands import summary, unlock
 from carvana.competition import SUBMISSION_HEADER, mask_of
-from carvana.cutouts import jobs
 from carvana.data import any_photo, cache, labels, photos, split
 from carvana.data.archive import Archive
 from carvana.kaggle import submission
@@ -190,7 +189,6 @@ METADATA = csv_text([["id", "year", "make"], *([car, "2014", "Acura"] for car in
 SPLIT = "car,role\n" + "".join(f"{car},{number % 3}\n" for number, car in enumerate(CARS))
 EPOCHS = [history.Epoch(number, 0.004, 0.5, 0.25, 1 / 3, 0.75, 0.625) for number in (1, 2, 3)]
 LEGACY = partial(torch.save, _use_new_zipfile_serialization=False)
-CUT = '\n["car.png"]\n["car.png", "/own/car.jpg", 123, 456, "ab"]'
 BUSY = '{"read": {"a": [{"pid": 123, "cmd": "dvc"}]}, "write": {"b": {"pid": 456}}}'
 
 READERS = {
@@ -233,7 +231,6 @@ READERS = {
         )
         for kind in ("jpeg", "png", "webp", "bmp", "tiff")
     },
-    "record of cut-outs": Reader(".cutout.jsonl", holding(CUT), lambda path: jobs.begin([], path.parent)),
     "finished work": Reader("work/finished.json", write_finished, read_finished),
     "metrics": Reader("evaluate.json", holding('{"validation": {"dice": 0.99, "images": 16}}'), summary._read),
     "lock of DVC": Reader("rwlock", holding(BUSY), unlock.is_held),

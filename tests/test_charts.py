@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from projects import ROOT
 
@@ -125,6 +125,7 @@ def test_a_label_stands_below_where_another_would_cover_it():
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(-0.5, 0.5).map(lambda gain: round(gain, 6)), min_size=1, max_size=30))
+@example([0.1, -0.25])
 def test_every_gain_is_in_a_bar_of_its_sign(gains):
     svg = charts.draw("gains", pd.DataFrame({"gain": gains})).svg
     svg = svg[svg.index("mark-rect") : svg.index("role-legend")]

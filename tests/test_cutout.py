@@ -14,6 +14,7 @@ from projects import ROOT
 
 from carvana.base.errors import UserError
 from carvana.cutouts import cutout
+from carvana.cutouts.jobs import Job
 from carvana.cutouts.predictor import Predictor
 from carvana.data.photos import resize_by_area
 
@@ -129,7 +130,7 @@ def test_a_crop_holds_the_car_and_the_margin_where_the_photo_has_it(top, left, h
 def test_a_background_fills_and_keeps_its_middle(tmp_path):
     wide = np.zeros((10, 40, 3), np.uint8)
     wide[:, 15:25] = 250
-    cutout.save(tmp_path / "wide.png", Image.fromarray(wide))
+    cutout.save(tmp_path / "wide.png", Image.fromarray(wide), "")
     behind = cutout.read_background(str(tmp_path / "wide.png"))
     for _ in range(2):
         empty = np.zeros((20, 20), np.uint8)
@@ -148,7 +149,7 @@ def test_a_speck_is_no_car(tmp_path, side, has_car):
     photo[80 : 80 + side, 90 : 90 + side] = 255
     Image.fromarray(photo).save(tmp_path / "photo.png")
     path = tmp_path / "cut.png"
-    assert cutout.cut_file(tmp_path / "photo.png", [path], (300, 300), bright, None, margin=0) == has_car
+    assert cutout.cut_file(Job(tmp_path / "photo.png", [path], ""), (300, 300), bright, None, margin=0) == has_car
     with Image.open(path) as cut:
         assert cut.size == ((side, side) if has_car else (200, 200))
 
@@ -158,6 +159,7 @@ import re
 from pathlib import Path
 import numpy as np
 from carvana.cutouts import cutout
+from carvana.cutouts.jobs import Job
 
 def memory(key):
     return int(re.search(rf"{key}:\s*(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
@@ -165,7 +167,7 @@ def memory(key):
 def work(path, background):
     behind = cutout.read_background(background)
     compute = lambda photos: photos[..., 0].astype(np.float32) - 128
-    cutout.cut_file(Path(path), [Path("cut.png"), Path("mask.png")], (64, 64), compute, behind, None)
+    cutout.cut_file(Job(Path(path), [Path("cut.png"), Path("mask.png")], ""), (64, 64), compute, behind, None)
 
 work("small.png", "none")
 before = memory("VmRSS")
@@ -186,5 +188,5 @@ def test_a_photo_takes_at_most_12_bytes_a_pixel(tmp_path):
 
 def test_no_webp_is_larger_than_the_format_allows(tmp_path):
     with pytest.raises(UserError, match="wider or higher than WebP allows"):
-        cutout.save(tmp_path / "a.webp", Image.new("RGB", (16384, 1)))
-    cutout.save(tmp_path / "a.webp", Image.new("RGB", (16383, 1)))
+        cutout.save(tmp_path / "a.webp", Image.new("RGB", (16384, 1)), "")
+    cutout.save(tmp_path / "a.webp", Image.new("RGB", (16383, 1)), "")

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from carvana.base.errors import UserError
-from carvana.cutouts import jobs
+from carvana.cutouts import cutout, jobs
 
 OUT = Path("cut")
 
@@ -101,18 +102,17 @@ def test_files_are_made_again_unless_they_were_made_of_this_photo_with_these_opt
         # Files that are copied from a card keep their times.
         os.utime(f"day-{day}/IMG_1.jpg", (0, 0))
 
-    def is_made_again(day=1, options="ab", finished=True):
+    def is_made_again(day=1, options="ab", outputs=2):
         plan = jobs.plan({Path(f"day-{day}/IMG_1.jpg"): Path("IMG_1.jpg")}, OUT, ".png", True, options)
-        todo = jobs.begin(plan, OUT)
-        for path in (path for job in todo for path in job.outputs):
-            path.touch()
-            if finished:
-                jobs.note(OUT, [path], plan[0].made_of)
+        todo = jobs.missing(plan)
+        for path in [path for job in todo for path in job.outputs][:outputs]:
+            cutout.save(path, Image.new("RGBA", (6, 4)), plan[0].made_of)
         return bool(todo)
 
     assert is_made_again()
     assert not is_made_again()
-    assert is_made_again(day=2, finished=False), "as a kill leaves it, with the pictures but without their lines"
+    assert is_made_again(day=2, outputs=1), "as a kill leaves it, with the cut-out but without its mask"
+    assert is_made_again(day=2)
     assert is_made_again(), "the pictures are of the other day"
     for path in OUT.glob("*.png"):
         path.unlink()
@@ -120,33 +120,35 @@ def test_files_are_made_again_unless_they_were_made_of_this_photo_with_these_opt
         assert not is_made_again()
     os.utime("day-1/IMG_1.jpg", (1, 1))
     assert is_made_again()
-    with Path("cut/.cutout.jsonl").open("ab") as file:
-        file.write(b'\n["IMG_1.png", "half')
     assert is_made_again(options="cd")
     assert not is_made_again(options="cd")
 
 
-@pytest.mark.parametrize("record", [None, b"damaged", b"\xff", b"[" * 100_000, b"9" * 5000, b'[["one.png"]]', b""])
-def test_what_the_record_does_not_name_is_not_overwritten(own, record):
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_what_another_program_has_written_is_not_overwritten(own, suffix):
+    plan = jobs.plan({own / "one.jpg": Path("one.jpg")}, OUT, suffix, False, "ab")
     OUT.mkdir()
-    if record is not None:
-        Path("cut/.cutout.jsonl").write_bytes(record)
-    plan = jobs.plan({own / "one.jpg": Path("one.jpg")}, OUT, ".png", False, "ab")
-    Path("cut/one.png").touch()
-    with pytest.raises(UserError, match=r"cut/one\.png would be overwritten; choose another folder"):
-        jobs.begin(plan, OUT)
-    Path("cut/one.png").unlink()
-    assert jobs.begin(plan, OUT) == plan
+    path, picture, other = OUT / f"one{suffix}", Image.new("RGB", (6, 4)), Image.Exif()
+    cutout.save(path, picture, "what it was made of")
+    assert jobs.read_made_of(path) == "what it was made of"
+    whole = path.read_bytes()
+    other[jobs.SOFTWARE] = "another program"
+    picture.save(own / "other.png", exif=other)
+    picture.save(own / "plain.png")
+    for content in (b"", whole[:20], (own / "other.png").read_bytes(), (own / "plain.png").read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=rf"{path} would be overwritten; choose another folder"):
+            jobs.missing(plan)
+    path.unlink()
+    assert jobs.missing(plan) == plan
 
 
-def test_a_photo_is_not_overwritten_through_a_link(own):
-    (own / "car.png").touch()
+def test_a_photo_is_not_overwritten_through_a_link_even_if_it_is_a_cut_out(own):
+    cutout.save(own / "car.png", Image.new("RGBA", (6, 4)), "ab")
     Path("link").symlink_to(own)
     OUT.mkdir()
     (OUT / "car.png").symlink_to((own / "car.png").resolve())
     for out in (Path("link"), OUT):
         plan = jobs.plan({own / "car.png": Path("car.png")}, out, ".png", False, "ab")
-        # The second time the folder has a record, which does not name the file.
-        for _ in range(2):
-            with pytest.raises(UserError, match=rf"{out}/car\.png would be overwritten"):
-                jobs.begin(plan, out)
+        with pytest.raises(UserError, match=rf"{out}/car\.png would be overwritten"):
+            jobs.missing(plan)

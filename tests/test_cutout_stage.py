@@ -178,7 +178,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_half_a_cut_out(project):
     noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((8000, 6000)).save(project / "own/large.bmp")
     with start(project, "cutout", "own/large.bmp", "--out", "cut", "--format", "webp") as process:
-        wait_until((project / "cut/.cutout.jsonl").exists, process)
+        wait_until((project / "cut/.cutout.pid").exists, process)
         time.sleep(1)
         stopped = time.monotonic()
         process.send_signal(signal.SIGINT)

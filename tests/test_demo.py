@@ -90,7 +90,7 @@ def test_the_sample_submission_and_the_truth_list_the_test_photos(folder):
     assert [row["img"] for row in truth] == names
     for row, view in zip(truth, VIEWS, strict=True):
         _, mask = demo_studio.render(SEED, demo_studio.FIRST_TEST_CAR, view)
-        assert (rle.decode(row["rle_mask"], *mask.shape) == mask).all()
+        assert (rle.to_mask(rle.from_text(row["rle_mask"], *mask.shape), *mask.shape) == mask).all()
 
 
 def test_photos_and_masks_are_those_of_render(folder, shots):

@@ -19,12 +19,13 @@ from test_cutout_stage import bright_network
 
 from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH
+from carvana.cutouts import predictor
 from carvana.data.photos import decode_photo
 from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
 from carvana.networks import checkpoint, models
 from carvana.networks.checkpoint import Trained
-from carvana.prediction import engines, export, model_files
+from carvana.prediction import engines, export
 from carvana.prediction.inference import Ensemble
 from carvana.prediction.settings import Settings
 
@@ -80,13 +81,13 @@ def exported(tmp_path_factory):
 def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos_and_is_an_engine(exported, kind):
     path, ensemble = exported[kind], ensemble_of()
     assert_equal_for_any_number(path, ensemble)
-    assert export.require_equal(path, ensemble, photos(3)) < 1e-4
+    assert export.require_equal(path, ensemble) < 1e-4
     how = Settings.of(read_params(runtime_engine="torch", runtime_device="cpu", runtime_workers=2))
-    build, size = model_files.load([path], how)
+    build, size = predictor.load_engine([path], how)
     assert size == SIZE
     assert np.allclose(build().compute(photos(3)), run(path, photos(3)), atol=1e-4)
     with pytest.raises(UserError, match="differs from torch's logits by up to"):
-        export.require_equal(path, ensemble_of(seed=1), photos(3))
+        export.require_equal(path, ensemble_of(seed=1))
 
 
 @some_kinds
@@ -101,7 +102,7 @@ def test_a_file_for_one_photo_at_a_time_is_refused(exported, tmp_path):
     model.reshape([1, *SIZE, 3])
     openvino.save_model(model, tmp_path / "model.xml", compress_to_fp16=False)
     with pytest.raises(UserError, match=r"model\.xml cannot be run on 2 photos"):
-        export.require_equal(tmp_path / "model.xml", ensemble_of(), photos(5))
+        export.require_equal(tmp_path / "model.xml", ensemble_of())
 
 
 def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):
@@ -118,7 +119,7 @@ def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):
         ("model.pt", "may hold any program, which torch would run"),
     ):
         with pytest.raises(UserError, match=f"{name} .*{complaint}"):
-            model_files.load([tmp_path / name], how)
+            predictor.load_engine([tmp_path / name], how)
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):

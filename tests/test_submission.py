@@ -60,11 +60,15 @@ def test_what_does_not_fit_is_refused_and_the_earlier_file_stays(tmp_path, image
     assert (tmp_path / "submission.csv").read_text(encoding="ascii") == "earlier"
 
 
+def text_of(mask):
+    return rle.to_text(rle.to_runs(mask)).decode()
+
+
 def plain_score(given, truth):
     """Kaggle's mean Dice, from whole masks."""
     scores = []
     for image, true in truth.items():
-        predicted = rle.decode(given[image], HEIGHT, WIDTH).astype(bool)
+        predicted = rle.to_mask(rle.from_text(given[image], HEIGHT, WIDTH), HEIGHT, WIDTH).astype(bool)
         total = predicted.sum() + true.sum()
         scores.append(2 * (predicted & (true == 1)).sum() / total if total else 1)
     return np.mean(scores)
@@ -75,11 +79,11 @@ def test_score_is_kaggles_against_every_form_of_truth_and_in_any_order(tmp_path,
     masks = {image: np.zeros((HEIGHT, WIDTH), np.uint8) for image in IMAGES}
     masks[IMAGES[0]][200:600, 300:1000] = 1
     masks[IMAGES[1]][500:900, 100:800] = 1
-    given = {image: rle.encode(np.roll(masks[image], 30, axis=1)) for image in reversed(IMAGES)}
+    given = {image: text_of(np.roll(masks[image], 30, axis=1)) for image in reversed(IMAGES)}
     rows = [*given.items(), ("fffe00001111_01.jpg", "1 1")]  # a decoy
     path = write_csv(tmp_path / "submission.csv", rows)
     truth = tmp_path / f"truth.{form}"
-    plain = write_csv(tmp_path / "truth.csv", ((image, rle.encode(mask)) for image, mask in masks.items()))
+    plain = write_csv(tmp_path / "truth.csv", ((image, text_of(mask)) for image, mask in masks.items()))
     if form == "csv.gz":
         truth.write_bytes(gzip.compress(plain.read_bytes()))
     elif form == "csv.zip":

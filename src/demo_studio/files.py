@@ -48,7 +48,7 @@ def photograph(task: Task) -> list[Shot]:
     shots = []
     for view in task.views:
         photo, mask = take_photo(scene_of(task.seed, task.number), task.seed, task.number, view)
-        shots.append(Shot(jpeg(photo), gif(mask), rle.encode(mask) if task.with_runs else ""))
+        shots.append(Shot(jpeg(photo), gif(mask), rle.to_text(rle.to_runs(mask)).decode() if task.with_runs else ""))
     return shots
 
 

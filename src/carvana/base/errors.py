@@ -11,10 +11,9 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class UserError(Exception):
-    """An error that the user can fix.
+    """An error that the user can fix: its message says what is wrong, where, and what to do next.
 
-    Its message says what is wrong, where (file, key or row) and what to do next. Stages print it without
-    a traceback and exit with status 1. Every other exception is a bug and keeps its traceback.
+    Stages print it without a traceback and exit with 1. Every other exception is a bug and keeps its traceback.
     """
 
 
@@ -35,10 +34,10 @@ def reading(where: object, complaint: str, advice: str, missing: str | None = No
             raise
         if isinstance(error, FileNotFoundError) and missing:
             raise UserError(f"{where} is missing; {missing}") from None
-        raise UserError(f"{where} {complaint} ({_reason(error)}); {advice}") from error
+        raise UserError(f"{where} {complaint} ({reason(error)}); {advice}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Returns what an error says in one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
@@ -59,8 +58,3 @@ def near(name: str, known: Iterable[str], count: int = 1) -> str:
     """Returns `; did you mean …?` with the known names that are most like `name`; empty if there are none."""
     found = difflib.get_close_matches(name.lower(), list(known), n=count)
     return f"; did you mean {', '.join(found)}?" if found else ""
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, at most 200 characters; its type if the message is empty."""
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -39,10 +39,7 @@ def output(*arguments: str) -> str:
 
 
 def read(commit: str, path: Path) -> str | None:
-    """Returns the text of a file in a commit, '' for git's index; None if it is not there, or nothing is committed.
-
-    Raises UserError if git fails.
-    """
+    """Returns a file's text in a commit ('': git's index), None if it is not there. Raises UserError if git fails."""
     # `git show` fails alike whether the file or the repository is missing.
     found = _run("cat-file", "--batch", asked=f"{commit}:./{path.as_posix()}\n")
     header, _, content = found.partition("\n")

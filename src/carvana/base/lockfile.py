@@ -52,10 +52,7 @@ def md5s_in(folder: Path) -> dict[str, str]:
 
 
 def md5_of_folder(files: dict[str, str]) -> str:
-    """Returns the MD5 that DVC records for a folder with these files: relative paths and their MD5s.
-
-    It is the MD5 of a JSON list of the files' MD5s and relative paths, sorted by path.
-    """
+    """Returns the MD5 that DVC records for a folder: that of a JSON list of its files' MD5s and relative paths."""
     content = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
     return f"{md5_of_bytes(json.dumps(content, sort_keys=True).encode())}.dir"
 

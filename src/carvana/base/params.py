@@ -5,7 +5,6 @@ Types and ranges are here; defaults and meanings are in params.yaml.
 
 import os
 import re
-import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -230,4 +229,4 @@ def _message(file: object, fault: Any) -> str:
         return f"{file}: {what}"
     # pydantic has a Literal's values only as text: 'adam', 'adamw' or 'sgd'.
     names = re.findall("'(.*?)'", fault["ctx"]["expected"]) if fault["type"] == "literal_error" else []
-    return f"{file}: {key}: {what} (got {reprlib.repr(value)}){near(str(value), names)}"
+    return f"{file}: {key}: {what} (got {value!r:.80}){near(str(value), names)}"

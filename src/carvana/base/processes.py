@@ -15,10 +15,9 @@ def die_with_parent() -> None:
 
 
 def end_if_orphaned() -> None:
-    """Ends this process if its parent has ended already.
+    """Ends this process if its parent ended before `die_with_parent` was called, which does not notice that.
 
-    A process starts in its parent's process group. The new parent of an orphan (init or its replacement) is in
-    another group. Call this after `die_with_parent`, which only notices a parent that ends later.
+    A process starts in its parent's process group; an orphan's new parent (init or its replacement) is in another.
     """
     if sys.platform == "linux" and os.getpgid(os.getppid()) != os.getpgrp():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -36,10 +35,7 @@ def peak_memory() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Makes this process keep the memory that it frees; does nothing without glibc.
-
-    By default glibc returns large blocks to the system, which clears them page by page when they are allocated again.
-    """
+    """Makes glibc keep freed memory, which it would return to the system, to be cleared when it is needed again."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, mmap_max = -1, -4  # malloc.h
         libc.mallopt(mmap_max, 0)

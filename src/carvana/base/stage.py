@@ -27,11 +27,8 @@ _PATIENCE = 5  # seconds for a stage to end after a signal
 
 def command_line(name: str, description: str) -> argparse.ArgumentParser:
     """Returns a parser for a stage's command line; until arguments are added, it takes only `--help`."""
-    return argparse.ArgumentParser(
-        prog=f"python -m stages.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(f"python -m stages.{name}", description=description, formatter_class=as_written)
 
 
 def run(work: Callable[[], None], name: str, *, writes: bool = True, needs_clone: bool = True) -> None:

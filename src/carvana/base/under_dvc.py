@@ -43,10 +43,7 @@ def require_unchanged() -> None:
 
 
 def advice() -> str:
-    """Returns how to restore the outputs that DVC removed before it ran this stage; empty if they cannot be restored.
-
-    Every command in it works, and changes only these outputs.
-    """
+    """Returns how to restore the outputs that DVC removed before it ran this stage; '' if they cannot be restored."""
     if _at_begin is None:
         return ""
     try:

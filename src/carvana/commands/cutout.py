@@ -7,7 +7,6 @@ works outside of a clone, too. A cut-out is made again if its photo, the models 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import sys
 import threading
@@ -52,9 +51,9 @@ def needs_clone(model: Path | None, **_: object) -> bool:
 def main(
     sources: list[Path], out: Path, background: str, kind: str, masks: bool, margin: float | None, model: Path | None
 ) -> None:
-    from carvana.cutouts import cutout, jobs
+    from carvana.cutouts import cutout, jobs, predictor
     from carvana.data.any_photo import KINDS
-    from carvana.prediction import engines, model_files
+    from carvana.prediction import engines
 
     if margin is not None and not 0 <= margin <= 100:
         raise UserError(f"--crop {margin} is no margin from 0 to 100 percent")
@@ -66,20 +65,20 @@ def main(
         print(f"skipped: {some(skipped, 20)}; {advice}", file=sys.stderr)
     behind = cutout.read_background(background)
     how, models = settings_and_models(model)
-    build, size = model_files.load(models, how)
+    build, size = predictor.load_engine(models, how)
     # A model in OpenVINO's format has its weights in a second file.
     read = [*models, *(path.with_suffix(".bin") for path in models), Path(background)]
     options = repr((background, margin, how.flip, how.scales, [files.digest(path) for path in read if path.is_file()]))
-    wanted = jobs.plan(photos, out, f".{kind}", masks, hashlib.sha256(options.encode()).hexdigest())
+    wanted = jobs.plan(photos, out, f".{kind}", masks, options)
     with files.only_writer(out, ".cutout", patience=0), engines.one_core_a_thread():
-        todo = jobs.begin(wanted, out)
+        todo = jobs.missing(wanted)
         if not todo:
             print(f"cut-outs in {out}: all {len(wanted)} were there already", flush=True)
             return
         engine = build()
         work = partial(cutout.cut_file, size=size, compute=engine.compute, behind=behind, margin=margin)
         began = time.perf_counter()
-        empty, bad = in_threads(work, todo, engine.threads, out)
+        empty, bad = in_threads(work, todo, engine.threads)
     made, seconds = len(todo) - len(bad), time.perf_counter() - began
     speed = f"{duration(seconds)} ({made / seconds:.1f} photos/s)"
     print(f"cut-outs in {out}: {made} made in {speed}, {len(wanted) - len(todo)} were there already", flush=True)
@@ -100,11 +99,8 @@ def settings_and_models(model: Path | None) -> tuple[Settings, list[Path]]:
     return Settings.of(settings), [model] if model else [paths.model(fold) for fold in settings.train.folds]
 
 
-def in_threads(
-    work: Callable[[Path, list[Path]], bool], todo: list[Job], threads: int, out: Path
-) -> tuple[list[str], list[str]]:
+def in_threads(work: Callable[[Job], bool], todo: list[Job], threads: int) -> tuple[list[str], list[str]]:
     """Cuts out photos; returns the names of those without a car, and complaints about those that cannot be cut out."""
-    from carvana.cutouts import jobs
     from carvana.data import any_photo
 
     room, next_in_line = threading.Semaphore(threads), threading.Lock()
@@ -116,7 +112,7 @@ def in_threads(
             for _ in range(shares):
                 room.acquire()
         try:
-            return work(job.photo, job.outputs)
+            return work(job)
         finally:
             room.release(shares)
 
@@ -130,7 +126,6 @@ def in_threads(
                 try:
                     if not future.result():
                         empty.append(str(job.photo))
-                    jobs.note(out, job.outputs, job.made_of)
                 except UserError as error:
                     bad.append(str(error))
                 bar.update()

@@ -52,10 +52,7 @@ def main(message: str, sure: bool) -> None:
 
 @contextlib.contextmanager
 def copy_of(file: Path) -> Iterator[Path]:
-    """Yields a copy of a file under the same name, and removes it afterwards; errors of the block name the original.
-
-    A link would change with the file.
-    """
+    """Yields a copy of a file, which a link would not be, and removes it afterwards; errors name the original."""
     shutil.rmtree(paths.UPLOAD, ignore_errors=True)
     paths.UPLOAD.mkdir(parents=True)
     copy = paths.UPLOAD / file.name
@@ -70,10 +67,7 @@ def copy_of(file: Path) -> Iterator[Path]:
 
 
 def trace(packed: Path) -> tuple[Origin, dict[str, Any]]:
-    """Returns the commit that the submission comes from, and that commit's parameters.
-
-    Raises UserError unless submission, Dice and parameters are those of the same models; `packed` is the copy.
-    """
+    """Returns the submission's commit and its parameters. Raises UserError if Dice or parameters are of others."""
     origin = provenance.find(paths.LOCK)
     params = provenance.read_params(origin.commit)
     lineage.require_up_to_date(packed)

@@ -11,6 +11,7 @@ from carvana.base.errors import UserError
 from carvana.base.files import whole_file
 from carvana.competition import HEIGHT, WIDTH
 from carvana.cutouts import edges, specks
+from carvana.cutouts.jobs import PROGRAM, SOFTWARE, Job
 from carvana.data import any_photo
 from carvana.data.any_photo import Pixels, bands, on_white
 from carvana.data.photos import resize_by_area
@@ -18,26 +19,19 @@ from carvana.prediction.engines import Compute
 
 _SURE = 0.2  # probability below which alpha is 0; above 1 − this, alpha is 255
 _SPECK = 0.001  # share of a photo below which a find is no car: about 1/30 of its height times 1/30 of its width
-
 _MOST_CELLS = 512  # a side of the network's view: finer cells take 400 MB, and edges.py spreads colours over few cells
-
 _WEBP_SIDE = 16383  # pixels, the largest that the format allows
 
 
 def cut_file(
-    photo: Path,
-    outputs: list[Path],
-    size: tuple[int, int],
-    compute: Compute,
-    behind: Image.Image | None,
-    margin: float | None,
+    job: Job, size: tuple[int, int], compute: Compute, behind: Image.Image | None, margin: float | None
 ) -> bool:
-    """Writes a photo's cut-out, and its mask if there are two outputs; returns whether there is a car in the photo.
+    """Writes a photo's cut-out, and its mask if the job has two outputs; returns whether there is a car in the photo.
 
     `size` is the network's (height, width). With a margin, both are cropped to the car; a photo without a car, of which
     less than 0.1 % of the pixels are 128 or more, stays whole. Raises UserError if the photo cannot be cut out.
     """
-    pixels = any_photo.read_rgba(photo)
+    pixels = any_photo.read_rgba(job.photo)
     alpha = cut(pixels, size, compute)
     has_car = bool(np.count_nonzero(alpha >= 128) >= _SPECK * alpha.size)
     if margin is not None and has_car:
@@ -45,8 +39,8 @@ def cut_file(
     picture = compose(pixels, alpha, behind)
     # Frees the photo's memory while a picture with a background is written.
     del pixels
-    for path, content in zip(outputs, (picture, Image.fromarray(alpha)), strict=False):
-        save(path, content)
+    for path, content in zip(job.outputs, (picture, Image.fromarray(alpha)), strict=False):
+        save(path, content, job.made_of)
     return has_car
 
 
@@ -104,8 +98,7 @@ def crop(photo: Pixels, alpha: Pixels, margin: float) -> tuple[Pixels, Pixels]:
 def compose(photo: Pixels, alpha: Pixels, background: Image.Image | None) -> Image.Image:
     """Returns the car of a photo RGBA uint8 [height, width, 4] with the alpha that `cut` returns.
 
-    Without a background the result is RGBA, and shares the photo's memory. With one, it is RGB, and the background,
-    RGB of any size, is scaled and cropped to fill it.
+    The result is RGBA, in the photo's memory, or RGB with a background of any size, which is scaled and cropped.
     """
     photo[..., 3] = alpha
     car = Image.fromarray(photo)
@@ -117,10 +110,7 @@ def compose(photo: Pixels, alpha: Pixels, background: Image.Image | None) -> Ima
 
 
 def read_background(text: str) -> Image.Image | None:
-    """Returns a background in RGB: a CSS colour (`white`, `#204060`) or a picture by its path; None for `none`.
-
-    Raises UserError if it is none of these.
-    """
+    """Returns a background in RGB, a CSS colour or a picture; None for `none`. Raises UserError for anything else."""
     if text == "none":
         return None
     if Path(text).is_file():
@@ -131,16 +121,19 @@ def read_background(text: str) -> Image.Image | None:
         raise UserError(f"the background {text} is neither none nor a colour (white, #204060) nor a picture") from None
 
 
-def save(path: Path, picture: Image.Image) -> None:
+def save(path: Path, picture: Image.Image, made_of: str) -> None:
     """Writes a picture as PNG or WebP, by its suffix, completely or not at all. WebP is lossy, but not visibly.
 
-    Raises UserError if the picture is too wide or too high for WebP.
+    Its EXIF says what it is made of, for `jobs.read_made_of`. Raises UserError if the picture is too wide or too high
+    for WebP.
     """
     if path.suffix == ".webp" and max(picture.size) > _WEBP_SIDE:
         raise UserError(f"{path} would be wider or higher than WebP allows ({_WEBP_SIDE} pixels); use --format png")
+    about = Image.Exif()
+    about[SOFTWARE] = f"{PROGRAM} {made_of}"
     with whole_file(path) as temporary:
         # Each format ignores the other's options.
-        picture.save(temporary, path.suffix[1:], compress_level=1, quality=90, method=2)
+        picture.save(temporary, path.suffix[1:], exif=about, compress_level=1, quality=90, method=2)
 
 
 def _enlarged(logits: NDArray[np.float32], height: int, width: int) -> Pixels:

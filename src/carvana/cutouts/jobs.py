@@ -1,29 +1,31 @@
 """Which photos are cut out, into which files, and which of these are there already."""
 
 import contextlib
-import json
+import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from carvana.base.errors import UserError, some
 from carvana.data.any_photo import KINDS, SUFFIXES
 
-_RECORD = ".cutout.jsonl"
+SOFTWARE, PROGRAM = 0x0131, "carvana"  # EXIF's tag for the program that wrote a file, and this one
 
 
 @dataclass(frozen=True)
 class Job:
     """A photo, and the files that are made of it: its cut-out, and its mask if masks are wanted.
 
-    `made_of` is what these depend on: the photo's path, size and time, and the options.
+    `made_of` is a digest of what these depend on: the photo's path, size and time, and the options.
     """
 
     photo: Path
     outputs: list[Path]
-    made_of: list[str | int]
+    made_of: str
 
 
 def find(paths: Sequence[Path], out: Path) -> tuple[dict[Path, Path], list[str]]:
@@ -74,41 +76,29 @@ def plan(photos: dict[Path, Path], out: Path, suffix: str, masks: bool, options:
                 advice = "rename one of them, or cut them out into two folders"
                 raise UserError(f"{owner} and {photo} would both become {output}; {advice}")
         status = photo.stat()
-        jobs.append(Job(photo, outputs, [str(photo.absolute()), status.st_size, status.st_mtime_ns, options]))
+        depends_on = repr((photo.absolute(), status.st_size, status.st_mtime_ns, options))
+        jobs.append(Job(photo, outputs, hashlib.sha256(depends_on.encode()).hexdigest()))
     return jobs
 
 
-def begin(jobs: list[Job], out: Path) -> list[Job]:
-    """Returns the jobs whose files are missing, or were made of something else; notes that they are being made.
+def missing(jobs: list[Job]) -> list[Job]:
+    """Returns the jobs whose files are missing, or were made of something else.
 
-    The record in the folder `out` has lines of JSON, of which the last one of a file counts: `["car.png"]` while the
-    file is being made, and `["car.png", path, size, time, options]` when it is whole. A damaged line counts as none.
-
-    Raises UserError if one of the files exists and was not written by this program.
+    Raises UserError if one of the files exists and was not written by this program, or is itself one of the photos.
     """
-    record: dict[str, list[object]] = {}
-    (out / _RECORD).touch()
-    for line in (out / _RECORD).read_text(encoding="utf-8", errors="replace").split("\n"):
-        with contextlib.suppress(ValueError, RecursionError, TypeError):
-            name, *made_of = json.loads(line)
-            record[name] = made_of
-    there = {output: record.get(_name(output, out)) for job in jobs for output in job.outputs if output.exists()}
-    todo = [job for job in jobs if any(there.get(output) != job.made_of for output in job.outputs)]
-    if foreign := [str(output) for output, made_of in there.items() if made_of is None]:
+    photos = {job.photo.resolve() for job in jobs}
+    there = {output: read_made_of(output) for job in jobs for output in job.outputs if output.exists()}
+    if foreign := [str(path) for path, made_of in there.items() if made_of is None or path.resolve() in photos]:
         raise UserError(f"{some(foreign)} would be overwritten; choose another folder with --out")
-    note(out, [output for job in todo for output in job.outputs], [])
-    return todo
+    return [job for job in jobs if any(there.get(output) != job.made_of for output in job.outputs)]
 
 
-def note(out: Path, outputs: list[Path], made_of: list[str | int]) -> None:
-    """Writes into the record of the folder `out` what files are made of; nothing while they are being made."""
-    with (out / _RECORD).open("a", encoding="utf-8") as file:
-        # Each line begins with its break: a kill may have left half of the last one.
-        file.writelines(f"\n{json.dumps([_name(output, out), *made_of])}" for output in outputs)
-
-
-def _name(output: Path, out: Path) -> str:
-    return output.relative_to(out).as_posix()
+def read_made_of(output: Path) -> str | None:
+    """Returns what a file was made of, as its EXIF says; None if this program did not write it."""
+    with contextlib.suppress(Exception), Image.open(output, formats=["PNG", "WEBP"]) as picture:
+        program, _, made_of = str(picture.getexif()[SOFTWARE]).partition(" ")
+        return made_of if program == PROGRAM else None
+    return None
 
 
 def _files(root: Path, out: Path, skipped: list[str]) -> Iterator[Path]:

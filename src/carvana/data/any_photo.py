@@ -109,10 +109,7 @@ def _open(path: Path) -> Image.Image:
 
 
 def _to_srgb(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
-    """Returns the conversion of RGBA pixels to sRGB; None without a profile, and if they are in sRGB.
-
-    Damaged profiles are ignored, as in viewers, and so are those of grey and CMYK.
-    """
+    """Returns the conversion of RGBA to sRGB; None for sRGB, and if the profile is missing, damaged, grey or CMYK."""
     if not profile:
         return None
     try:

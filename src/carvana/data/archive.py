@@ -14,10 +14,9 @@ MAX_MEMBER_BYTES = 64 * 2**20
 
 
 class Archive:
-    """A zip of photos or masks, read by member name without its folder (`0cdf5b5d0ce1_01.jpg`).
+    """A zip of photos or masks, read by name without a folder. Threads may share one; each process opens its own.
 
-    Threads may share one; each process opens its own. Raises UserError if the zip is missing, incomplete, or holds a
-    name twice.
+    Raises UserError if the zip is missing, incomplete, or holds a name twice.
     """
 
     def __init__(self, path: Path) -> None:

@@ -87,10 +87,7 @@ def _map(folder: Path, kind: str) -> np.memmap:
 
 
 def read(folder: Path, size: tuple[int, int] | None = None, labelled: bool = False) -> Cache:
-    """Opens a cache that `write` wrote, or `write_labelled` if `labelled`.
-
-    Raises UserError if it is missing, incomplete, of another form, or of another size than `size` (None: any).
-    """
+    """Opens a cache of `write` or `write_labelled`. Raises UserError if it is damaged or not of `size` (None: any)."""
     again = f"`dvc repro {'label' if labelled else 'resize'}` makes it again"
     with reading(folder, "is not a complete cache", again):
         columns, *lines = (folder / _INDEX).read_text(encoding="ascii").splitlines()
@@ -180,10 +177,7 @@ class _Writer:
         return [Archive(path) for path in self._zips if path]
 
     def __call__(self, task: tuple[int, str, rle.Runs | None]) -> tuple[rle.Runs, str]:
-        """Writes the row of a number, a name, and its mask's runs, or None if the mask is in a zip.
-
-        Returns the runs, and a digest of the row.
-        """
+        """Writes a row: number, name, its mask's runs (None: in a zip). Returns the runs and a digest of the row."""
         row, name, runs = task
         photo = photos.decode_photo(self._archives[0].read(name), name, self.size)
         if runs is None:

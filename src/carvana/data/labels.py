@@ -31,8 +31,7 @@ NONE = Labels([], [], [])
 def read(folder: Path, photos: Path) -> Labels:
     """Returns the labels in a folder of shards (`*.parquet`), all of them checked.
 
-    Raises UserError if there are none, if a shard is damaged, if runs leave the photo or overlap, if a photo has two
-    labels or is not in the zip `photos`, or if no label shows a car.
+    Raises UserError if there are none, if a shard is damaged or has no masks, or if its photos are not of the zip.
     """
     paths = sorted(folder.glob("*.parquet"))
     if not paths:

@@ -9,14 +9,11 @@ from typing import Any
 
 import torch
 
-from carvana.base.errors import UserError, first_line
+from carvana.base.errors import UserError, reason
 
 
 def pick(name: str) -> torch.device:
-    """Returns the device of a name (`cpu`, `cuda`, `cuda:1`, `mps`); `auto` is a GPU if there is one, else the CPU.
-
-    Raises UserError if the device is not available.
-    """
+    """Returns a name's device; `auto` is a GPU if there is one. Raises UserError if the device is not available."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -26,7 +23,7 @@ def pick(name: str) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
-            f"params.yaml: runtime.device: {name} is not available on this machine ({first_line(error)}); "
+            f"params.yaml: runtime.device: {name} is not available on this machine ({reason(error)}); "
             "choose auto, cpu, cuda, cuda:1 or mps"
         ) from error
 
@@ -85,5 +82,5 @@ def enough_memory(advice: str) -> Iterator[None]:
         # The allocators of the CPU and of MPS have no exception class of their own.
         said = any(words in str(error) for words in ("can't allocate memory", "MPS backend out of memory"))
         if said or isinstance(error, torch.OutOfMemoryError | MemoryError):
-            raise UserError(f"out of memory ({first_line(error)}); {advice}") from error
+            raise UserError(f"out of memory ({reason(error)}); {advice}") from error
         raise

@@ -16,9 +16,8 @@ _COLUMNS = ["image", "make", "view", "role", "dice"]
 def scores(experiment: Experiment) -> pd.DataFrame:
     """Returns the Dice of every photo that was scored: `image`, `make`, `view`, `role` and `dice`."""
     path = experiment.file(paths.SCORES)
-    with reading(
-        f"{paths.SCORES} of {experiment.name}", "is not a table of scores", "`dvc repro -f evaluate` makes it"
-    ):
+    where = f"{paths.SCORES} of {experiment.name}"
+    with reading(where, "is not a table of scores", "`dvc repro -f evaluate` makes it"):
         table = pd.read_csv(path, usecols=_COLUMNS, dtype={"image": str, "make": str, "role": str, "dice": float})
         if not table["dice"].between(0, 1).all():
             raise ValueError("a Dice is missing or not from 0 to 1")

@@ -23,8 +23,7 @@ def masks(experiment: Experiment, photos: list[str], how: Settings, done: Callab
     """Returns the runs of photos, predicted as the experiment's evaluation did, and calls `done` after each.
 
     A test car's are those of all its models together, a validation car's those of the one that was not trained on it.
-    Threshold, flip and scales are the experiment's, everything else is as `how` says. Raises UserError if a file of the
-    experiment is not in DVC's cache.
+    `how` says how, but for the experiment's threshold, flip and scales. Raises UserError if a file is not in the cache.
     """
     used = experiment.params
     # Experiments of earlier versions have no scales.
@@ -46,10 +45,7 @@ def masks(experiment: Experiment, photos: list[str], how: Settings, done: Callab
 
 
 def draw(experiment: Experiment, predicted: dict[str, dict[str, Runs]]) -> dict[str, dict[str, Picture]]:
-    """Returns the pictures of every photo, by what they show; `predicted` are both sides' runs, by their names.
-
-    Photos and true masks are the experiment's.
-    """
+    """Returns what to show of the experiment's photos, by photo; `predicted` are both sides' runs, by their names."""
     (first, one), (second, other) = predicted.items()
     texts = [first, second, f"{first}, where they differ most", f"{second}, the same place"]
     drawn = {}

@@ -38,10 +38,7 @@ class Unexpected(requests.RequestException):
 
 
 def send(method: str, url: str, auth: Any = lambda request: request, **options: Any) -> requests.Response:
-    """Sends a request, with timeouts; returns the answer whatever its status.
-
-    The default of `auth` keeps requests from adding credentials of ~/.netrc: the storage's addresses are signed.
-    """
+    """Sends a request, with timeouts; returns the answer whatever its status. Without `auth`, ~/.netrc is not read."""
     try:
         return requests.request(method, url, auth=auth, timeout=TIMEOUTS, **options)
     except requests.RequestException:

@@ -65,10 +65,7 @@ def _status() -> dict[str, list[Any]]:
 
 
 def _changes(name: str, stage: Recorded, found: list[Any], written: dict[str, set[str]]) -> Iterator[str]:
-    """Yields what DVC has found of a stage, but for missing data and models of folds that are not in use.
-
-    `written` are the MD5s that a dependency may have, by its path.
-    """
+    """Yields what DVC found of a stage, but for missing data and unused folds; `written` has each path's MD5s."""
     for entry in found:
         if isinstance(entry, str):
             yield f"{name}: {entry}"

@@ -19,10 +19,7 @@ class Origin:
 
 
 def find(lock: Path) -> Origin:
-    """Returns the commit that has `lock` as it is now: HEAD, or an experiment of DVC.
-
-    Raises UserError if it is missing or damaged, if no commit has it, or if git fails.
-    """
+    """Returns the commit that has `lock` as it is now: HEAD, or an experiment. Raises UserError if there is none."""
     lockfile.read(lock)
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if has("HEAD", lock):
@@ -45,10 +42,7 @@ def has(commit: str, path: Path) -> bool:
 
 
 def read_params(commit: str) -> dict[str, Any]:
-    """Returns the content of the commit's params.yaml.
-
-    Raises UserError if it has another value than the workspace's, `runtime` aside, or an invalid one.
-    """
+    """Returns the commit's params.yaml. Raises UserError if the workspace's differs, `runtime` aside."""
     text = git.read(commit, paths.PARAMS) or ""
     both = params.load(paths.PARAMS), params.parse(text, f"{paths.PARAMS} of commit {commit[:12]}")
     here, there = (params.leaves(each.model_dump(exclude={"runtime"})) for each in both)

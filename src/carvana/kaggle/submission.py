@@ -30,10 +30,7 @@ csv.field_size_limit(_MOST_CHARACTERS)
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, str]]:
-    """Yields image names and texts of a `.csv`, `.csv.gz` or `.csv.zip`, one row at a time.
-
-    Raises UserError, naming the line, if the file is missing, damaged, or not a submission.
-    """
+    """Yields images and texts of a `.csv`, `.csv.gz` or `.csv.zip`. Raises UserError with the line of a fault."""
     again = "make or download it again"
     with reading(path, "cannot be read to its end", again, "`dvc repro` makes it"), ExitStack() as stack:
         text = io.TextIOWrapper(_open(path, stack), encoding="utf-8", newline="")

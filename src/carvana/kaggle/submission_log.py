@@ -8,10 +8,7 @@ from typing import Any
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
-    """Appends an entry as one line and waits until it is on the disk. Earlier lines are not changed.
-
-    Raises OSError if the file cannot be written.
-    """
+    """Appends an entry as one line and waits until it is on the disk. Raises OSError if it cannot be written."""
     line = json.dumps(entry, sort_keys=True, default=str) + "\n"  # YAML has dates
     with path.open("a+b") as file:
         # A crash or a full disk can leave a last line without a line break.

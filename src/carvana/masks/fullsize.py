@@ -89,10 +89,7 @@ def _edges(values: Floats, rows: Axis, columns: Axis) -> Ints:
 
 @njit(nogil=True, cache=True)
 def _take_signs(values: Floats, signs: Signs) -> None:
-    """Writes 1 to `signs` for each value above 0, else 0.
-
-    The last sign is written twice, because the cell after the last logit has nothing to its right.
-    """
+    """Writes 1 to `signs` for each value above 0, else 0; the last one twice, for the cell after the last logit."""
     for x in range(len(values)):
         signs[x] = values[x] > 0
     signs[len(values)] = signs[len(values) - 1]

@@ -41,10 +41,7 @@ def to_text(runs: Runs) -> bytes:
 
 
 def from_text(text: str, height: int, width: int) -> Runs:
-    """Returns the runs of a text, checked against a picture of `height` × `width`.
-
-    Raises ValueError for an odd count of numbers, anything that is not a number, and as `check` does.
-    """
+    """Returns the runs of a text. Raises ValueError unless it is pairs of numbers that `check` accepts."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is not a text; pandas reads an empty mask as NaN, unless keep_default_na=False")  # noqa: TRY004
     words = text.split()
@@ -77,13 +74,3 @@ def check(runs: NDArray[np.integer], height: int, width: int) -> None:
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(f"run {row + 1} ({starts[row]} {lengths[row]}) {what}")
-
-
-def encode(mask: NDArray[np.generic]) -> str:
-    """Returns Kaggle's text for `mask` [height, width], whose non-zero pixels are car; '' for an empty mask."""
-    return to_text(to_runs(mask)).decode("ascii")
-
-
-def decode(text: str, height: int, width: int) -> NDArray[np.uint8]:
-    """Returns the mask uint8 [height, width] of {0, 1} of Kaggle's text. Raises ValueError as `from_text` does."""
-    return to_mask(from_text(text, height, width), height, width)

@@ -74,10 +74,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def read(path: Path, advice: str = _AGAIN) -> Iterator[tuple[str, Runs]]:
-    """Yields photos and runs of a shard, in the order in which they were written.
-
-    Raises UserError, which ends in `advice`, if it is damaged.
-    """
+    """Yields photos and runs of a shard, as written. Raises UserError, which ends in `advice`, if it is damaged."""
     table = _verified_table(path, advice)
     starts, lengths = (table[name].combine_chunks() for name in ("starts", "lengths"))
     runs = np.stack([starts.flatten(), lengths.flatten()], axis=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, TypeAdapter
 from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
@@ -18,14 +18,7 @@ from carvana.base.params import Network, Size
 from carvana.networks import models
 
 FORMAT = "carvana-2"
-
-
-class _Description(BaseModel):
-    """What the header says of the network, and the size (height, width) of the photos that it was trained on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    network: Network
-    size: Size
+_SIZE = TypeAdapter(Size, config=ConfigDict(strict=True))
 
 
 @dataclass(frozen=True)
@@ -58,8 +51,8 @@ def load(path: Path) -> Trained:
         content = json.loads(header[FORMAT])
         if content.pop("sha256", None) != _checksum(content, weights):
             raise ValueError("its content does not match its checksum")
-        description = _Description.model_validate(content)
-        return Trained(_built(description.network, weights), description.size, description.network)
+        network, size = Network.model_validate(content["network"]), _SIZE.validate_python(content["size"])
+        return Trained(_built(network, weights), size, network)
 
 
 def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:

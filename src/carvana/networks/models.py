@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from carvana.base.errors import UserError, first_line, near
+from carvana.base.errors import UserError, near, reason
 from carvana.base.params import Network
 from carvana.networks.unet import UNet
 
@@ -60,10 +60,7 @@ def build(network: Network, encoder_weights: str = NONE) -> Model:
 
 
 def require_size(network: Network, size: tuple[int, int], key: str = "train.size") -> None:
-    """Raises UserError if the network cannot take `size` (height, width), mostly because it would halve an odd side.
-
-    `key` is the parameter from which the size comes.
-    """
+    """Raises UserError if the network cannot take `size` (height, width), which comes from the parameter `key`."""
     if network.encoder == NONE:
         multiple = network.patch * 2 ** (network.depth - 1)
         if any(side % multiple for side in size):
@@ -78,7 +75,7 @@ def require_size(network: Network, size: tuple[int, int], key: str = "train.size
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"params.yaml: {key}: {network.arch} with {network.encoder} cannot take {size[0]}×{size[1]} "
-            f"({first_line(error)}); some encoders take only one size, others only multiples of 64 or more"
+            f"({reason(error)}); some encoders take only one size, others only multiples of 64 or more"
         ) from error
 
 
@@ -97,10 +94,7 @@ def describe(network: Network, parameters: int, sizes: Iterable[tuple[int, int]]
 
 
 def summary(model: nn.Module, size: tuple[int, int]) -> str:
-    """Returns a table of the layers that have parameters, for a photo of `size` (height, width), and their sum.
-
-    Columns are name, class, output shape and parameters. The model goes into evaluation mode.
-    """
+    """Returns a table of the layers with parameters, and their sum, for a photo of `size`; the model evaluates."""
     rows: list[tuple[str, str, str, str]] = []
 
     def note(name: str, layer: nn.Module, _given: object, output: Tensor) -> None:

@@ -4,10 +4,9 @@ from carvana.base.errors import UserError
 
 
 def sizes_of(size: tuple[int, int], scales: tuple[float, ...]) -> list[tuple[int, int]]:
-    """Returns the size (height, width) for each of `scales`, for networks trained at `size`.
+    """Returns the size (height, width) for each of `scales` of `size`, with sides in multiples of 32, except at 1.
 
-    Sides are rounded to multiples of 32, except at scale 1. Raises UserError if two sizes are equal: the photo would be
-    averaged with itself.
+    Raises UserError if two sizes are equal: the photo would be averaged with itself.
     """
     scale_of: dict[tuple[int, int], float] = {}
     for scale in scales:

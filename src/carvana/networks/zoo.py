@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from carvana.base.errors import UserError, first_line, near, reading, some
+from carvana.base.errors import UserError, near, reading, reason, some
 from carvana.base.params import Network
 
 # PyPI's torchvision is built for CUDA. With a CPU build of torch its operators are missing, and its import fails. These
@@ -47,12 +47,12 @@ def build(network: Network, weights: str) -> nn.Module:
         built = smp.create_model(arch, encoder, fetched, in_channels=3, classes=1, **_decoder(network))
     except OSError as error:
         raise UserError(
-            f"the ImageNet weights of {encoder} are not here and could not be fetched ({first_line(error)}); "
+            f"the ImageNet weights of {encoder} are not here and could not be fetched ({reason(error)}); "
             f"go online once, or name a file in train.encoder_weights"
         ) from error
     except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {first_line(error)}"
+            f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {reason(error)}"
         ) from error
     if weights not in ("none", "imagenet"):
         load_encoder(built.encoder, Path(weights))

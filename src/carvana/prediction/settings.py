@@ -44,10 +44,7 @@ class Settings:
 
 
 def choose_engine(name: str) -> str:
-    """Returns `torch` or `openvino` for a value of `runtime.engine`: `auto` is OpenVINO if it is installed.
-
-    If `openvino` is not installed, prints a warning and returns `torch`.
-    """
+    """Returns `torch` or, if it is installed, `openvino` for a value of `runtime.engine`; says if it is missing."""
     if name != "torch" and importlib.util.find_spec("openvino"):
         return "openvino"
     if name == "openvino":

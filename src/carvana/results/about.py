@@ -63,10 +63,13 @@ def facts(settings: Params, network: str, how: Settings, photos: int) -> dict[st
 
 def collect(facts: dict[str, str]) -> About:
     """Returns what a report of the workspace is of: `facts`, and what git and params.yaml know."""
-    here = git.current(CODE)
+    here, origin = git.current(CODE), {}
+    if here:
+        edited = f"; uncommitted changes in {some(list(here.edited))}" if here.edited else ""
+        origin = {"experiment or branch": here.name or "none", "commit": here.commit + edited}
     return About(
         name=name(here),
-        facts=_origin(here) | {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"} | facts,
+        facts=origin | {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"} | facts,
         parameters=_spoken(yaml12.parse(paths.PARAMS.read_text(encoding="utf-8"))),
         commit=here.commit if here else "",
         committed=_spoken(_committed(paths.PARAMS, yaml12.parse)),
@@ -92,13 +95,6 @@ def training(speed: Speed) -> str:
 def _spoken(params: dict[str, Any]) -> dict[str, str]:
     """Returns the values of params.yaml as it has them, by their dotted names."""
     return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in leaves(params).items()}
-
-
-def _origin(here: Revision | None) -> dict[str, str]:
-    if not here:
-        return {}
-    edited = f"; uncommitted changes in {some(list(here.edited))}" if here.edited else ""
-    return {"experiment or branch": here.name or "none", "commit": here.commit + edited}
 
 
 def _committed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:

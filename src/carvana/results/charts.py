@@ -43,10 +43,7 @@ class Chart:
 
 
 def draw(name: str, rows: pd.DataFrame, width: int = _WIDTH) -> Chart:
-    """Returns the chart of the template `charts/<name>.json` with those rows, `width` pixels across.
-
-    It takes the colour of the text around it and has no background.
-    """
+    """Returns the chart of `charts/<name>.json` with those rows, `width` pixels across, in the page's text colour."""
     chart = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     title = chart.pop("title")
     # As in the CSVs that `dvc plots` reads, a missing value is an empty string.

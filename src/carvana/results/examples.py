@@ -53,10 +53,7 @@ def extremes(findings: Findings, worst: int, best: int) -> dict[str, list[Score]
 
 
 def same(findings: Findings) -> list[Score]:
-    """Returns some photos of each role, chosen by their names alone.
-
-    So experiments with the same split show the same photos.
-    """
+    """Returns some photos of each role by their names alone, so that experiments with one split show the same."""
     found: list[Score] = []
     for scores in findings.by_role.values():
         found += sorted(scores, key=lambda score: hashlib.sha256(score.image.encode()).digest())[:_SAME]
@@ -88,10 +85,9 @@ def sheets(findings: Findings, train: Path, workers: int) -> dict[str, bytes]:
 
 
 def shares(findings: Findings, truth: Cache) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Returns two averages over the photos of each view of which there are any.
+    """Returns two shares by place, for each view with photos: of wrong pixels, and of photos with a car there.
 
-    The share of wrong pixels by place, float32 [2, 160, 240], missed and added; and the share of photos whose car
-    covers the place, float32 [160, 240].
+    The first is float32 [2, 160, 240], missed and added, the second float32 [160, 240].
     """
     found = {}
     row_of = {name: np.array([row]) for row, name in enumerate(truth.names)}

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,13 +11,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from carvana.base import paths
 from carvana.base.errors import UserError, near
+from carvana.competition import HEIGHT, WIDTH
+from carvana.data import any_photo
+from carvana.data.archive import Archive
+from carvana.data.photos import decode_photo, resize_by_area
 from carvana.networks.models import Model
 from carvana.results.pictures import Pixels, label, mosaic
 
 Maps = NDArray[np.float32]
 
 _SHEET = 1200  # pixels across
+_SHOWN = 640  # pixels across, of the photo on the page
+
+
+def read(photo: str, size: tuple[int, int]) -> tuple[Pixels, Pixels]:
+    """Returns the photo of a file, or Kaggle's of that name, at the network's `size` and as it is to be shown.
+
+    Raises UserError if there is none.
+    """
+    if Path(photo).is_file():
+        pixels = any_photo.read(Path(photo))
+        shown = (max(round(_SHOWN * pixels.shape[0] / pixels.shape[1]), 1), _SHOWN)
+        return resize_by_area(pixels, size), resize_by_area(pixels, shown)
+    for path in (paths.TRAIN, paths.TEST):
+        with Archive(path) as archive:
+            if photo in archive.photos:
+                data = archive.read(photo)
+                return decode_photo(data, photo, size), decode_photo(data, photo, (_SHOWN * HEIGHT // WIDTH, _SHOWN))
+    raise UserError(f"{photo} is neither a file nor a photo in {paths.TRAIN} or {paths.TEST}")
 
 
 def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
@@ -43,10 +67,9 @@ def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
 
 
 def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> dict[str, Maps]:
-    """Returns the outputs of some modules, by their names in `torch.nn.Module.named_modules`.
+    """Returns what some modules return, by their names in `named_modules`; parts of a list are `name[0]`, `name[1]`, ….
 
-    The outputs of a module that returns a list are called `name[0]`, `name[1]`, …. Raises UserError if there is no such
-    module, or if it returns no feature maps.
+    Raises UserError if there is no such module, or if it returns no feature maps.
     """
     modules = dict(model.named_modules())
     found: dict[str, Maps] = {}

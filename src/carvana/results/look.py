@@ -33,10 +33,9 @@ class Car:
 
 
 def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.DataFrame:
-    """Returns a table with a row for each photo, in the cache's order.
+    """Returns a row for each photo: `image`, `car`, `view`, `role`, `make` ('' if unknown), `covered` and `borders`.
 
-    `image`, its `car`, `view`, `role` in the split and `make`, '' if unknown; `covered`, the share of the picture that
-    is car; `borders`, those that the car touches.
+    These two are the share of the picture that is car, and the borders that the car touches.
     """
     rows = []
     for name, runs in truth.each_truth():
@@ -91,11 +90,7 @@ def draw(seen: pd.DataFrame, truth: Cache, photos: Archive, workers: int) -> Ite
 
 
 def render(seen: pd.DataFrame, to_predict: list[str], cars: list[Car], sheets: str) -> str:
-    """Returns the page as HTML.
-
-    `to_predict` are the names of the photos without masks; `sheets` is the folder beside the page in which each car's
-    sheet is, as `<car>.webp`.
-    """
+    """Returns the page as HTML; `to_predict` are photos without masks, `sheets` is the folder with `<car>.webp`."""
     parts = {_spoken(role): photos for role, photos in seen.groupby("role")} | {"all with masks": seen}
     counts = [
         (part, photos["car"].nunique(), len(photos), f"{photos['covered'].mean():.1%}")

@@ -51,10 +51,9 @@ class Picture:
 
 
 def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs) -> Tiles:
-    """Returns one prediction as six tiles.
+    """Returns one prediction of a photo RGB uint8 [1280, 1918, 3] as six tiles.
 
-    Photo and mistakes, true and predicted mask, and the place with the most wrong pixels at full resolution, without
-    and with mistakes. `photo` is RGB uint8 [1280, 1918, 3].
+    Photo and mistakes, true and predicted mask, and the worst spot at full resolution, without and with mistakes.
     """
     guess, mask = (rle.to_mask(runs, HEIGHT, WIDTH) for runs in (predicted, true))
     spot = worst_spot(wrong_pixels.places(predicted, true, mask))
@@ -97,11 +96,7 @@ def mistakes(photo: Pixels, predicted: Pixels, true: Pixels, spot: tuple[slice, 
 
 
 def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:
-    """Returns the photo in grey with missed and added pixels coloured.
-
-    `predicted` and `true` are masks of {0, 1}, of the photo's size or larger; a line of wrong pixels stays visible when
-    it is scaled down.
-    """
+    """Returns the photo in grey, with pixels coloured that masks of {0, 1}, of its size or larger, miss or add."""
     height, width, _ = photo.shape
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) * 0.45 + 75
     wrong = (part.view(np.uint8) * np.uint8(255) for part in (true > predicted, predicted > true))
@@ -121,8 +116,7 @@ def error_map(views: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]])
 def training_samples(photos: Pixels, masks: Pixels, names: list[str]) -> Tiles:
     """Returns photos as the network receives them, each beside a copy with the background in magenta, by name.
 
-    `photos` are uint8 [n, height, width, 3], `masks` uint8 [n, height, width] in 0–255. The mask of another photo would
-    show at once.
+    Photos are uint8 [n, height, width, 3], masks uint8 [n, height, width]; that of another photo would show at once.
     """
     tiles = {}
     height, width = photos.shape[1:3]
@@ -142,10 +136,7 @@ def encode(tiles: Tiles) -> dict[str, Picture]:
 
 
 def sheet(tiles: Tiles, columns: int, title: str = "") -> bytes:
-    """Returns labelled tiles in rows of `columns`, at most 900 pixels across: two fit beside each other on a screen.
-
-    As JPEG, because `dvc plots` does not show WebP.
-    """
+    """Returns labelled tiles in rows of `columns`, at most 900 pixels across, as JPEG: `dvc plots` shows no WebP."""
     height, width = next(iter(tiles.values())).shape[:2]
     across = min(width, (_SHEET + _GAP) // columns - _GAP)
     size = (across, height * across // width)

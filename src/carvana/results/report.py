@@ -30,10 +30,7 @@ def render(
     error_map: Tiles,
     samples: Tiles,
 ) -> str:
-    """Returns the page as HTML.
-
-    `curves` is the table of `history.curves`; `predictions` are shown under their headings, as `drawn` by photo.
-    """
+    """Returns the page as HTML: `curves` of `history.curves`, and `predictions` under their headings, as `drawn`."""
     return page.render(
         "report.html",
         about=about,
@@ -57,7 +54,8 @@ def _summary(findings: Findings, about: About) -> tuple[list[str], list[tuple[st
         if isinstance(before, dict):
             pairs = [(before.get(key), summary[key]) for key in _SUMMARY]
             columns.append((f"in {about.commit}", [_number(then) for then, _ in pairs]))
-            columns.append(("change", [_change(then, now) for then, now in pairs]))
+            changes = [now - then if isinstance(then, int | float) else None for then, now in pairs]
+            columns.append(("change", [_number(change, sign="+") for change in changes]))
     return [name for name, _ in columns], list(zip(*(values for _, values in columns), strict=True))
 
 
@@ -66,10 +64,6 @@ def _number(value: Any, sign: str = "") -> str:
     if isinstance(value, float):
         return f"{value:{sign}.4f}"
     return f"{value:{sign},}" if isinstance(value, int) else "–"
-
-
-def _change(then: Any, now: float) -> str:
-    return _number(now - then if isinstance(then, int | float) else None, sign="+")
 
 
 def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, Chart]:

@@ -18,8 +18,7 @@ _STEPS = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1].reshape(2, -1)
 def places(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Returns how many pixels are wrong in each square of the picture, int32 [2, height / CELL, width / CELL].
 
-    The first are missed, car that was not found; the second are added, background taken for car. `mask` uint8
-    [height, width] of {0, 1} is `true` as pixels.
+    The first are missed, the second added (background taken for car). `mask` of {0, 1} is `true` as pixels.
     """
     height, width = mask.shape
     rows, columns = np.divmod(_pixels(difference(predicted, true)), width)
@@ -32,8 +31,8 @@ def places(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> NDArray[np.i
 def within(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> list[int]:
     """Returns how many wrong pixels are at most 1, 2 and 5 pixels from the true outline.
 
-    The distance is between pixel centres, to the nearest one on the other side of the outline. Looking around the wrong
-    pixels alone is some twenty times faster than a distance transform of the picture.
+    That is from pixel centre to pixel centre. To look around the wrong pixels alone is some twenty times as fast as a
+    distance transform of the picture.
     """
     wrong = _pixels(difference(predicted, true))
     rows, columns = np.divmod(wrong, mask.shape[1])

@@ -88,10 +88,7 @@ def _sample(pictures: Tensor, grid: Tensor) -> Tensor:
 
 
 def _motion(size: tuple[int, int], angle: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Returns [n, 2, 3]: rotation by `angle` (radians) about the centre, scaling, and a shift.
-
-    `shift` [n, 2] is in halves of width and height.
-    """
+    """Returns [n, 2, 3]: rotation by `angle` in radians, scaling, and a shift [n, 2] in halves of width and height."""
     height, width = size
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
     # affine_grid measures in halves of width and of height, but angles must be preserved in pixels.
@@ -100,16 +97,11 @@ def _motion(size: tuple[int, int], angle: Tensor, shift: Tensor, scale: Tensor) 
 
 
 def _colour(brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
-    """Returns [n, 3, 4]: hue turned in YIQ, saturation and contrast scaled about grey, then brightness scaled.
-
-    `hue` is in radians, the others are factors.
-    """
+    """Returns [n, 3, 4]: hue turned in YIQ (radians), saturation and contrast scaled about grey, then brightness."""
     zero, one = torch.zeros_like(hue), torch.ones_like(hue)
     cosine, sine = saturation * torch.cos(hue), saturation * torch.sin(hue)
     turn = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).reshape(-1, 3, 3)
     matrix = torch.linalg.inv(_YIQ) @ turn @ _YIQ
     offset = (1 - contrast) * 255 / 2
-    return (
-        torch.cat([contrast[:, None, None] * matrix, offset[:, None, None].expand(-1, 3, 1)], dim=2)
-        * (brightness[:, None, None])
-    )
+    changed = torch.cat([contrast[:, None, None] * matrix, offset[:, None, None].expand(-1, 3, 1)], dim=2)
+    return changed * brightness[:, None, None]

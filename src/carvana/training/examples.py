@@ -12,10 +12,7 @@ from carvana.masks.rle import Runs
 
 @dataclass(frozen=True)
 class Examples:
-    """A cache's rows to train on, `pseudo` those whose masks were predicted, and rows to validate on.
-
-    `truth` are the true runs at 1918×1280 of the rows to validate on.
-    """
+    """Rows of a cache to train on, `pseudo` with predicted masks, and to validate on, with `truth` at 1918×1280."""
 
     cache: Cache
     train: Rows
@@ -42,8 +39,7 @@ class Examples:
     def draw(self, share: float, random: torch.Generator) -> Rows:
         """Returns an epoch's rows: all real ones in a new order, and among them `share` of pseudo-labelled ones.
 
-        Every part of the order has its share, to a photo, so that every batch has. No pseudo-labelled photo is drawn
-        once more than another.
+        Every part of the order has its share, to a photo, and so has every batch. None is drawn twice before all were.
         """
         order = self.train[torch.randperm(len(self.train), generator=random).numpy()]
         count = self.photos_of_an_epoch(share)

@@ -8,7 +8,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from carvana.base.console import Bar, say
@@ -18,7 +17,6 @@ from carvana.data.cache import Rows
 from carvana.devices import device, distributed
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
-from carvana.masks.rle import Runs
 from carvana.networks.models import Model
 from carvana.training import history, losses, optimization, plan, resume
 from carvana.training.augment import Augmentation
@@ -146,9 +144,10 @@ def validate(model: Model, examples: Examples, settings: Train, threads: int, re
             with device.precision(on, settings.precision):
                 logits = model(photos)
             target = losses.coverage_of(masks, settings.masks)
-            full = pool.map(_dice_at_full_size, logits.cpu().numpy(), [examples.truth[place] for place in places])
+            runs = pool.map(lambda one: runs_of_logits(one, 0.5), logits.cpu().numpy())
+            full = map(metrics.overlap_of_runs, runs, [examples.truth[place] for place in places])
             loss, dice = loss_of(logits, target).sum(), losses.dice_per_photo(logits, target).sum()
-            sums += torch.stack([loss, dice, torch.tensor(sum(full), device=on)])
+            sums += torch.stack([loss, dice, torch.tensor(sum(one.dice for one in full), device=on)])
     mean_loss, mean_dice, mean_full = _means(distributed.total(sums), len(examples.validation), "a validation")
     return mean_loss, mean_dice, mean_full
 
@@ -159,7 +158,3 @@ def _means(sums: Tensor, photos: int, at: str) -> list[float]:
     if not math.isfinite(means[0]):
         raise UserError(f"the loss is {means[0]} at {at}; lower train.learning_rate, and check the photos and masks")
     return means
-
-
-def _dice_at_full_size(logits: NDArray[np.float32], truth: Runs) -> float:
-    return metrics.overlap_of_runs(runs_of_logits(logits, 0.5), truth).dice

@@ -1,7 +1,4 @@
-"""Targets of masks, losses on logits by name, and the Dice that is shown beside them.
-
-Each loss returns one value per photo, differentiable in the logits.
-"""
+"""Targets of masks, losses on logits by name (a value for each photo), and the Dice that is shown beside them."""
 
 from collections.abc import Callable
 
@@ -32,10 +29,7 @@ def by_name(name: str, boundary_weight: float) -> Loss:
 
 
 def binary_cross_entropy(logits: Tensor, coverage: Tensor) -> Tensor:
-    """Returns each photo's mean over pixels of -(y log p + (1 - y) log(1 - p)), the slides' loss.
-
-    With soft targets its minimum is not 0 but the entropy of the edge pixels.
-    """
+    """Returns each photo's mean of -(y log p + (1 - y) log(1 - p)), the slides' loss; 0 is out of reach for soft y."""
     return functional.binary_cross_entropy_with_logits(logits, coverage, reduction="none").mean(dim=(1, 2))
 
 

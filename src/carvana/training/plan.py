@@ -37,7 +37,7 @@ def require_equal_pieces(photos: int, settings: Train) -> None:
     if settings.batch_size % pieces or photos < pieces:
         raise UserError(
             f"train.batch_size: {settings.batch_size}, of {photos} photos in all, cannot be computed in {pieces} equal "
-            f"pieces, as runtime.processes × train.accumulate ask; make it a multiple of {pieces}"
+            f"pieces, as runtime.processes × train.accumulate ask; lower these, or make it a multiple of {pieces}"
         )
 
 

@@ -18,10 +18,7 @@ from carvana.training.history import Epoch, best
 
 @dataclass
 class State:
-    """The state of a training after an epoch.
-
-    `forward` is the model, or a wrapper of it that averages gradients over the processes as well.
-    """
+    """A training after an epoch; `forward` is the model, or a wrapper that also averages gradients over processes."""
 
     model: models.Model
     forward: nn.Module
