@@ -1,4 +1,5 @@
 import os
+import re
 
 import pytest
 import yaml
@@ -18,73 +19,11 @@ def load(tmp_path, key, value):
     return params.load(tmp_path / "params.yaml")
 
 
-# Every parameter, and what it is worth. A new one needs a line here that says what it gains, with a figure of
-# docs/results.md or docs/performance.md, or why the pipeline cannot do without it; 60 are the most.
-WORTH = """
-data.source             the demo, a folder of one's own, or Kaggle
-data.quality            Kaggle's photos come in two
-data.local_dir          where that folder is
-demo.train_cars         a demo of any size, such as a test's
-demo.test_cars          the same for what is predicted
-demo.seed               other cars
-split.test_fraction     cars that nothing is chosen by
-split.folds             10 folds leave 46 of 64 cars to train on, 4 leave 38: 0.9839 against 0.9834
-split.seed              another split
-train.size              0.9839 at 128², 0.9887 at 256², and so on to 0.9960
-train.arch              smp's networks
-train.encoder           a pretrained one gains 0.0016 at 256² and 0.0080 at 512²
-train.encoder_weights   which is because it is pretrained
-train.decoder_channels  a narrow decoder: 183 photos/s instead of 113, for 0.0011
-train.patch             squares of 2×2: at 256² as fast as single pixels at 128²
-train.depth             the slides' two networks
-train.width             larger networks of the slides' kind
-train.batch_norm        without it, the slides' own
-train.head              the slides' own
-train.upsampling        the slides' own and their appendix's
-train.dropout           the slides' own
-train.pseudo_labels     0.0023 on test cars at 256²
-train.pseudo_photos     of which photos these are
-train.pseudo_share      more of them for larger networks
-train.masks             the slides' are hard
-train.loss              boundary_bce gains 0.0022, bce is the slides'
-train.boundary_weight   4 gains more than 16
-train.epochs            36 gain 0.0018 over 18
-train.batch_size        4 instead of 8 with mild augmentation: 0.0020
-train.accumulate        larger photos than memory holds at a time
-train.optimizer         pretrained encoders are trained by AdamW
-train.learning_rate     0.004 for the slides' network, 0.001 for pretrained ones
-train.weight_decay      AdamW's
-train.schedule          one cycle, or the slides' constant rate
-train.precision         bfloat16 trains 3.5 to 5 times as fast; float32 compares machines
-train.seed              seeds differ by 0.0003 to 0.0013
-train.folds             four models: 0.0004
-augment.flip            all of augment together: 0.0020 with batches of 4
-augment.rotation        5°; 25° cost 0.0026
-augment.shift           as flip
-augment.scale           as flip
-augment.close_up        0.0174 on the two cars that do not fit into the picture
-augment.brightness      as flip
-augment.contrast        as flip
-augment.saturation      as flip
-augment.hue             as flip
-predict.threshold       no other gains, but a user's own mask may want one
-predict.flip            0.0001 to 0.0008, for twice the time
-predict.on_bad_image    100,063 photos are not lost for one
-predict.scales          0.0003 to 0.0012 without a training
-report.worst            what is wrong is seen first
-report.best             beside what is right
-runtime.device          a certain GPU
-runtime.workers         a machine that is not all ours
-runtime.batch_size      what fits into a GPU
-runtime.engine          OpenVINO is 1.6 to 2.2 times as fast as torch
-runtime.processes       several GPUs
-"""
-
-
-def test_the_parameters_are_those_that_are_worth_it():
-    worth = dict(line.split(maxsplit=1) for line in WORTH.strip().splitlines())
+def test_the_parameters_are_those_of_which_the_documents_say_what_they_are_worth():
+    table = (ROOT / "docs/parameters.md").read_text(encoding="utf-8")
+    worth = re.findall(r"^\| `(.+)` \| .+ \|$", table, re.MULTILINE)
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert list(params.leaves(content)) == list(worth)
+    assert list(params.leaves(content)) == worth
     assert len(worth) <= 60
 
 
