@@ -42,20 +42,15 @@ def test_make_alone_says_what_there_is_and_does_nothing(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["Makefile", "requirements.txt"]
 
 
-def test_a_folder_that_is_no_clone_is_told_so(folder):
-    said = complaint_of(folder, "-o", "install", "submission", PATH=TOOLS)
-    assert "fatal: not a git repository" in said
-    assert "error: DVC needs git and a repository (see above): install git, clone this repository," in said
-
-
-def test_a_machine_without_git_is_told_so(folder, tmp_path):
-    tools = tmp_path / "tools"
+def test_a_folder_that_is_no_clone_and_a_machine_without_git_are_told_so(folder):
+    tools = folder / "tools"
     tools.mkdir()
     for name in ("make", "sh", "test"):
         (tools / name).symlink_to(shutil.which(name))
-    said = complaint_of(folder, "-o", "install", "submission", PATH=str(tools))
-    assert "git: not found" in said or "git: command not found" in said
-    assert "error: DVC needs git and a repository (see above)" in said
+    for path, reason in ((TOOLS, "fatal: not a git repository"), (str(tools), "git: (command )?not found")):
+        said = complaint_of(folder, "-o", "install", "submission", PATH=path)
+        assert re.search(reason, said)
+        assert "error: DVC needs git and a repository (see above): install git, clone this repository," in said
 
 
 def test_a_read_only_folder_is_told_so(folder):
@@ -77,24 +72,6 @@ def test_without_a_new_python_it_says_what_to_do(folder, python):
     assert not (folder / ".venv").exists()
 
 
-@pytest.fixture
-def submit(folder):
-    """Runs `make submit` with a command that writes down its arguments, and returns them."""
-    command = folder / ".venv/bin/carvana"
-    command.parent.mkdir(parents=True)
-    command.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > arguments\n', encoding="ascii")
-    command.chmod(0o755)
-
-    def run(*arguments, **environment):
-        done = make(folder, "-o", "install", "submit", *arguments, **environment)
-        assert done.returncode == 0, done.stderr
-        *words, _ = (folder / "arguments").read_text(encoding="utf-8").split("\0")
-        assert words[0] == "submit"
-        return words[1:]
-
-    return run
-
-
 WORDS = ["$(shell touch ran)", "cost $5, $HOME", "--yes", 'it\'s "so" `ls`', "a\nb", "", "$"]
 NOT_SURE = ["0", "no", "", "11", "$(shell touch ran)"]
 
@@ -103,10 +80,18 @@ NOT_SURE = ["0", "no", "", "11", "$(shell touch ran)"]
 @pytest.mark.parametrize(
     ("words", "yes"), [*((words, "") for words in WORDS), *(("", yes) for yes in ("1", *NOT_SURE))]
 )
-def test_a_message_arrives_as_it_was_typed_and_only_yes_1_skips_the_question(folder, submit, words, yes, way):
+def test_a_message_arrives_as_it_was_typed_and_only_yes_1_skips_the_question(folder, words, yes, way):
+    command = folder / ".venv/bin/carvana"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > arguments\n', encoding="ascii")
+    command.chmod(0o755)
     given = {"MESSAGE": words, "YES": yes, "SURE": "--yes"}
-    found = submit(*(f"{name}={value}" for name, value in given.items())) if way == "argument" else submit(**given)
-    assert found == [f"--message={words}"] + ["--yes"] * (yes == "1")
+    arguments = [f"{name}={value}" for name, value in given.items()]
+    submit = ["-o", "install", "submit"]
+    done = make(folder, *submit, *arguments) if way == "argument" else make(folder, *submit, **given)
+    assert done.returncode == 0, done.stderr
+    found = (folder / "arguments").read_text(encoding="utf-8").split("\0")
+    assert found == ["submit", f"--message={words}", *["--yes"] * (yes == "1"), ""]
     assert not (folder / "ran").exists()
 
 
