@@ -4,11 +4,10 @@ import contextlib
 import functools
 import gzip
 import json
-import os
 import shutil
-import subprocess
 
 import pytest
+from clones import Repository
 from competition_files import csv_text, pack
 from kaggle_server import Server
 from projects import ROOT, make_project, set_params
@@ -28,11 +27,7 @@ ALL = ["download", "resize", "split", "label", "train@0", "evaluate", "predict",
 
 
 def git(folder, *arguments):
-    identity = {f"GIT_{who}_{what}": "somebody" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=os.environ | identity, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    return Repository(folder).git("-c", "user.name=somebody", "-c", "user.email=somebody", *arguments).strip()
 
 
 def commit(folder):

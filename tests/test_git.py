@@ -15,7 +15,7 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_commit_has_the_name_of_its_branch_or_experiment(repository, monkeypatch):
+def test_a_commit_has_the_name_of_its_branch_or_experiment_and_without_git_nothing_is_known(repository, monkeypatch):
     assert asked.current(["src"]) is None, "nothing is committed"
     (repository / "src").mkdir()
     (repository / "src/a.py").write_text("1", encoding="ascii")
@@ -29,6 +29,8 @@ def test_a_commit_has_the_name_of_its_branch_or_experiment(repository, monkeypat
     monkeypatch.delenv("DVC_EXP_NAME")
     git(repository, "checkout", "-q", "--detach")
     assert asked.current(["src"]) == asked.Revision("", short, ("src/a.py",))
+    monkeypatch.setenv("PATH", "")
+    assert asked.current(["src"]) is None
 
 
 def test_a_committed_file_is_read_as_it_was(repository):
@@ -40,10 +42,3 @@ def test_a_committed_file_is_read_as_it_was(repository):
     path.write_text("after", encoding="ascii")
     assert asked.read("HEAD", path) == "before"
     assert asked.read("HEAD", Path("no/such.json")) is None
-
-
-def test_without_git_nothing_is_known(repository, monkeypatch):
-    (repository / "a").write_text("1", encoding="ascii")
-    commit(repository)
-    monkeypatch.setenv("PATH", "")
-    assert asked.current(["a"]) is None
