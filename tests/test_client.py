@@ -74,8 +74,7 @@ NO_MORE = (400, {}, {"code": 400, "message": "Your daily allowance: 10 hours."})
 )
 def test_what_is_refused_is_not_taken_for_a_success(server, packed, pauses, monkeypatch, capfd, trouble, complaint):
     monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))
-    for name, value in trouble.items():
-        setattr(server, name, value)
+    vars(server).update(trouble)
     with pytest.raises(UserError, match=complaint) as error:
         client.submit(packed, "message", lambda *_: None)
     assert not isinstance(error.value, client.UncertainError)

@@ -155,7 +155,6 @@ def test_silence_ends(server, fetch, pauses, monkeypatch):
 @pytest.mark.parametrize(
     ("location", "complaint"),
     [
-        ("ftp://localhost/train.zip?signature=secret", "is lost .InvalidSchema"),
         ("file:///etc/passwd?signature=secret", "is lost .InvalidSchema"),
         ("http://[::1?signature=secret", "not one that its client knows"),
         ("http://localhost:99999/?signature=secret", "not one that its client knows"),

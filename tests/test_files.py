@@ -72,10 +72,8 @@ HOLD += "with files.only_writer(Path(sys.argv[2]), 'train'): print('held', flush
 def test_a_second_writer_is_refused_until_the_first_is_gone_even_killed(tmp_path, capfd):
     with subprocess.Popen([sys.executable, "-c", HOLD, ROOT / "src", tmp_path], stdout=subprocess.PIPE) as first:
         assert first.stdout.readline() == b"held\n"
-        with (
-            pytest.raises(UserError, match=rf"another train \(process {first.pid}\)"),
-            files.only_writer(tmp_path, "train", patience=0.2),
-        ):
+        refused = pytest.raises(UserError, match=rf"another train \(process {first.pid}\)")
+        with refused, files.only_writer(tmp_path, "train", patience=0.2):
             pass
         with files.only_writer(tmp_path, "predict"):
             pass

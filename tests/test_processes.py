@@ -64,9 +64,8 @@ def test_a_stage_of_a_living_dvc_starts(of_dvc):
     assert subprocess.run(command, cwd=of_dvc, capture_output=True, text=True, check=True).stdout == "began\n"
 
 
-def test_a_killed_process_ends_the_cache_with_a_message(_competition, tmp_path):
-    folder, _ = _competition
+def test_a_killed_process_ends_the_cache_with_a_message(kaggle, tmp_path):
     complaint = pytest.raises(UserError, match=r"a worker process was killed.*runtime\.workers")
     with first_process_killed(), complaint:
-        cache.write(folder / "train.zip", folder / "train_masks.zip", tmp_path / "cache", (64, 64), 2)
+        cache.write(kaggle / "train.zip", kaggle / "train_masks.zip", tmp_path / "cache", (64, 64), 2)
     assert not list(tmp_path.glob("cache*")), "nothing half-written is left"

@@ -54,9 +54,8 @@ def test_while_a_dvc_runs_nothing_is_touched(lock, running):
         path.unlink()
 
 
-@pytest.mark.usefixtures("lock")
 @pytest.mark.parametrize("kept", [0, 20, 60])
-def test_a_dvc_lock_that_was_cut_short_is_moved_aside(capsys, kept):
+def test_a_dvc_lock_that_was_cut_short_is_moved_aside(lock, capsys, kept):
     paths.LOCK.write_bytes(WHOLE[:kept])
     unlock.main()
     assert "moved dvc.lock, which DVC cannot read, to .work/dvc.lock" in capsys.readouterr().out
@@ -75,8 +74,7 @@ def test_a_dvc_lock_that_dvc_can_read_and_a_lock_that_names_nobody_stay(lock, ca
     assert lock.exists()
 
 
-@pytest.mark.usefixtures("lock")
-def test_a_dvc_lock_with_conflict_marks_is_the_users():
+def test_a_dvc_lock_with_conflict_marks_is_the_users(lock):
     paths.LOCK.write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\n", encoding="ascii")
     with pytest.raises(UserError, match="conflict marks"):
         unlock.main()
