@@ -120,10 +120,9 @@ def test_a_crop_holds_the_car_and_the_margin_where_the_photo_has_it(top, left, h
     alpha[top:bottom, left:right] = 1
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 4), dtype=np.uint8)
     border = round(margin / 100 * max(bottom - top, right - left))
+    expected = photo[max(top - border, 0) : bottom + border, max(left - border, 0) : right + border]
     cropped, its_alpha = cutout.crop(photo, alpha, margin)
-    assert np.array_equal(
-        cropped, photo[max(top - border, 0) : bottom + border, max(left - border, 0) : right + border]
-    )
+    assert np.array_equal(cropped, expected)
     assert its_alpha.sum() == alpha.sum()
 
 

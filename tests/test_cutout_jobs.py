@@ -16,6 +16,7 @@ OUT = Path("cut")
 def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("own/deep").mkdir(parents=True)
+    OUT.mkdir()
     for name in ("one.jpg", "deep/two.JPG", "notes.txt", ".hidden.jpg"):
         Path("own", name).write_bytes(name.encode())
     return Path("own")
@@ -95,7 +96,6 @@ def test_two_photos_never_become_one_file(own, names, complaint):
 
 
 def test_files_are_made_again_unless_they_were_made_of_this_photo_with_these_options(own):
-    OUT.mkdir()
     for day in "12":
         Path(f"day-{day}").mkdir()
         Path(f"day-{day}/IMG_1.jpg").write_text(day)
@@ -127,7 +127,6 @@ def test_files_are_made_again_unless_they_were_made_of_this_photo_with_these_opt
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
 def test_what_another_program_has_written_is_not_overwritten(own, suffix):
     plan = jobs.plan({own / "one.jpg": Path("one.jpg")}, OUT, suffix, False, "ab")
-    OUT.mkdir()
     path, picture, other = OUT / f"one{suffix}", Image.new("RGB", (6, 4)), Image.Exif()
     cutout.save(path, picture, "what it was made of")
     assert jobs.read_made_of(path) == "what it was made of"
@@ -146,7 +145,6 @@ def test_what_another_program_has_written_is_not_overwritten(own, suffix):
 def test_a_photo_is_not_overwritten_through_a_link_even_if_it_is_a_cut_out(own):
     cutout.save(own / "car.png", Image.new("RGBA", (6, 4)), "ab")
     Path("link").symlink_to(own)
-    OUT.mkdir()
     (OUT / "car.png").symlink_to((own / "car.png").resolve())
     for out in (Path("link"), OUT):
         plan = jobs.plan({own / "car.png": Path("car.png")}, out, ".png", False, "ab")

@@ -128,10 +128,6 @@ def test_cut_outs_and_masks_are_cropped(project):
         assert "is no margin from 0 to 100 percent" in cut(project, *command, f"--crop={margin}", status=1)
 
 
-def test_a_file_is_no_folder_for_cut_outs(project):
-    assert "own/one.jpg is a file; --out takes a folder" in cut(project, "own", "--out", "own/one.jpg", status=1)
-
-
 def test_large_photos_wait_for_each_other(project, monkeypatch):
     """Three threads share the memory of 3 · 1000 pixels: at most a photo of 2000 is worked on beside one of 1000."""
     (project / "sizes").mkdir()
@@ -153,7 +149,8 @@ def test_large_photos_wait_for_each_other(project, monkeypatch):
     assert max(seen) == 3000, "as much as there is room for, and never more"
 
 
-def test_another_process_may_not_write_to_the_same_folder(project):
+def test_cut_outs_go_neither_to_a_file_nor_to_a_folder_to_which_another_process_writes(project):
+    assert "own/one.jpg is a file; --out takes a folder" in cut(project, "own", "--out", "own/one.jpg", status=1)
     with only_writer(project / "cut", ".cutout"):
         assert "is still writing; wait for it" in cut(project, "own", "--out", "cut", status=1)
     assert counted(cut(project, "own", "--out", "cut")) == (2, 0)
