@@ -20,10 +20,10 @@ def test_members_are_read_without_their_folder_and_what_a_mac_adds_is_passed_ove
             opened.read("0cdf5b5d0ce1_03.jpg")
 
 
-@pytest.mark.parametrize("name", ["train/car.jpg", "train/0cdf5b5d0ce1_17.jpg", "0CDF5B5D0CE1_01.jpg", "x/../../a.jpg"])
+@pytest.mark.parametrize("name", ["train/car.jpg", "0cdf5b5d0ce1_17.jpg", "0CDF5B5D0CE1_01.jpg", zipfile.ZipInfo("")])
 def test_a_strange_name_is_named(tmp_path, name):
     pack(tmp_path / "a.zip", {name: b""})
-    with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match="not of the form <car>_<view>"):
+    with Archive(tmp_path / "a.zip") as opened, pytest.raises(UserError, match=r"a\.zip holds .* form <car>_<view>"):
         _ = opened.photos
 
 
@@ -52,11 +52,8 @@ def test_a_flipped_bit_is_noticed_and_a_zip_bomb_refused(tmp_path, monkeypatch):
             opened.read(ONE)
 
 
-def test_a_member_without_a_name_and_one_by_another_method_are_named(tmp_path):
+def test_a_member_compressed_by_another_method_is_named(tmp_path):
     path = tmp_path / "a.zip"
-    pack(path, {zipfile.ZipInfo(""): b""})
-    with Archive(path) as opened, pytest.raises(UserError, match=r"a\.zip holds "):
-        _ = opened.photos
     pack(path, {ONE: b"0" * 1000})
     whole = path.read_bytes()
     entry = whole.rindex(b"PK\x01\x02")

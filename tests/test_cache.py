@@ -38,7 +38,7 @@ def folder(made, tmp_path):
     return shutil.copytree(made.folder, tmp_path / "cache")
 
 
-def test_rows_are_what_the_decode_path_makes_and_are_read_in_the_order_asked_for(kaggle, made):
+def test_rows_are_what_the_decode_path_makes(kaggle, made):
     assert made.size == SIZE
     with Archive(kaggle / "train.zip") as archive, Archive(kaggle / "train_masks.zip") as masks:
         assert made.names == archive.photos
@@ -48,9 +48,6 @@ def test_rows_are_what_the_decode_path_makes_and_are_read_in_the_order_asked_for
             mask = photos.decode_mask(masks.read(mask_of(name)), name)
             assert np.array_equal(made.read_truth(np.array([row]))[0], rle.to_runs(mask))
             assert np.array_equal(made.read_masks(np.array([row]))[0], photos.soften(mask, SIZE))
-    rows = np.array([3, 0, 3])
-    together = made.read_photos(rows)
-    assert all(np.array_equal(together[i], made.read_photos(rows[i : i + 1])[0]) for i in range(3))
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(kaggle, folder, tmp_path):
@@ -153,7 +150,6 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
     [
         ("photos", lambda array: array.astype(np.int8)),
         ("photos", np.asfortranarray),
-        ("masks", lambda array: array[..., None]),
         ("masks", lambda array: array[:-1]),
     ],
 )
@@ -201,8 +197,8 @@ def two(kaggle, made, tmp_path):
     return made, cache.read(tmp_path / "pseudo", labelled=True)
 
 
-@pytest.mark.parametrize("rows", [[0, 3], [11, 10], [10, 2, 11, 9, 2], []])
-def test_rows_of_the_second_follow_those_of_the_first(two, rows):
+@pytest.mark.parametrize("rows", [[3, 0, 3], [11, 10], [10, 2, 11, 9, 2], []])
+def test_rows_of_the_second_follow_those_of_the_first_and_are_read_in_the_order_asked_for(two, rows):
     both = two[0].followed_by(two[1])
     assert both.size == SIZE
     assert both.names == two[0].names + two[1].names

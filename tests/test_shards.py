@@ -31,17 +31,16 @@ def path(tmp_path):
 
 
 def content(path):
-    return [(name, runs.dtype, runs.tolist()) for name, runs in shards.read(path)]
+    return [(name, runs.dtype, runs.shape, runs.tolist()) for name, runs in shards.read(path)]
 
 
-CONTENT = [(name, np.int32, runs.tolist()) for name, runs in zip(PHOTOS, RUNS, strict=True)]
+CONTENT = [(name, np.int32, runs.shape, runs.tolist()) for name, runs in zip(PHOTOS, RUNS, strict=True)]
 
 
 def test_runs_come_back_as_they_were_written(path, tmp_path):
     assert path.name == "007.parquet"
     assert shards.read_names(path) == PHOTOS
     assert content(path) == CONTENT
-    assert [runs.shape for _, runs in shards.read(path)] == [runs.shape for runs in RUNS]
     shards.write(tmp_path / "other", PHOTOS, RUNS)
     assert (tmp_path / "other").read_bytes() == path.read_bytes(), "the same runs are the same bytes"
 
