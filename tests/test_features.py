@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from competition_files import jpeg, picture
-from projects import make_project, read_network, set_params, stage
+from projects import read_network, set_params, stage
 
 from carvana.base.errors import UserError
 from carvana.networks import checkpoint, models
@@ -13,14 +13,10 @@ from carvana.results import features
 PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 
 
-def shapes(found):
-    return {name: maps.shape for name, maps in found.items()}
-
-
 def test_the_slides_network_has_a_picture_of_every_level():
     model = models.build(read_network(depth=3, width=4))
     found = features.levels(model, PHOTO)
-    assert list(shapes(found).items()) == [
+    assert [(name, maps.shape) for name, maps in found.items()] == [
         ("network.encoder.0", (4, 64, 96)),
         ("network.encoder.1", (8, 32, 48)),
         ("network.encoder.2", (16, 16, 24)),
@@ -38,14 +34,14 @@ def test_the_slides_network_has_a_picture_of_every_level():
 @pytest.mark.parametrize(("arch", "encoder"), [("unet", "resnet18"), ("fpn", "tu-mobilenetv3_small_050")])
 def test_other_networks_have_all_levels_of_encoder_and_decoder(arch, encoder):
     model = models.build(read_network(arch=arch, encoder=encoder))
-    found = shapes(features.levels(model, PHOTO))
-    encoders = [shape for name, shape in found.items() if name.startswith("network.encoder[")]
+    found = [(name, maps.shape) for name, maps in features.levels(model, PHOTO).items()]
+    encoders = [shape for name, shape in found if name.startswith("network.encoder[")]
     assert [shape[1:] for shape in encoders] == [(64 >> level, 96 >> level) for level in range(6)]
     assert encoders[0][0] == 3
-    decoders = [shape for name, shape in found.items() if name.startswith("network.decoder")]
+    decoders = [shape for name, shape in found if name.startswith("network.decoder")]
     assert len(decoders) >= 3
     assert len({shape[1:] for shape in decoders}) == len(decoders)
-    assert list(found.items())[-1] == ("network", (1, 64, 96))
+    assert found[-1] == ("network", (1, 64, 96))
 
 
 def test_a_module_is_found_by_its_name_and_seen_before_what_works_in_place():
@@ -71,8 +67,7 @@ def test_a_sheet_has_a_tile_a_channel_in_the_photos_proportions():
     assert features.sheet(np.zeros((320, 4, 4), np.float32), (2, 3)).shape[1] == 16 * 81 - 6
 
 
-def test_the_command_takes_a_file_or_one_of_kaggles_names(tmp_path, kaggle):
-    project = make_project(tmp_path / "project")
+def test_the_command_takes_a_file_or_one_of_kaggles_names(project, kaggle):
     set_params(project)
     (project / "data").mkdir()
     (project / "data/raw").symlink_to(kaggle)

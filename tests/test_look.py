@@ -3,9 +3,9 @@ import re
 
 import numpy as np
 import pandas as pd
-from competition_files import CARS, gif, repack
+from competition_files import CARS, csv_text, gif, pack, repack
 from PIL import Image
-from projects import make_project, set_params, stage
+from projects import set_params, stage
 
 from carvana.competition import HEIGHT, WIDTH
 from carvana.data.archive import Archive
@@ -57,17 +57,13 @@ def test_every_car_has_all_views_on_a_strip_and_on_a_sheet(kaggle, small_cache):
         assert np.ptp(image[-height:, -width:][middle], axis=(0, 1)).max() < 10, "view 16 is missing"
 
 
-def test_the_page_of_a_small_competition(tmp_path, kaggle):
+def test_the_page_of_a_small_competition(project, kaggle):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:, 500:] = 1
-    repack(
-        kaggle / "train_masks.zip", lambda members: members.update({f"train_masks/{CARS[0]}_01_mask.gif": gif(mask)})
-    )
-    repack(
-        kaggle / "metadata.csv.zip",
-        lambda members: members.update({"metadata.csv": members["metadata.csv"].replace(b"BMW", b"<script>")}),
-    )
-    project = make_project(tmp_path / "project")
+    at_the_border = {f"train_masks/{CARS[0]}_01_mask.gif": gif(mask)}
+    repack(kaggle / "train_masks.zip", lambda members: members.update(at_the_border))
+    makes = [["id", "make"], *([car, "<script>"] for car in CARS[1:])]
+    pack(kaggle / "metadata.csv.zip", {"metadata.csv": csv_text(makes)})
     set_params(project, data_source="local", data_local_dir=str(kaggle))
     for name in ("download", "resize", "split"):
         stage(project, name)

@@ -23,10 +23,6 @@ def close(pixels, colour, within=12):
     return np.abs(pixels.astype(int) - colour).max(axis=-1) <= within
 
 
-def brightness(colour):
-    return np.dot(colour, (0.2126, 0.7152, 0.0722))
-
-
 def test_missed_and_added_pixels_have_colours_that_differ_in_lightness():
     photo = np.full((20, 30, 3), 100, np.uint8)
     true, predicted = np.zeros((2, 20, 30), np.uint8)
@@ -37,8 +33,9 @@ def test_missed_and_added_pixels_have_colours_that_differ_in_lightness():
     assert close(shown[:, 20:25], pictures.ADDED).all()
     assert (np.ptp(shown[:, 10:20].reshape(-1, 3), axis=1) == 0).all(), "the rest is grey"
     grey = [0.45 * value + 75 for value in (0, 255)]
-    assert brightness(pictures.MISSED) < grey[0] - 20
-    assert brightness(pictures.ADDED) > grey[1] + 5
+    missed, added = np.dot([pictures.MISSED, pictures.ADDED], (0.2126, 0.7152, 0.0722))
+    assert missed < grey[0] - 20
+    assert added > grey[1] + 5
 
 
 def test_a_thin_line_of_mistakes_is_still_seen_when_made_small():
@@ -124,18 +121,15 @@ def test_a_mask_of_another_photo_is_seen_in_the_training_samples():
     assert close(shown["b"][middle, 256:], (255, 0, 255)).all()
 
 
-def limits(**changes):
-    return Augment(**dict.fromkeys(Augment.model_fields, 0.0) | changes)
-
-
 def test_a_training_batch_is_of_the_cars_asked_for_and_every_photo_has_its_own_mask(small_cache):
-    shown, masks, names = examples.training_batch(small_cache, set(CARS[:3]), limits(), 0)
+    unchanged = Augment(**dict.fromkeys(Augment.model_fields, 0.0))
+    shown, masks, names = examples.training_batch(small_cache, set(CARS[:3]), unchanged, 0)
     assert len(set(names)) == 6
     assert {car_of(name) for name in names} == set(CARS[:3])
     rows = np.array([small_cache.names.index(name) for name in names])
     np.testing.assert_array_equal(shown, small_cache.read_photos(rows))
     np.testing.assert_array_equal(masks, small_cache.read_masks(rows))
-    mirrored = examples.training_batch(small_cache, set(CARS[:3]), limits(flip=1.0), 0)
+    mirrored = examples.training_batch(small_cache, set(CARS[:3]), unchanged.model_copy(update={"flip": 1.0}), 0)
     np.testing.assert_array_equal(mirrored[0], shown[:, :, ::-1])
     np.testing.assert_array_equal(mirrored[1], masks[:, :, ::-1])
 
