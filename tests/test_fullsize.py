@@ -49,12 +49,7 @@ def coarse_numbers(random, size):
 
 @pytest.mark.parametrize("kind", [noise, smooth, coarse_numbers])
 @settings(max_examples=40, deadline=None)
-@given(
-    height=st.sampled_from(SIDES),
-    width=st.sampled_from(SIDES),
-    seed=st.integers(0, 99),
-    threshold=st.sampled_from([0.5, 0.3]),
-)
+@given(st.sampled_from(SIDES), st.sampled_from(SIDES), st.integers(0, 99), st.sampled_from([0.5, 0.3]))
 @example(height=1920, width=1, seed=79, threshold=0.5)
 def test_every_pixel_is_that_of_the_plain_route(kind, height, width, seed, threshold):
     logits = kind(np.random.default_rng(seed), (height, width))
