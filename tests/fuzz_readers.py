@@ -226,9 +226,7 @@ READERS = {
     "lock": Reader("dvc.lock", holding(DVC_LOCK), lockfile.read),
     "pipeline": Reader("dvc.yaml", holding((ROOT / "dvc.yaml").read_bytes()), read_pipeline),
     **{
-        f"own {kind}": Reader(
-            f"own.{kind}", holding(small_photo(kind.upper())), lambda path: any_photo.read(path).shape
-        )
+        f"own {kind}": Reader(f"own.{kind}", holding(small_photo(kind)), lambda path: any_photo.read(path).shape)
         for kind in ("jpeg", "png", "webp", "bmp", "tiff")
     },
     "finished work": Reader("work/finished.json", write_finished, read_finished),
