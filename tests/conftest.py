@@ -129,10 +129,15 @@ def _ready(_competition, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def projects(_ready, tmp_path):
+    """Makes a copy of `_ready`, which may be that of the module, with the given parameters."""
+    return lambda name, **changes: copy_project(_ready, tmp_path / name, **changes)
+
+
 @pytest.fixture(scope="session")
-def _trained(_competition, _ready, tmp_path_factory):
-    source = {"data_source": "local", "data_local_dir": str(_competition[0])}
-    folder = copy_project(_ready, tmp_path_factory.mktemp("trained") / "project", **source)
+def _trained(_ready, tmp_path_factory):
+    folder = shutil.copytree(_ready, tmp_path_factory.mktemp("trained") / "project", symlinks=True)
     for command in ("train 0", "evaluate", "predict", "encode", "score"):
         stage(folder, *command.split())
     return folder

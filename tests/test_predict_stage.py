@@ -9,17 +9,7 @@ import sys
 import pytest
 import torch
 from competition_files import jpeg, pack, picture, repack
-from projects import (
-    copy_project,
-    make_project,
-    read_network,
-    set_params,
-    small_disk,
-    stage,
-    stage_alone,
-    start,
-    wait_until,
-)
+from projects import make_project, read_network, set_params, small_disk, stage, stage_alone, start, wait_until
 
 from carvana.masks import shards
 from carvana.networks import checkpoint, models
@@ -37,12 +27,6 @@ def _ready(tmp_path_factory):
     photos = [jpeg(picture(seed)[0]) for seed in range(4)]
     pack(folder / "data/raw/test.zip", {f"test/{car:012x}_01.jpg": photos[car % 4] for car in range(CARS)})
     return folder
-
-
-@pytest.fixture
-def projects(_ready, tmp_path):
-    """Makes a copy of the project, with the given parameters."""
-    return lambda name, **changes: copy_project(_ready, tmp_path / name, **changes)
 
 
 def made(folder):
@@ -162,9 +146,9 @@ runpy.run_module("stages.predict", run_name="__main__")
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
-def test_openvino_reports_nothing_to_anyone(_ready, tmp_path):
+def test_openvino_reports_nothing_to_anyone(projects, tmp_path):
     """Imported as it is, it sends events to an analytics service, except in CI and for who has opted out."""
-    project = copy_project(_ready, tmp_path / "project", runtime_engine="openvino", runtime_workers=0)
+    project = projects("project", runtime_engine="openvino", runtime_workers=0)
     (tmp_path / "home").mkdir()
     kept = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
     environment = kept | {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}

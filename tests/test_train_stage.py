@@ -21,12 +21,6 @@ EVERYTHING = {"train_dropout": 0.2, "train_optimizer": "adamw", "augment_rotatio
 PLAIN = {"train_batch_norm": False, "train_batch_size": 4, "train_learning_rate": 0.001, "augment_scale": 0.1}
 
 
-@pytest.fixture
-def projects(_ready, tmp_path):
-    """Makes a project with everything up to training, and the given parameters."""
-    return lambda name, **changes: copy_project(_ready, tmp_path / name, **changes)
-
-
 def outcome(folder):
     """The history's numbers, and the weights."""
     epochs = history.read(folder / "models/fold-0.csv")
