@@ -17,16 +17,6 @@ from carvana.prediction.settings import Settings, choose_engine
 SIZE = (64, 96)
 
 
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    return models.build(read_network(depth=3, width=4)).eval()
-
-
-def settings(engine):
-    return Settings.of(read_params(runtime_engine=engine, runtime_device="cpu"))
-
-
 def test_an_engine_that_is_not_installed_is_replaced_with_a_word(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert choose_engine("openvino") == "torch"
@@ -38,15 +28,16 @@ def test_an_engine_that_is_not_installed_is_replaced_with_a_word(monkeypatch, ca
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="openvino is not installed")
-def test_openvino_gives_torchs_logits_to_several_threads(network, monkeypatch):
-    # Both in float32, also where the processor has bfloat16.
-    monkeypatch.setattr(engines.device, "has_bfloat16", lambda _: False)
+def test_openvino_gives_torchs_logits_to_several_threads():
+    torch.manual_seed(0)
+    network = models.build(read_network(depth=3, width=4)).eval()
     photos = np.random.default_rng(0).integers(0, 256, (12, *SIZE, 3), dtype=np.uint8)
+    made = []
     with engines.one_core_a_thread(), ThreadPoolExecutor(4) as pool:
-        expected, found = (
-            np.concatenate(list(pool.map(engines.build(network, SIZE, settings(name)).compute, photos[:, None])))
-            for name in ("torch", "openvino")
-        )
+        for name in ("torch", "openvino"):
+            how = Settings.of(read_params(runtime_engine=name, runtime_device="cpu"))
+            made.append(np.concatenate(list(pool.map(engines.build(network, SIZE, how).compute, photos[:, None]))))
+    expected, found = made
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
@@ -94,8 +85,9 @@ def test_a_signal_after_openvino_was_freed_in_a_thread_is_handled():
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
-def test_torch_keeps_its_threads_for_what_comes_after(network):
-    before = torch.get_num_threads()
+def test_torch_keeps_its_threads_for_what_comes_after():
+    torch.set_num_threads(2)
     with engines.one_core_a_thread():
         assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
