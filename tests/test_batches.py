@@ -20,9 +20,7 @@ PIECES = [np.array([3, 1]), np.array([0]), np.array([2, 2, 1])]
 
 
 @pytest.mark.parametrize(("workers", "on"), [(0, "cpu"), (2, "cpu"), (0, "mps")])
-def test_pieces_come_as_asked_for_from_the_same_workers_and_leave_random_numbers_alone(
-    small_cache, monkeypatch, workers, on
-):
+def test_pieces_come_in_order_from_the_same_workers_and_keep_the_random_state(small_cache, monkeypatch, workers, on):
     """MPS may be unable to augment, so that the CPU does."""
     monkeypatch.setattr(batches, "workers_for", lambda *_: workers)
     state = torch.get_rng_state()

@@ -6,6 +6,8 @@ from carvana.base.errors import UserError
 from carvana.training import history
 
 FIRST = history.Epoch(1, 0.004, 0.5, 0.25, 1 / 3, 0.75, 0.625)
+HEADER = "epoch,learning_rate,train_loss,train_dice,validation_loss,validation_dice,validation_dice_full_size"
+ROW = "1,0.004,0.5,0.25,0.333333,0.75,0.625"
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -14,10 +16,6 @@ def test_what_is_written_is_read(tmp_path):
     assert history.read(tmp_path / "fold-0.csv") == [replace(FIRST, validation_loss=0.333333), epochs[1]]
     row = "1,0.004,0.500000,0.250000,0.333333,0.750000,0.625000"
     assert (tmp_path / "fold-0.csv").read_text(encoding="ascii").splitlines()[:2] == [HEADER, row]
-
-
-HEADER = "epoch,learning_rate,train_loss,train_dice,validation_loss,validation_dice,validation_dice_full_size"
-ROW = "1,0.004,0.5,0.25,0.333333,0.75,0.625"
 
 
 WRONG_NUMBERS = ["nan", "", "inf", "x"]

@@ -45,7 +45,6 @@ def test_other_decoders_have_one_width():
     ("changes", "widths"),
     [
         ({"decoder_channels": [40, 32, 24, 16, 8]}, [40, 32, 24, 16, 8]),
-        ({"decoder_channels": [40, 32, 24, 16], "patch": 2}, [40, 32, 24, 16]),
         ({"decoder_channels": [40, 32, 24], "patch": 4}, [40, 32, 24]),
         ({"patch": 4}, [256, 128, 64]),
     ],
