@@ -57,8 +57,7 @@ def run(path, batch):
     """What another program does with the file."""
     if path.suffix == ".onnx":
         return onnxruntime.InferenceSession(path).run(["logits"], {"photos": batch})[0]
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    return openvino.compile_model(path, "CPU", settings)({"photos": batch})["logits"]
+    return openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({"photos": batch})["logits"]
 
 
 def assert_equal_for_any_number(path, ensemble):

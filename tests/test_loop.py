@@ -88,7 +88,7 @@ def test_every_way_of_training_learns_ellipses(examples, changes, augment, share
 
 
 def test_the_same_seed_is_the_same_model_and_another_is_not(examples, finished):
-    _, model, _ = finished
+    model = finished[1]
     assert equal(model.state_dict(), fit(examples, None)[0].state_dict())
     assert not equal(model.state_dict(), fit(examples, None, seed=1)[0].state_dict())
 
@@ -121,9 +121,8 @@ def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(labe
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 4), (6, 3)])
 def test_pieces_of_a_batch_are_the_batch_but_for_batch_norm(examples, batch_size, accumulate):
-    whole, pieces = (
-        fit(examples, None, batch_norm=False, batch_size=batch_size, accumulate=count)[1] for count in (1, accumulate)
-    )
+    options = {"batch_norm": False, "batch_size": batch_size}
+    whole, pieces = (fit(examples, None, accumulate=count, **options)[1] for count in (1, accumulate))
     assert np.allclose([astuple(epoch) for epoch in whole], [astuple(epoch) for epoch in pieces], rtol=1e-3)
 
 
