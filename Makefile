@@ -55,7 +55,7 @@ test: install ## Lint, types, and every test but the slow ones
 	python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install ## The tests that take minutes: every command of the documentation, for one
-	python -m pytest -m slow
+	python -m pytest -n 2 --dist loadfile -m slow
 
 bench: install ## Prediction and training against the plain ways to do them: 7 minutes on an idle machine
 	test -f models/fold-0.safetensors || dvc repro train
