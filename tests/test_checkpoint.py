@@ -76,6 +76,12 @@ def test_a_size_that_no_training_has_is_refused(path, size):
         checkpoint.load(path)
 
 
+def test_a_header_with_more_than_it_should_have_is_refused(path):
+    with_header(path, lambda description: description.update(other=1))
+    with pytest.raises(UserError, match=r"not a complete model .its header has network, size, other"):
+        checkpoint.load(path)
+
+
 def test_a_network_larger_than_its_weights_takes_no_memory(path, monkeypatch):
     with_header(path, lambda description: description["network"].update(width=1024))
     build = models.build

@@ -34,8 +34,14 @@ def test_photos_and_runs_come_in_the_shards_order(kaggle, tmp_path):
     [
         ([], r"big has no shards of run lists .*`dvc get \. data/predictions --rev EXPERIMENT -o .*big`"),
         ([(NAMES, [NO_CAR] * 2)], r"big shows no car on any of its 2 photos; take"),
-        ([(NAMES, RUNS), (NAMES[1:], RUNS[1:])], r"two labels for fffe00001111_02\.jpg; keep the shards of one"),
-        ([(["0cdf5b5d0ce1_01.jpg"], RUNS[:1])], r"not in .*test\.zip: 0cdf5b5d0ce1_01\.jpg; set train\.pseudo_photos"),
+        (
+            [(NAMES, RUNS), (NAMES[1:], RUNS[1:])],
+            r"big has two labels for fffe00001111_02\.jpg; keep the shards of one",
+        ),
+        (
+            [(["0cdf5b5d0ce1_01.jpg"], RUNS[:1])],
+            r"photos that are not in .*test\.zip: 0cdf5b5d0ce1_01\.jpg; set train\.pseudo_photos",
+        ),
         ([([NAMES[0], "fffe00001111_03.jpg"], [RUNS[0], NO_CAR])], r"not in .*test\.zip: fffe00001111_03\.jpg"),
         ([(NAMES[:1], [np.array([[5, 3], [6, 1]], np.int32)])], r"000\.parquet has runs of fffe.*_01\.jpg .*overlaps"),
         ([(NAMES[:1], [np.array([[1280 * 1918, 2]], np.int32)])], r"that are no mask .*leaves the picture"),

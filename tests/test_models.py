@@ -48,7 +48,7 @@ def test_a_patched_network_sees_and_answers_every_pixel():
 
 def test_a_size_that_cannot_be_halved_is_named():
     models.require_size(read_network(depth=5), (32, 64))
-    with pytest.raises(UserError, match=r"train\.size: 96×96 .* 64, which train\.patch: 2 and train\.depth: 6 "):
+    with pytest.raises(UserError, match=r"train\.size: 96×96 is not a multiple of 64, .*patch: 2 and train\.depth: 6 "):
         models.require_size(read_network(depth=6, patch=2), (96, 96))
 
 

@@ -34,15 +34,17 @@ stage.run(work, "test", writes=False)
 """
 
 
-def python(code, *words, path=()):
+def python(code, *words, path=(), timeout=60):
     """Runs code that can import the library, the stages, and what is in the folders of `path`."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "src", *path]))}
     command = [sys.executable, "-c", code, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=timeout
+    )
 
 
 def test_a_signal_whose_exception_is_lost_ends_the_stage_all_the_same():
-    done = python(LOSING)
+    done = python(LOSING, timeout=20)
     assert done.stdout == "lost\n", done.stderr
     assert done.returncode == -signal.SIGALRM
 

@@ -111,7 +111,11 @@ def test_every_car_needs_a_role_that_is_one(trained):
         ({"split_folds": 5}, "split", "split.folds: 5; use fewer folds"),
         ({"train_learning_rate": 1e30, "train_batch_norm": False, "train_epochs": 20}, "train", "diverged: lower"),
         ({"train_size": 96}, "train", "data/cache was made for another train.size"),
-        ({"train_depth": 6, "train_patch": 2, "predict_scales": [1.5]}, "train", "predict.scales: 96×96 is not a"),
+        (
+            {"train_depth": 6, "train_patch": 2, "predict_scales": [1.5]},
+            "train",
+            "predict.scales: 96×96 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
+        ),
         ({"predict_scales": [1.0, 1.1]}, "params", "1 and 1.1 of train.size both round to 64×64"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
     ],

@@ -67,7 +67,7 @@ def copy_of(file: Path) -> Iterator[Path]:
 
 
 def trace(packed: Path) -> tuple[Origin, dict[str, Any]]:
-    """Returns the submission's commit and its parameters. Raises UserError if Dice or parameters are of others."""
+    """Returns the submission's commit and its parameters. Raises UserError if Dice and models do not fit."""
     origin = provenance.find(paths.LOCK)
     params = provenance.read_params(origin.commit)
     lineage.require_up_to_date(packed)

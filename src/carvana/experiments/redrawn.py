@@ -23,7 +23,7 @@ def masks(experiment: Experiment, photos: list[str], how: Settings, done: Callab
     """Returns the runs of photos, predicted as the experiment's evaluation did, and calls `done` after each.
 
     A test car's are those of all its models together, a validation car's those of the one that was not trained on it.
-    `how` says how, but for the experiment's threshold, flip and scales. Raises UserError if a file is not in the cache.
+    Threshold, flip and scales are the experiment's, the rest is that of `how`. Raises UserError if a file is missing.
     """
     used = experiment.params
     # Experiments of earlier versions have no scales.

@@ -51,6 +51,8 @@ def load(path: Path) -> Trained:
         content = json.loads(header[FORMAT])
         if content.pop("sha256", None) != _checksum(content, weights):
             raise ValueError("its content does not match its checksum")
+        if content.keys() != {"network", "size"}:
+            raise ValueError(f"its header has {', '.join(content)}")
         network, size = Network.model_validate(content["network"]), _SIZE.validate_python(content["size"])
         return Trained(_built(network, weights), size, network)
 

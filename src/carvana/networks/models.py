@@ -94,7 +94,7 @@ def describe(network: Network, parameters: int, sizes: Iterable[tuple[int, int]]
 
 
 def summary(model: nn.Module, size: tuple[int, int]) -> str:
-    """Returns a table of the layers with parameters, and their sum, for a photo of `size`; the model evaluates."""
+    """Returns a table of the layers with parameters, and their sum, for a photo of `size`, in evaluation mode."""
     rows: list[tuple[str, str, str, str]] = []
 
     def note(name: str, layer: nn.Module, _given: object, output: Tensor) -> None:

@@ -35,7 +35,7 @@ class Car:
 def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.DataFrame:
     """Returns a row for each photo: `image`, `car`, `view`, `role`, `make` ('' if unknown), `covered` and `borders`.
 
-    These two are the share of the picture that is car, and the borders that the car touches.
+    The last two are the share of the picture that is car, and the borders that the car touches.
     """
     rows = []
     for name, runs in truth.each_truth():
