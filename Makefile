@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Stages are run as `python -m …`: it must be the environment's, also for those who never activate it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install submission experiments submit test test-slow bench clean
+.PHONY: help install submission recipe recipes experiments submit test test-slow bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,18 +32,26 @@ submission: install ## Run the pipeline; ends with where submission.csv is and w
 	dvc repro
 	@carvana summary
 
-experiments: install ## List all experiments: what was changed, Dice, speed, time; also as a page with a chart
-	@carvana experiments
-
 # As they were typed: make would expand a `$` in them, and run `$(shell …)`.
 override MESSAGE := $(value MESSAGE)
+override NAME := $(value NAME)
+override HOURS := $(value HOURS)
 override YES := $(value YES)
-export MESSAGE
+export MESSAGE NAME HOURS
 ifeq ($(YES),1)
 override SURE := --yes
 else
 override SURE :=
 endif
+
+recipe: install ## Run a recipe and its teachers: NAME=fast, or the best that ends in time, HOURS=8
+	@carvana recipe $${HOURS:+--hours="$$HOURS"} $${NAME:+"$$NAME"}
+
+recipes: install ## List the recipes, with what they cost on this machine; HOURS=8 marks the best that ends in time
+	@carvana recipes $${HOURS:+--hours="$$HOURS"}
+
+experiments: install ## List all experiments: what was changed, Dice, speed, time; also as a page with a chart
+	@carvana experiments
 
 submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
 	@carvana submit --message="$$MESSAGE" $(SURE)

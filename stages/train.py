@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carvana.base import definition, files, params, paths, speed, torchrun, unfinished
@@ -56,15 +55,16 @@ def main(fold: int) -> None:
 def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -> str:
     """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
     from carvana.devices import device
+    from carvana.networks.weights import weights_file
 
     train = settings.train
-    weights = Path(train.encoder_weights)
+    weights = weights_file(train.encoder, train.encoder_weights)
     inputs = {
         "cache": examples.cache.digest(),
         "rows": str((examples.train.tolist(), examples.validation.tolist())),
         "train": train.model_dump_json(exclude={"folds", "pseudo_labels", "pseudo_photos"}),
         "augment": settings.augment.model_dump_json(),
-        "weights": files.digest(weights) if weights.is_file() else train.encoder_weights,
+        "weights": files.digest(weights) if weights and weights.is_file() else train.encoder_weights,
         "versions": unfinished.versions("torch", "timm", "segmentation-models-pytorch"),
         "device": f"{on.type}, {device.precision_name(on, train.precision)}",
     }

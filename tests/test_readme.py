@@ -22,21 +22,11 @@ ELSEWHERE = {
     "make submit": "sends to Kaggle; tests/test_submit.py runs it",
     "make bench": "takes 7 minutes",
     "python benchmarks/training.py": "takes minutes",
-    "dvc exp run -S data.source=kaggle": "downloads from Kaggle; tests/test_client.py runs it",
     "dvc plots show metrics/training-0.csv": "takes a training that runs",
     "PET_NNODES": "takes two machines; tests/test_train_stage.py runs it",
     "docker ": "takes Docker",
     "pip install": "changes the environment",
     "pip wheel": "tests/test_package.py builds it",
-    "WEIGHTS=": "takes a package that is not required",
-    "LITE=": "takes a package that is not required",
-    "dvc exp run $LITE": "takes an hour",
-    "TAUGHT=": "takes what it leaves",
-    "dvc exp run $TAUGHT": "takes minutes of a GPU, or hours",
-    "dvc get . data/predictions --rev large": "takes what these leave",
-    "dvc get . data/predictions --rev four": "takes what these leave",
-    "dvc get . data/predictions --rev three": "takes what these leave",
-    "dvc exp run -S train.size=1024": "takes a GPU",
 }
 
 ENVIRONMENT = os.environ | {"PATH": TOOLS}
@@ -133,7 +123,7 @@ def run_all(document, folder):
         for name, replacement in names.items():
             command = command.replace(name, replacement)  # noqa: PLW2901
         # The environment is there already; one for each document would also fill the disk.
-        command = re.sub(r"\bmake (?=submission|experiments)", "make -o install ", command)  # noqa: PLW2901
+        command = re.sub(r"\bmake (?=submission|experiments|recipe)", "make -o install ", command)  # noqa: PLW2901
         shell = ["bash", "-c", command]
         done = subprocess.run(shell, cwd=here, env=ENVIRONMENT, capture_output=True, text=True, check=False)
         said = f"{document.name}: {command}\n{done.stdout}\n{done.stderr}"

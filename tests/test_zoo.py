@@ -9,6 +9,7 @@ from torch import nn
 from carvana.base.errors import UserError
 from carvana.devices import distributed
 from carvana.networks import checkpoint, models, zoo
+from carvana.networks.weights import weights_file
 
 ENCODER = "tu-mobilenetv3_small_050"
 
@@ -136,9 +137,20 @@ def test_imagenet_weights_offline_say_what_to_do(monkeypatch):
     # The hub's own switch, so that nothing waits for a network.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HOME", "/nonexistent")
-    complaint = r"ImageNet weights of resnet18 .* go online once, or name a file in train\.encoder_weights"
+    complaint = r"ImageNet weights of resnet18.* go online once, or name a file in train\.encoder_weights"
     with pytest.raises(UserError, match=complaint):
         models.build(read_network(encoder="resnet18"), "imagenet")
+
+
+def test_imagenet_weights_come_from_the_package_that_requirements_name(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", "/nonexistent")
+    for encoder in ("tu-tf_efficientnet_lite0", "tu-tf_efficientnet_lite2"):
+        built = models.build(read_network(arch="unet", encoder=encoder), "imagenet").network.encoder
+        stored = torch.load(weights_file(encoder, "imagenet"), weights_only=True)
+        assert torch.equal(next(built.parameters()), next(iter(stored.values())))
+    assert weights_file("resnet18", "imagenet") is None, "on the hub"
+    assert weights_file(encoder, "none") is None
 
 
 def test_torch_reads_no_damaged_weights(tmp_path):

@@ -7,6 +7,7 @@ import re
 
 KAGGLE_NAME = "carvana-image-masking-challenge"  # as it stands in the competition's address
 HEIGHT, WIDTH = 1280, 1918  # pixels of every photo and every mask
+CARS, TEST_PHOTOS = 318, 100_064  # cars with masks, and photos to be predicted
 VIEWS = range(1, 17)  # the photos of a car: it is turned by 22.5° from each to the next
 SUBMISSION_HEADER = ["img", "rle_mask"]
 

@@ -33,9 +33,12 @@ def current(files: Iterable[str]) -> Revision | None:
     return Revision(os.environ.get("DVC_EXP_NAME", branch), commit, edited)
 
 
-def output(*arguments: str) -> str:
-    """Returns what a git command prints, without spaces at its end. Raises UserError if it fails, or without git."""
-    return _run(*arguments).rstrip()
+def output(*arguments: str, index: Path | None = None) -> str:
+    """Returns what a git command prints, without spaces at its end. Raises UserError if it fails, or without git.
+
+    It reads and writes `index` in place of the repository's own index.
+    """
+    return _run(*arguments, index=index).rstrip()
 
 
 def read(commit: str, path: Path) -> str | None:
@@ -46,11 +49,17 @@ def read(commit: str, path: Path) -> str | None:
     return None if header.endswith(" missing") else content.removesuffix("\n")
 
 
-def _run(*arguments: str, asked: str = "") -> str:
-    command = ["git", *arguments]
+def _run(*arguments: str, asked: str = "", index: Path | None = None) -> str:
+    command, own = ["git", *arguments], {"GIT_INDEX_FILE": str(index.resolve())} if index else {}
     try:
         done = subprocess.run(  # noqa: S603
-            command, input=asked, capture_output=True, encoding="utf-8", errors="replace", check=False
+            command,
+            input=asked,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            env=os.environ | own,
         )
     except FileNotFoundError:
         raise UserError("git is not installed; it knows the commit that made a result") from None

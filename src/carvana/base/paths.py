@@ -4,6 +4,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 PIPELINE = Path("dvc.yaml")
+RECIPES = Path("recipes")
 
 # A folder of pseudo-labels for each name that train.pseudo_labels may have; the one of `none` has nothing but a README.
 TEACHERS = Path("teachers")
@@ -43,6 +44,7 @@ PREDICTED = WORK / "predict"
 UPLOAD = WORK / "submit"
 LOCK = Path("dvc.lock")
 DVC_LOCK = Path(".dvc/tmp/rwlock")
+ESTIMATES = WORK / "estimates"
 
 
 def download() -> Path:
@@ -52,6 +54,11 @@ def download() -> Path:
     """
     copies = [parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps")]
     return (copies[0].parents[2] if copies else Path()) / WORK / "download"
+
+
+def recipe(name: str) -> Path:
+    """Returns the path of the recipe of a name."""
+    return RECIPES / f"{name}.yaml"
 
 
 def model(fold: int) -> Path:

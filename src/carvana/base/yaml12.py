@@ -1,5 +1,7 @@
 """YAML 1.2, as DVC reads and writes it: 1e-05 is a number, and 010 is ten."""
 
+import io
+from collections.abc import Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -22,3 +24,15 @@ def parse(text: str) -> Any:
         if isinstance(value, dict | list | tuple | set):
             todo += [*value, *value.values()] if isinstance(value, dict) else value
     return content
+
+
+def changed(text: str, values: Mapping[str, Any]) -> str:
+    """Returns a YAML text of sections with other values of some keys, `train.size` for one; comments stay."""
+    yaml, result = YAML(), io.StringIO()
+    yaml.width = 10**6  # lines stay as they are
+    content = yaml.load(text)
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        content.setdefault(section, {})[key] = value
+    yaml.dump(content, result)
+    return result.getvalue()

@@ -8,6 +8,14 @@ from carvana.base.errors import reading
 
 
 def main() -> None:
+    show()
+    here = git.current([str(path) for path in (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)])
+    if here and here.edited:
+        print("Keep this state, so that others can be compared with it: `git add -A && git commit -m baseline`")
+
+
+def show() -> None:
+    """Prints the scores, and where the report and the submission are."""
     evaluation, leaderboard = _read(paths.EVALUATION), _read(paths.LEADERBOARD)["leaderboard"]
     for role, scores in sorted((role, scores) for role, scores in evaluation.items() if "dice" in scores):
         print(
@@ -21,9 +29,6 @@ def main() -> None:
     print(f"{paths.REPORT} shows the best and the worst of it")
     sizes = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB)" for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP)]
     print(f"{' and, for the upload, '.join(sizes)} are ready")
-    here = git.current([str(path) for path in (paths.LOCK, paths.PARAMS, paths.EVALUATION, paths.LEADERBOARD)])
-    if here and here.edited:
-        print("Keep this state, so that others can be compared with it: `git add -A && git commit -m baseline`")
 
 
 def _read(path: Path) -> dict:

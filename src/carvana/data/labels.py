@@ -1,8 +1,11 @@
 """Pseudo-labels: predictions of a finished experiment, which become masks to train the next one on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
+
+import numpy as np
 
 from carvana.base.errors import UserError, reading, some
 from carvana.competition import HEIGHT, WIDTH
@@ -20,9 +23,15 @@ class Labels:
     names: list[str]
     empty: list[str]
 
+    def at_most(self, count: int) -> Self:
+        """Returns `count` of the photos with a car, spread evenly over all of them; all if they are not more."""
+        places = np.linspace(0, len(self.names) - 1, min(count, len(self.names))).round().astype(int)
+        return replace(self, names=[self.names[place] for place in places])
+
     def each_runs(self) -> Iterator[rle.Runs]:
         """Yields the runs at 1918×1280 of every photo with a car, in the order of `names`."""
-        return (runs for path in self.shards for _, runs in shards.read(path, _AGAIN) if len(runs))
+        wanted = set(self.names)
+        return (runs for path in self.shards for name, runs in shards.read(path, _AGAIN) if name in wanted)
 
 
 NONE = Labels([], [], [])

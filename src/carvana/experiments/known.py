@@ -69,24 +69,29 @@ class Experiment:
     @property
     def photos_per_second(self) -> float | None:
         """The speed of its prediction; None if it is not known."""
-        return self._prediction.photos_per_second or None if self._prediction else None
+        return self.prediction.photos_per_second or None if self.prediction else None
 
     @property
     def machine(self) -> str:
         """What its prediction was computed by."""
-        speed = self._prediction
+        speed = self.prediction
         return f"{speed.engine} on {speed.processor}, {speed.precision}" if speed else MISSING
 
-    @functools.cached_property
+    @property
     def training_seconds(self) -> float | None:
         """The seconds that all its trainings took, None if a record is missing."""
-        folds = self.params.get("train.folds") or ()
-        with contextlib.suppress(UserError):
-            return sum(self._speed(paths.training_speed(fold)).seconds for fold in folds) or None
-        return None
+        return sum(speed.seconds for speed in self.trainings) or None
 
     @functools.cached_property
-    def _prediction(self) -> Speed | None:
+    def trainings(self) -> list[Speed]:
+        """The records of all its trainings; none if one is missing."""
+        with contextlib.suppress(UserError):
+            return [self._speed(paths.training_speed(fold)) for fold in self.params.get("train.folds") or ()]
+        return []
+
+    @functools.cached_property
+    def prediction(self) -> Speed | None:
+        """The record of its prediction; None if it is missing."""
         with contextlib.suppress(UserError):
             return self._speed(paths.PREDICTION_SPEED)
         return None

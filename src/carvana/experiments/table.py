@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from carvana.base.console import duration
+from carvana.base.console import aligned, duration
 from carvana.experiments.known import DONE, MISSING, WORKSPACE, Experiment
 from carvana.results import charts, page
 
@@ -68,16 +68,7 @@ def brief(value: Any) -> str:
 
 def as_text(table: list[Row]) -> str:
     """Returns the table for a terminal."""
-    cells = [HEADER, *(row.cells for row in table)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if 0 < number < len(line) - 1 else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
-    return "\n".join(lines)
+    return aligned([HEADER, *(row.cells for row in table)])
 
 
 def render(table: list[Row], notes: list[str]) -> str:

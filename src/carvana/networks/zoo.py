@@ -2,18 +2,15 @@
 
 import importlib
 import inspect
-import io
-import zipfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from carvana.base.errors import UserError, near, reading, reason, some
+from carvana.base.errors import UserError, near, reason, some
 from carvana.base.params import Network
+from carvana.networks.weights import load_encoder, weights_file
 
 # PyPI's torchvision is built for CUDA. With a CPU build of torch its operators are missing, and its import fails. These
 # packages import it but call none of its operators, so two schemas without code are enough.
@@ -34,28 +31,29 @@ from timm.layers import convert_sync_batchnorm
 def build(network: Network, weights: str) -> nn.Module:
     """Returns a network from features [n, 3, height, width] to logits [n, 1, height, width].
 
-    `weights` are the encoder's: 'none', 'imagenet' (downloaded by smp from the Hugging Face hub into the user's
-    cache), or a file. Raises UserError if a name is unknown, with similar names, if weights are not available, if the
-    decoder's channels are not for this network, or if smp cannot build it.
+    `weights` are the encoder's: 'none', 'imagenet' (from an installed package if there is one, else downloaded once
+    from smp's place on the Hugging Face hub), or a file. Raises UserError if a name is unknown, with similar names, if
+    weights are not available, if the decoder's channels are not for this network, or if smp cannot build it.
     """
     arch, encoder = network.arch, network.encoder
     _require_known("arch", arch, smp.MODEL_ARCHITECTURES_MAPPING)
     # `tu-` is smp's prefix for timm's.
     _require_known("encoder", encoder, ["none", *smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models())])
-    fetched = "imagenet" if weights == "imagenet" else None
+    file = weights_file(encoder, weights)
+    fetched = None if file or weights == "none" else "imagenet"
     try:
         built = smp.create_model(arch, encoder, fetched, in_channels=3, classes=1, **_decoder(network))
     except OSError as error:
         raise UserError(
-            f"the ImageNet weights of {encoder} are not here and could not be fetched ({reason(error)}); "
-            f"go online once, or name a file in train.encoder_weights"
+            f"no installed package has the ImageNet weights of {encoder}, and they could not be fetched "
+            f"({reason(error)}); install requirements.txt, go online once, or name a file in train.encoder_weights"
         ) from error
     except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {reason(error)}"
         ) from error
-    if weights not in ("none", "imagenet"):
-        load_encoder(built.encoder, Path(weights))
+    if file:
+        load_encoder(built.encoder, file)
     if network.patch > 1:
         _end_early(built, network.patch)
     for layer in built.modules():
@@ -108,47 +106,6 @@ def _end_early(network: smp.Unet, patch: int) -> None:
 def share_batch_norm(model: nn.Module) -> None:
     """Makes a model's batch norm span several GPUs. Torch's own conversion would drop timm's activations."""
     convert_sync_batchnorm(model)
-
-
-def load_encoder(encoder: nn.Module, path: Path) -> None:
-    """Loads an encoder's weights from a file (.safetensors, or a state dict saved by torch.save).
-
-    Weights are matched by name if the file has every name of the encoder. Otherwise they are matched in order, and all
-    shapes must agree, because other packages name the same layers differently. Weights after the encoder's (a
-    classifier) are ignored. Raises UserError if the weights do not fit.
-    """
-    found = _read(path)
-    wanted = {name: value for name, value in encoder.state_dict().items() if value.is_floating_point()}
-    if not wanted.keys() <= found.keys():
-        in_order = [value for value in found.values() if value.is_floating_point()]
-        if len(in_order) < len(wanted):
-            raise UserError(f"{path} belongs to another encoder: it has {len(in_order)} arrays, not {len(wanted)}")
-        found = dict(zip(wanted, in_order, strict=False))
-    unlike = [name for name, value in wanted.items() if found[name].shape != value.shape]
-    if unlike:
-        raise UserError(f"{path} belongs to another encoder: the shapes differ at {some(unlike)}")
-    encoder.load_state_dict({name: found[name] for name in wanted}, strict=False)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    with reading(path, "does not hold weights", "download it again, or name another in train.encoder_weights"):
-        if not path.exists():
-            raise UserError(f"params.yaml: train.encoder_weights: {path} is neither 'none' nor 'imagenet' nor a file")
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if zipfile.is_zipfile(path):
-            # Torch would read a damaged member as it is, and beyond its end.
-            with zipfile.ZipFile(path) as archive:
-                if any(member.file_size > path.stat().st_size for member in archive.infolist()):
-                    raise ValueError("a member is larger than the file")
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} is damaged")
-        # Of a file itself, torch's older format would take the memory for any length that a damaged one declares.
-        # weights_only: the unpickler creates only tensors and plain containers, and runs no code from the file.
-        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-            raise ValueError("it is not a state dict")
-        return content
 
 
 def _require_known(key: str, name: str, known: Iterable[str]) -> None:

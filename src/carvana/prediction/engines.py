@@ -107,7 +107,9 @@ def to_openvino(network: nn.Module, size: tuple[int, int]) -> Any:
     openvino, _ = load_openvino()
     photos = torch.zeros(2, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
-        return openvino.convert_model(network.cpu().eval(), example_input=photos, input=[(-1, *size, 3)])
+        # OpenVINO itself would trace it twice and compare the results: four times as long, minutes for large ensembles.
+        traced = torch.jit.trace(network.cpu().eval(), photos, strict=False, check_trace=False)
+        return openvino.convert_model(traced, example_input=photos, input=[(-1, *size, 3)])
 
 
 def by_openvino(model: Any, size: tuple[int, int], cores: int) -> Engine:
