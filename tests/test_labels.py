@@ -29,6 +29,19 @@ def test_photos_and_runs_come_in_the_shards_order(kaggle, tmp_path):
     assert all(np.array_equal(one, other) for one, other in zip(found.each_runs(), RUNS[::-1], strict=True))
 
 
+def test_fewer_are_spread_over_all_of_them_and_keep_their_runs(tmp_path):
+    names = [f"fffe0000{car:04}_{view:02}.jpg" for car in range(3) for view in range(1, 17)]
+    pack(tmp_path / "test.zip", {f"test/{name}": b"" for name in names})
+    folder = write(tmp_path / "big", (names, [np.array([[number + 1, 2]], np.int32) for number in range(48)]))
+    found = labels.read(folder, tmp_path / "test.zip")
+    assert found.at_most(48) == found == found.at_most(100)
+    few = found.at_most(10)
+    places = [names.index(name) for name in few.names]
+    assert (places[0], places[-1], len(places)) == (0, 47, 10)
+    assert set(np.diff(places)) <= {5, 6}
+    assert [int(runs[0, 0]) - 1 for runs in few.each_runs()] == places
+
+
 @pytest.mark.parametrize(
     ("parts", "complaint"),
     [

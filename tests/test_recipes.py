@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+import shutil
 import time
 
 import psutil
@@ -128,13 +129,13 @@ def test_a_cost_is_that_of_all_its_parts():
     cost = cost_of(settings, RATES, Data(cars=50, photos=4000))
     # 10 test cars, 10 validation cars, 30 cars to train on, 16 photos each.
     fold = 2 * (480 / 10 + 160 / 20)
-    assert cost.training == pytest.approx(60 + 800 / 100 + 2 * fold + 320 / 40)
+    assert cost.training == pytest.approx(30 + 800 / 100 + 2 * fold + 320 / 40)
     assert cost.prediction == 100
     assert cost.disk == pytest.approx((800 * 64 * 64 * 4 + 4000 * 20_000) / 1e9)
 
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"pseudo_labels": "large"})})
     taught = cost_of(settings, RATES, Data(cars=50, photos=4000))
-    assert taught.training == pytest.approx(cost.training + 960 / 100 + 2 * 2 * 480 / 10)
+    assert taught.training == pytest.approx(cost.training + 3200 / 100 + 2 * 2 * 480 / 10)
     few = cost_of(settings, RATES, Data(cars=50, photos=100))
     assert few.training == pytest.approx(cost.training + 100 / 100 + 2 * 2 * 480 / 10)
     both = taught.after(cost)
@@ -153,7 +154,10 @@ def test_the_best_that_fits_is_chosen(clone):
     limits = choice.Limits(hours=1, disk=10, memory=8)
     assert choice.best(recipes, costs, limits).name == "default"
     assert choice.best(recipes, costs, dataclasses.replace(limits, hours=2)).name == "large"
+    costs["default"] = dataclasses.replace(hour, known=False)
     assert choice.best(recipes, costs, dataclasses.replace(limits, disk=0.5)) is None
+    costs["default"] = hour  # it is on the disk already
+    assert choice.best(recipes, costs, dataclasses.replace(limits, disk=0.5)).name == "default"
     assert limits.exceeded_by(costs["large"]) == "takes 90 min"
     assert dataclasses.replace(limits, memory=3).exceeded_by(hour) == "there are 3 GB of memory"
     lines = choice.as_text(recipes, costs, limits).splitlines()
@@ -260,6 +264,7 @@ def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(finished, tm
     killed = Clone(tmp_path / "clone")
     killed.change(runtime_engine="torch", train_precision="float32")
     killed.commit()
+    shutil.copytree(clone.folder / paths.ESTIMATES, killed.folder / paths.ESTIMATES)
     folder, begun = killed.folder, time.time()
     moments = [
         lambda: any(folder.glob(".work/train-0/*/epoch.pt")),

@@ -8,7 +8,7 @@ import argparse
 import math
 
 from carvana.base import params, paths
-from carvana.base.console import duration, say
+from carvana.base.console import say
 from carvana.base.errors import UserError, some
 
 
@@ -25,7 +25,7 @@ def main(name: str | None, hours: float | None) -> None:
 
     unlock.main()
     on = device.pick(params.load(paths.PARAMS).runtime.device)
-    limits = choice.Limits.of(on, hours or math.inf)
+    limits = choice.Limits.of(on, math.inf if hours is None else hours)
     recipes = [recipe.read(name)] if name else recipe.everything()
     costs = estimate.costs(recipes)
     chosen = recipes[0] if name else choice.best(recipes, costs, limits)
@@ -36,8 +36,7 @@ def main(name: str | None, hours: float | None) -> None:
         raise UserError(f"{paths.recipe(chosen.name)} does not fit this machine: {limits.exceeded_by(cost)}")
     if lost := workspace.dropped():
         say(f"{paths.PARAMS} takes the recipe's values, and loses {some(lost)}")
-    turns = ", then ".join(each.name for each in chosen.chain)
-    say(f"Running {turns}: about {duration(cost.training)} to the scores, then {duration(cost.prediction)} to predict")
+    say(f"Running {', then '.join(each.name for each in chosen.chain)}: {cost.in_words()}")
     making.make(chosen, choice.gpus(cost, on))
     summary.show()
     print(f"It is the experiment {chosen.name} now: `make experiments` compares it, `make submit` sends it to Kaggle")

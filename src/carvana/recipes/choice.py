@@ -39,7 +39,7 @@ class Limits:
             return str(cost)
         if cost.memory > self.memory:
             return f"there are {self.memory:.0f} GB of memory"
-        if cost.disk > self.disk:
+        if cost.disk > self.disk and not cost.known:
             return f"{self.disk:.0f} GB of disk are free"
         return f"takes {duration(cost.seconds)}" if cost.seconds > self.hours * 3600 else ""
 

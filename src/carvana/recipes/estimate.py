@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from carvana.base import params, paths, unfinished, yaml12
-from carvana.base.console import Bar
+from carvana.base.console import Bar, duration
 from carvana.base.errors import UserError, reading
 from carvana.base.files import write_json
 from carvana.base.params import Params
 from carvana.competition import CARS, HEIGHT, TEST_PHOTOS, VIEWS, WIDTH, car_of
 from carvana.data.archive import Archive
+from carvana.data.labels import FOR_EACH
 from carvana.devices import device
 from carvana.experiments import known
 from carvana.experiments.known import Experiment
@@ -26,7 +27,7 @@ from carvana.recipes import probe, workspace
 from carvana.recipes.probe import Rates
 from carvana.recipes.recipe import SECTIONS, Recipe
 
-_STARTS = 60.0  # seconds for the starts of ten stages and for the report, on two cores
+_STARTS = 30.0  # seconds for the starts of ten stages and for the report, measured on two cores
 _RUNS = 20_000  # bytes of a photo's runs in predictions, submission.csv and its zip
 
 
@@ -74,6 +75,13 @@ class Cost:
         """The time of all of it."""
         return self.training + self.prediction
 
+    def in_words(self) -> str:
+        """Returns what is to be expected, for a line before it begins."""
+        if self.known:
+            return "what exists is not made again"
+        times = f"about {duration(self.training)} to the scores, then {duration(self.prediction)} to predict"
+        return f"{times}; {self.disk:.1f} GB of disk"
+
     def after(self, teacher: "Cost") -> "Cost":
         """Returns the cost of a recipe whose teacher has to be run first."""
         return Cost(
@@ -115,7 +123,7 @@ def cost_of(settings: Params, rates: Rates, data: Data, *, known: bool = False) 
     validating = (data.cars - tests) / split.folds
     taught = len(VIEWS) * (data.cars - tests - validating)
     pseudo = taught * train.pseudo_share / (1 - train.pseudo_share) if train.teacher else 0
-    labelled = min(train.epochs * pseudo, data.photos)
+    labelled = min(FOR_EACH * len(VIEWS) * data.cars, data.photos) if train.teacher else 0
     fold = train.epochs * ((taught + pseudo) / rates.train + len(VIEWS) * validating / rates.validate)
     cached, scored = len(VIEWS) * data.cars + labelled, len(VIEWS) * (tests + validating)
     height, width = train.size
@@ -146,7 +154,7 @@ def _rates(settings: Params, text: str) -> Rates:
 
 
 def _some_photos(settings: Params) -> Path:
-    """Returns a zip with photos, before the download one with a blurred photo of the size and the 100 KB of Kaggle's."""
+    """Returns a zip with photos; before the download, one with a blurred photo as large as Kaggle's, of 100 KB."""
     if folder := _folder_of_zips(settings):
         return folder / paths.TEST.name
     path, noise = paths.ESTIMATES / paths.TEST.name, np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)

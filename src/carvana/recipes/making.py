@@ -51,7 +51,8 @@ def _bring_back(name: str, text: str) -> None:
     """
     if commit := _experiment(name, text):
         for path in _RESULT:
-            write_text(path, git.read(commit, path) or "")
+            if (content := git.read(commit, path)) is not None:
+                write_text(path, content)
         _run(["checkout", "--quiet", "--force", "--allow-missing"])
 
 
@@ -100,7 +101,7 @@ def _train_beside_each_other(folds: Sequence[int], gpus: Sequence[str]) -> None:
                 _start(["repro", "--single-item", f"train@{fold}"], gpu, files.enter_context(log.open("wb")))
                 for fold, gpu, log in zip(some, gpus, logs, strict=False)
             ]
-            _wait(running)
+            _wait(running, f"see {logs[0].parent}/")
 
 
 def _run(words: list[str]) -> None:
@@ -115,12 +116,12 @@ def _start(words: list[str], gpu: str | None = None, log: BinaryIO | None = None
     return subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)  # noqa: S603, PLW1509
 
 
-def _wait(running: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Waits for DVC, and ends it if this process is stopped. Raises UserError if it fails."""
+def _wait(running: Sequence["subprocess.Popen[bytes]"], where: str = "see above") -> None:
+    """Waits for DVC, and ends it if this process is stopped. Raises UserError if it fails; `where` has what it said."""
     try:
         codes = [process.wait() for process in running]
     finally:
         for process in running:
             process.terminate()
     if any(codes):
-        raise UserError("DVC failed, see above; the same command goes on from where it was")
+        raise UserError(f"DVC failed ({where}); the same command goes on from where it was")

@@ -33,6 +33,10 @@ from carvana.training import loop, plan, state
 from carvana.training.batches import reader_of
 from carvana.training.examples import Examples
 
+# Processes without a state of this one, all of which have these imports already.
+_PROCESSES = get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
+
 _PHOTOS = 16  # different ones, each of them taken again and again
 _SECONDS = 2.0  # that the last measurement of a step takes at least
 
@@ -59,7 +63,7 @@ def measure(text: str, photos: Path) -> Rates:
     kill this one.
     """
     try:
-        with ProcessPoolExecutor(1, get_context("spawn"), _begin, max_tasks_per_child=1) as processes:
+        with ProcessPoolExecutor(1, _PROCESSES, _begin, max_tasks_per_child=1) as processes:
             label, train, validate, memory = processes.submit(_training, text, photos).result()
             predicted, also = processes.submit(_prediction, text, photos).result()
     except BrokenProcessPool:
