@@ -37,7 +37,7 @@ def make(recipe: Recipe, gpus: Sequence[str] = ()) -> None:
             _bring_back(each.name, text)
             write_text(paths.PARAMS, text)
         if len(gpus) > 1:
-            _train_beside_each_other(params.load(paths.PARAMS).train.folds, gpus)
+            train_beside_each_other(params.load(paths.PARAMS).train.folds, gpus)
         _run(["repro"])
         _keep(each.name, text)
         if each is not recipe:
@@ -89,7 +89,7 @@ def _become_teacher(name: str) -> None:
                 shutil.copyfile(path, temporary / path.name)
 
 
-def _train_beside_each_other(folds: Sequence[int], gpus: Sequence[str]) -> None:
+def train_beside_each_other(folds: Sequence[int], gpus: Sequence[str]) -> None:
     """Trains folds at the same time, each by a DVC of its own that sees one GPU, and writes to a log of its own."""
     _run(["repro", "--quiet", "resize", "split", "label"])
     for start in range(0, len(folds), len(gpus)):
