@@ -180,6 +180,13 @@ def test_before_the_download_the_source_says_how_many_there_are(clone):
     assert Data.of(settings) == Data(4, 16)
     clone.change(data_source="kaggle")
     assert Data.of(params.load(paths.PARAMS)) == Data(CARS, TEST_PHOTOS)
+    write_competition(paths.RAW)
+    assert Data.of(params.load(paths.PARAMS)) == Data(5, 2)
+    recorded = "schema: '2.0'\nstages:\n  download:\n    params: {params.yaml: {data.source: demo}}\n"
+    paths.LOCK.write_text(recorded, encoding="utf-8")
+    assert Data.of(params.load(paths.PARAMS)) == Data(CARS, TEST_PHOTOS), "what is there is the demo's"
+    clone.change(data_source="local", data_local_dir="data/raw")
+    assert Data.of(params.load(paths.PARAMS)).cars == 5
 
 
 def test_real_steps_are_measured(clone):

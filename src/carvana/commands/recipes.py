@@ -35,4 +35,4 @@ def main(hours: float, cars: int | None, photos: int | None) -> None:
     if chosen := choice.best(recipes, costs, limits):
         print(f"* has the highest Dice that fits: `make recipe NAME={chosen.name}`")
     else:
-        raise UserError(f"no recipe fits into {hours:g} hours")
+        raise UserError("no recipe fits; the last column says why")

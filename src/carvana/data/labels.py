@@ -14,9 +14,8 @@ from carvana.masks import rle, shards
 
 _AGAIN = "`dvc get` it again"
 
-FOR_EACH = (
-    4  # photos for each with a true mask: with all 100,064 of the contest the cache would have 630 GB at 1024×1536
-)
+# Photos for each with a true mask: with all 100,064 of the contest, the cache would have 630 GB at 1024×1536.
+FOR_EACH = 4
 
 
 @dataclass(frozen=True)

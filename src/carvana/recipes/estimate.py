@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from pydantic import TypeAdapter
 
-from carvana.base import params, paths, unfinished, yaml12
+from carvana.base import lockfile, params, paths, unfinished, yaml12
 from carvana.base.console import Bar, duration
 from carvana.base.errors import UserError, reading
 from carvana.base.files import write_json
@@ -50,11 +50,13 @@ class Data:
 
 
 def _folder_of_zips(settings: Params) -> Path | None:
-    """Returns where the photos' zips are, in data/raw or, if that is to be filled, in the user's folder."""
-    folders = [paths.RAW, Path(settings.data.local_dir)]
-    return next(
-        (each for each in folders if (each / paths.TRAIN.name).exists() and (each / paths.TEST.name).exists()), None
-    )
+    """Returns where the photos' zips are: data/raw if it is of this source, or the user's folder that is the source."""
+    recorded = lockfile.read(paths.LOCK).get("download") if paths.LOCK.exists() else None
+    is_raw = not recorded or recorded.params.get("data.source") == settings.data.source
+    folders = [paths.RAW] if is_raw else []
+    folders += [Path(settings.data.local_dir)] if settings.data.source == "local" else []
+    names = (paths.TRAIN.name, paths.TEST.name)
+    return next((folder for folder in folders if all((folder / name).exists() for name in names)), None)
 
 
 @dataclass(frozen=True)

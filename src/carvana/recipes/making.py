@@ -36,8 +36,9 @@ def make(recipe: Recipe, gpus: Sequence[str] = ()) -> None:
         if paths.PARAMS.read_text(encoding="utf-8") != text:
             _bring_back(each.name, text)
             write_text(paths.PARAMS, text)
-        if len(gpus) > 1:
-            train_beside_each_other(params.load(paths.PARAMS).train.folds, gpus)
+        folds = params.load(paths.PARAMS).train.folds
+        if len(gpus) > 1 and len(folds) > 1:
+            train_beside_each_other(folds, gpus)
         _run(["repro"])
         _keep(each.name, text)
         if each is not recipe:
