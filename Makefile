@@ -50,8 +50,10 @@ recipe: install ## Run a recipe and its teachers: NAME=fast, or the best that en
 recipes: install ## List the recipes, with what they cost on this machine; HOURS=8 marks the best that ends in time
 	@carvana recipes $${HOURS:+--hours="$$HOURS"}
 
-experiments: install ## List all experiments: what was changed, Dice, speed, time; also as a page with a chart
-	@carvana experiments
+experiments: install ## List all experiments, the best first: Dice, photos a second, and what was changed
+	@dvc exp show --only-changed --sort-by test.dice --sort-order desc \
+	  --drop 'Created|dice_(median|p05|network_size)|validation.dice_|iou|wrong|images|seconds|photos$$|peak_memory|model\.' \
+	  $$(git for-each-ref refs/exps | sed -nE 's,.*refs/exps/(..)/(.{38})/.*,--rev \1\2,p' | sort -u) --rev HEAD
 
 submit: install ## Check the submission and send it to Kaggle; MESSAGE=… says more, YES=1 does not ask
 	@carvana submit --message="$$MESSAGE" $(SURE)

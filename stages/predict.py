@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,20 +31,19 @@ def main() -> None:
     trained = [paths.model(fold) for fold in settings.train.folds]
     how = Settings.of(settings)
     ensemble = Ensemble.load(trained, how.flip, how.scales)
-    skip = settings.predict.on_bad_image == "skip"
     with Archive(paths.TEST) as archive, distributed.joined(how.on, in_step=False) as on:
         how, first = replace(how, on=on), distributed.rank() == 0
         folder = distributed.from_first(lambda: begin(fingerprint(archive, trained, settings, how)))
         if first:
             console.say(plan(settings, ensemble, len(archive.photos), how))
         watch = Stopwatch()
-        damaged = distributed.gathered(sweep(ensemble, archive, folder, how, skip, watch))
+        damaged = distributed.gathered(sweep(ensemble, archive, folder, how, watch))
         each = distributed.gathered([(watch.seconds, watch.photos, watch.photos_per_second)])
         if first:
-            report(damaged, skip)
+            require_none(damaged)
             # Finished shards also stay in place, in case `dvc` is killed right after.
             with whole_folder(paths.PREDICTIONS) as temporary:
-                for path in folder.rglob("*.parquet"):
+                for path in folder.glob("*.parquet"):
                     link_or_copy(path, temporary / path.name)
             write_speed(each, how)
             unfinished.finish(folder, [paths.PREDICTIONS])
@@ -59,7 +56,7 @@ def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, 
     inputs = {
         "test": archive.digest(),
         "models": str([files.digest(path) for path in trained]),
-        "predict": settings.predict.model_dump_json(exclude={"on_bad_image"}),
+        "predict": settings.predict.model_dump_json(),
         "versions": unfinished.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
     }
@@ -67,14 +64,9 @@ def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, 
 
 
 def begin(name: str) -> Path:
-    """Returns the folder of this prediction, without an earlier run's shards with empty masks for unreadable photos."""
-    from carvana.prediction.sharded import DAMAGED
-
+    """Returns the folder of this prediction, with the shards of an unfinished run."""
     unfinished.discard_if_recorded(paths.PREDICTED / name, paths.LOCK, "predict")
-    folder = unfinished.subfolder(paths.PREDICTED, name, kept=1)
-    if (folder / DAMAGED).exists():
-        shutil.rmtree(folder / DAMAGED)
-    return folder
+    return unfinished.subfolder(paths.PREDICTED, name, kept=1)
 
 
 def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings) -> str:
@@ -89,17 +81,11 @@ def plan(settings: params.Params, ensemble: Ensemble, photos: int, how: Settings
     return f"Predicting {photos} photos{mirrored}: {network}{several}\nby {how.describe()}{processes}"
 
 
-def report(damaged: list[Damaged], skip: bool) -> None:
-    if not damaged:
-        return
-    names = some([each.photo for each in damaged], 100)
-    first = f"the first: {damaged[0].reason}"
-    if not skip:
-        raise UserError(
-            f"{len(damaged)} photos cannot be read: {names} ({first}); all others are done and kept. Replace "
-            f"{paths.TEST}, or submit an empty mask for them with predict.on_bad_image: skip"
-        )
-    print(f"{len(damaged)} photos cannot be read and get an empty mask: {names} ({first})", file=sys.stderr)
+def require_none(damaged: list[Damaged]) -> None:
+    if damaged:
+        names, first = some([each.photo for each in damaged], 100), damaged[0].reason
+        advice = f"all other shards are kept; replace {paths.TEST}, by `dvc repro -f download` for one"
+        raise UserError(f"{len(damaged)} photos cannot be read: {names} (the first: {first}); {advice}")
 
 
 def write_speed(each: list[tuple[float, int, float]], how: Settings) -> None:

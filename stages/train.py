@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from carvana.base import definition, files, params, paths, speed, torchrun, unfinished
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     import torch
 
     from carvana.training.examples import Examples
-    from carvana.training.history import Epoch
 
 
 def main(fold: int) -> None:
@@ -41,15 +39,13 @@ def main(fold: int) -> None:
             unfinished.discard_if_recorded(folder, paths.LOCK, f"train@{fold}")
             unfinished.subfolder(folder.parent, folder.name)
         saved = folder / "epoch.pt" if first else None
-        after_epoch = partial(write_curves, fold)
-        done = loop.fit(examples, train, settings.augment, runtime.workers, on, saved, after_epoch)
+        done = loop.fit(examples, train, settings.augment, runtime.workers, on, saved)
         if first:
             history.write(paths.history(fold), done.history)
             checkpoint.save(paths.model(fold), done.model, train.network, train.size)
             photos = len(done.history) * examples.photos_of_an_epoch(train.pseudo_share)
             write_speed(fold, done.seconds, photos, train, on)
             unfinished.finish(folder, [paths.history(fold), paths.model(fold)])
-            paths.curves_so_far(fold).unlink(missing_ok=True)
 
 
 def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -> str:
@@ -69,14 +65,6 @@ def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -
         "device": f"{on.type}, {device.precision_name(on, train.precision)}",
     }
     return unfinished.fingerprint(inputs, definition.read("train").files)
-
-
-def write_curves(fold: int, epochs: list[Epoch]) -> None:
-    """Writes the history so far as the table of `metrics/curves.csv`, to be plotted while the training runs."""
-    from carvana.training import history
-
-    table = history.curves({fold: epochs})
-    files.write_text(paths.curves_so_far(fold), table.to_csv(index=False, float_format="%.6f"))
 
 
 def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on: torch.device) -> None:

@@ -117,8 +117,7 @@ class Clone(Repository):
 def _is_of_one_run(path: Path) -> bool:
     """Whether a killed stage had begun it, so that the next run replaces it, or it has a run's date or speed."""
     return (
-        path.match("metrics/training-*.csv")
-        or path == Path("metrics/report.html")
+        path == Path("metrics/report.html")
         or path.is_relative_to("metrics/speed")
         or any(part.startswith(".") and part.endswith(".tmp") for part in path.parts)
     )

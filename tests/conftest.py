@@ -147,17 +147,3 @@ def _trained(_ready, tmp_path_factory):
 def trained(_trained, tmp_path, kaggle):
     """A project of the test's own with everything up to a submission, whose source is the folder `kaggle`."""
     return copy_project(_trained, tmp_path / "project", data_source="local", data_local_dir=str(kaggle))
-
-
-@pytest.fixture(scope="session")
-def _saved(_competition, tmp_path_factory):
-    """A project with experiments that nobody has run, of all tests: they must not change it."""
-    from saved_experiments import make_experiments  # noqa: PLC0415 - DVC takes a second, and few tests need it
-
-    return make_experiments(tmp_path_factory.mktemp("saved") / "project", _competition[0])
-
-
-@pytest.fixture
-def copy(_saved, tmp_path):
-    """The same for a test that changes something."""
-    return type(_saved).copy(_saved, tmp_path / "project")

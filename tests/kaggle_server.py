@@ -46,7 +46,6 @@ class Server(ThreadingHTTPServer):
         self.calls = []
         self.authorization = None  # of the last call
         self.uploads = []
-        self.listed = {}  # how a submission is listed besides its reference
         self.left = {"numAllowedNow": 4}
         # The port is given, so that tests in other processes wait for their turn.
         self.turn = (Path(tempfile.gettempdir()) / f"port-{PORT}.lock").open("a")
@@ -113,10 +112,6 @@ class Handler(BaseHTTPRequestHandler):
         self.server.uploads[-1]["description"] = body["submissionDescription"]
         if not self.spoiled("CreateSubmission", self.server.afterwards):
             self.answer(200, {"message": "Successfully submitted", "ref": 41 + len(self.server.uploads)})
-
-    def ListSubmissions(self, _):
-        numbers = range(42, 42 + len(self.server.uploads))
-        self.answer(200, {"submissions": [{"ref": each, "status": "PENDING"} | self.server.listed for each in numbers]})
 
     def GetSubmissionLimits(self, _):
         self.answer(200, self.server.left)

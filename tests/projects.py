@@ -93,9 +93,8 @@ def small_disk(folder, size):
 
 
 def program(*arguments):
-    """The module to run for a stage or a command, and its arguments; `score` with arguments is a command."""
-    is_stage = (arguments[0] in STAGES and arguments[0] != "score") or arguments == ("score",)
-    return (f"stages.{arguments[0]}", *arguments[1:]) if is_stage else ("carvana", *arguments)
+    """The module to run for a stage or a command, and its arguments."""
+    return (f"stages.{arguments[0]}", *arguments[1:]) if arguments[0] in STAGES else ("carvana", *arguments)
 
 
 def start(folder, *arguments, **environment):

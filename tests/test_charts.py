@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from projects import ROOT
 
@@ -28,7 +28,6 @@ ROWS = {
     "dice_by_epoch": CURVES,
     "loss_by_epoch": CURVES,
     "frontier": pd.DataFrame(POINTS, columns=["label", "photos_per_second", "dice"]),
-    "gains": [{"gain": gain} for gain in (0.01, 0.0, -0.005)],
 }
 SAYS = {
     "areas": ["16", "share of the picture that is car (%)"],
@@ -40,7 +39,6 @@ SAYS = {
     "worst_cars": ["0cdf5b5d0ce1", "fffe00001111"],
     "by_make": ["Kia & <Co>, 1 car", "unknown, 1 car"],
     "frontier": [*(label for label, _, _ in POINTS), "photos per second, prediction", "0.99", "100"],
-    "gains": ["lost", "as before", "gained", "−0.005", "+0"],
     "outline": ["within 1 px, test cars", "20%", "80%"],
 }
 
@@ -121,20 +119,3 @@ def test_both_scales_of_the_frontier_show_ratios():
 def test_a_label_stands_below_where_another_would_cover_it():
     _, labels = draw_frontier([(100, 0.99), (105, 0.9899), (300, 0.97), (50, 0.5)])
     assert labels == {"0": "12", "1": "9", "2": "12", "3": "9"}
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.lists(st.floats(-0.5, 0.5).map(lambda gain: round(gain, 6)), min_size=1, max_size=30))
-@example([0.1, -0.25])
-def test_every_gain_is_in_a_bar_of_its_sign(gains):
-    svg = charts.draw("gains", pd.DataFrame({"gain": gains})).svg
-    svg = svg[svg.index("mark-rect") : svg.index("role-legend")]
-    bars = re.findall(r'd="M([-\d.]+),[-\d.]+h([-\d.]+)v([-\d.]+)h[^"]*" fill="(#[^"]*)"', svg)
-    by_colour = {colour: [] for colour in ("#d55e00", "#888888", "#0072b2")}
-    for left, wide, high, colour in bars:
-        by_colour[colour].append((float(left), float(left) + float(wide), float(high)))
-    heights = np.array([sum(high for _, _, high in part) for part in by_colour.values()])
-    counts = np.array([sum(gain < 0 for gain in gains), gains.count(0), sum(gain > 0 for gain in gains)])
-    np.testing.assert_allclose(heights / heights.sum(), counts / counts.sum(), atol=1e-6)
-    lost, _, gained = by_colour.values()
-    assert max((right for _, right, _ in lost), default=0) <= min((left for left, *_ in gained), default=999)

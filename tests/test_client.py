@@ -43,11 +43,8 @@ BUSY = (429, {"Retry-After": "3"})
     ],
 )
 def test_a_submission_arrives_after_one_bad_answer(server, packed, pauses, call, trouble):
-    taken = []
     server.refusals[call] = [trouble]
-    server.listed = {"status": "COMPLETE"}
-    assert client.submit(packed, "U-Net, Dice 0.99", lambda *receipt: taken.append(receipt)) == "complete"
-    assert taken == [(42, "Successfully submitted")]
+    assert client.submit(packed, "U-Net, Dice 0.99") == (42, "Successfully submitted")
     assert server.uploads == [{"data": b"rows", "description": "U-Net, Dice 0.99"}]
 
 
@@ -68,15 +65,13 @@ NO_MORE = (400, {}, {"code": 400, "message": "Your daily allowance: 10 hours."})
         ({"create_url": "http://[::1?signature=secret"}, "the upload: .*; nothing was submitted"),
         ({"refusals": {"upload": [None] * 4}}, "the upload: .*Timeout.*; nothing was submitted"),
         ({"refusals": {"CreateSubmission": [NO_MORE]}}, "answers 400: Your daily allowance: 10 hours; nothing was sub"),
-        ({"listed": {"status": "ERROR", "errorDescription": "a row is missing"}}, "cannot score .*a row is missing"),
-        ({"listed": {"status": "ERROR"}}, "cannot score the submission: it does not say why"),
     ],
 )
 def test_what_is_refused_is_not_taken_for_a_success(server, packed, pauses, monkeypatch, capfd, trouble, complaint):
     monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))
     vars(server).update(trouble)
     with pytest.raises(UserError, match=complaint) as error:
-        client.submit(packed, "message", lambda *_: None)
+        client.submit(packed, "message")
     assert not isinstance(error.value, client.UncertainError)
     assert "secret" not in str(error.value) + "".join(capfd.readouterr())
 
@@ -88,24 +83,6 @@ def test_a_lost_answer_may_have_been_counted(server, packed, pauses, monkeypatch
     monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))
     server.afterwards["CreateSubmission"] = [answer] * 9
     with pytest.raises(client.UncertainError, match=f"it may have been counted: look at {client.PAGE}/submissions"):
-        client.submit(packed, "message", pytest.fail)
+        client.submit(packed, "message")
     assert len(server.uploads) == 1
     assert [name for name, _ in server.calls].count("CreateSubmission") == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        *((answer, "does not say more") for answer in [(500, {}), (0, {}), (401, {}), (200, {}, b"<html>")]),
-        ((200, {}, {"submissions": None}), "does not say more"),
-        ((200, {}, {"submissions": []}), "does not list it"),
-    ],
-)
-def test_the_list_is_looked_at_several_times(server, packed, pauses, answer, reason):
-    taken = []
-    server.refusals["ListSubmissions"] = [answer] * (2 * client.LOOKS - 1)
-    with pytest.raises(client.UncertainError, match=rf"reference 42.* but {reason}.*may have been counted"):
-        client.submit(packed, "message", lambda *receipt: taken.append(receipt[0]))
-    assert client.submit(packed, "message", lambda *receipt: taken.append(receipt[0])) == "pending"
-    assert taken == [42, 43]
-    assert pauses == 2 * [client.LOOK_PAUSE] * (client.LOOKS - 1)

@@ -14,12 +14,11 @@ import pytest
 import torch
 from competition_files import jpeg, picture
 from PIL import Image
-from projects import ROOT, make_project, read_network, read_params, set_params, stage
+from projects import ROOT, make_project, read_network, set_params, stage
 from test_cutout_stage import bright_network
 
 from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH
-from carvana.cutouts import predictor
 from carvana.data.photos import decode_photo
 from carvana.masks import metrics, rle
 from carvana.masks.fullsize import runs_of_logits
@@ -27,7 +26,6 @@ from carvana.networks import checkpoint, models
 from carvana.networks.checkpoint import Trained
 from carvana.prediction import engines, export
 from carvana.prediction.inference import Ensemble
-from carvana.prediction.settings import Settings
 
 SIZE = (64, 96)
 MODEL = "models/fold-0.safetensors"
@@ -77,14 +75,10 @@ def exported(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos_and_is_an_engine(exported, kind):
+def test_a_file_has_the_logits_of_its_ensemble_for_any_number_of_photos(exported, kind):
     path, ensemble = exported[kind], ensemble_of()
     assert_equal_for_any_number(path, ensemble)
     assert export.require_equal(path, ensemble) < 1e-4
-    how = Settings.of(read_params(runtime_engine="torch", runtime_device="cpu", runtime_workers=2))
-    build, size = predictor.load_engine([path], how)
-    assert size == SIZE
-    assert np.allclose(build().compute(photos(3)), run(path, photos(3)), atol=1e-4)
     with pytest.raises(UserError, match="differs from torch's logits by up to"):
         export.require_equal(path, ensemble_of(seed=1))
 
@@ -102,23 +96,6 @@ def test_a_file_for_one_photo_at_a_time_is_refused(exported, tmp_path):
     openvino.save_model(model, tmp_path / "model.xml", compress_to_fp16=False)
     with pytest.raises(UserError, match=r"model\.xml cannot be run on 2 photos"):
         export.require_equal(tmp_path / "model.xml", ensemble_of())
-
-
-def test_a_file_that_cannot_be_used_is_refused(exported, tmp_path):
-    other = openvino.convert_model(torch.nn.ReLU(), example_input=torch.zeros(1, 8, 8, 3), input=[1, 8, 8, 3])
-    openvino.save_model(other, tmp_path / "other.xml")
-    (tmp_path / "lonely.xml").write_bytes(exported["openvino"].read_bytes())
-    (tmp_path / "text.onnx").write_text("no model", encoding="ascii")
-    how = Settings.of(read_params(runtime_device="cpu"))
-    for name, complaint in (
-        ("other.xml", "it does not make logits float32"),
-        ("lonely.xml", "bin file"),
-        ("text.onnx", "; `carvana export` makes a model that can"),
-        ("none.onnx", "is missing; name another"),
-        ("model.pt", "may hold any program, which torch would run"),
-    ):
-        with pytest.raises(UserError, match=f"{name} .*{complaint}"):
-            predictor.load_engine([tmp_path / name], how)
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):
@@ -169,19 +146,6 @@ def test_the_example_of_the_document_gives_the_pipelines_mask(project, kind):
     expected = rle.to_mask(runs_of_logits(logits, 0.5), HEIGHT, WIDTH) == 1
     assert 0.05 < expected.mean() < 0.95
     assert metrics.overlap_of_masks(found, expected).dice > 0.998
-
-
-def test_cutouts_take_an_exported_model(project):
-    (project / "one.jpg").write_bytes(jpeg(picture(1)[0][:300, :500]))
-    command = ("cutout", "one.jpg", "--masks", "--out")
-    stage(project, *command, "by-fold")
-    (project / MODEL).unlink()
-    printed = stage(project, *command, "by-file", "--model", "exported-openvino/model.xml")
-    assert "cut-outs in by-file: 1 made" in printed
-    paths = (project / folder / "one_mask.png" for folder in ("by-fold", "by-file"))
-    by_fold, by_file = (np.asarray(Image.open(path)).astype(int) for path in paths)
-    assert by_fold.max() == 255
-    assert np.abs(by_fold - by_file).mean() < 1
 
 
 def test_a_folder_that_exists_is_not_touched_and_a_failure_leaves_none(project):

@@ -6,7 +6,6 @@ import torch
 from competition_files import jpeg, picture
 from projects import read_network, set_params, stage
 
-from carvana.base.errors import UserError
 from carvana.networks import checkpoint, models
 from carvana.results import features
 
@@ -44,18 +43,6 @@ def test_other_networks_have_all_levels_of_encoder_and_decoder(arch, encoder):
     assert found[-1] == ("network", (1, 64, 96))
 
 
-def test_a_module_is_found_by_its_name_and_seen_before_what_works_in_place():
-    model = models.build(read_network(depth=2, batch_norm=True))
-    found = features.of_modules(model, PHOTO, ["network.encoder.0.1", "network.encoder.0.2"])
-    before, behind = found.values()
-    assert (before < 0).any()
-    np.testing.assert_array_equal(np.maximum(before, 0), behind)
-    with pytest.raises(UserError, match=r"no module network\.encodr\.0; did you mean network\.encoder\.0"):
-        features.of_modules(model, PHOTO, ["network.encodr.0"])
-    with pytest.raises(UserError, match=r"the module network\.encoder returns no feature maps"):
-        features.of_modules(model, PHOTO, ["network.encoder"])
-
-
 def test_a_sheet_has_a_tile_a_channel_in_the_photos_proportions():
     maps = np.zeros((5, 8, 8), np.float32)
     maps[1, :, 4:] = 7
@@ -82,9 +69,9 @@ def test_the_command_takes_a_file_or_one_of_kaggles_names(project, kaggle):
 
     own = """own<script>"'&.jpg"""
     (project / own).write_bytes(jpeg(picture(0)[0][:600]))
-    stage(project, "features", own, "--out", "out", "--module", "network.head")
+    stage(project, "features", own, "--out", "out")
     page = (project / "out/index.html").read_text(encoding="utf-8")
-    assert "network.head: 1 channel of 64×64" in page
+    assert "network: 1 channel of 64×64" in page
     escaped = "own&lt;script&gt;&#34;&#39;&amp;.jpg"
     assert f"<title>Feature maps of {escaped}</title>" in page
     assert f'width="640" height="200" alt="{escaped}" src="data:image/webp;base64,' in page

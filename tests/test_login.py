@@ -1,11 +1,9 @@
 """Credentials, wherever Kaggle's client keeps them, against a server on this machine."""
 
 import json
-import sys
 
 import pytest
 
-import carvana.kaggle
 from carvana.base.errors import UserError
 from carvana.kaggle import client
 
@@ -64,11 +62,3 @@ def test_a_malformed_credential_is_said_and_not_printed(server, tmp_path, monkey
     assert "secret" not in str(error.value)
     assert error.value.__cause__ is None
     assert not server.calls
-
-
-def test_a_client_that_is_missing_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "carvana.kaggle.login", raising=False)
-    monkeypatch.delattr(carvana.kaggle, "login", raising=False)
-    monkeypatch.setitem(sys.modules, "kagglesdk", None)
-    with pytest.raises(UserError, match=r"Kaggle's client cannot be used .*: `pip install"):
-        client.log_in()

@@ -30,14 +30,14 @@ def test_odd_cars_are_found_and_others_are_not():
 def test_a_photo_shows_the_outline_of_its_mask():
     mask = np.zeros((128, 128), np.uint8)
     mask[32:96, 32:96] = 255
-    shown = look.outlined(np.full((128, 128, 3), 90, np.uint8), mask, (64, 96))
+    shown = look.outlined(np.full((128, 128, 3), 90, np.uint8), mask)
     on_line = (shown == (255, 0, 255)).all(axis=2)
-    assert on_line[14:18, 24:72].any(axis=0).all(), "its upper edge"
-    assert not on_line[20:44, 28:68].any()
+    assert on_line[30:34, 34:94].any(axis=0).all(), "its upper edge"
+    assert not on_line[36:92, 36:92].any()
     assert (shown[~on_line] == 90).all()
 
 
-def test_every_car_has_all_views_on_a_strip_and_on_a_sheet(kaggle, small_cache):
+def test_every_car_has_all_views_in_its_picture(kaggle, small_cache):
     seen = look.survey(small_cache, dict.fromkeys(CARS, "0"), {CARS[0]: "Kia"})
     assert list(seen["car"].unique()) == sorted(CARS[:5])
     assert set(seen["view"]) == {1, 2}
@@ -47,14 +47,11 @@ def test_every_car_has_all_views_on_a_strip_and_on_a_sheet(kaggle, small_cache):
     assert sorted(cars) == sorted(CARS[:5])
     assert cars[CARS[0]].caption == f"Kia, fold 0; without the views {', '.join(map(str, range(3, 17)))}"
     assert cars[CARS[1]].caption.startswith("unknown make, fold 0")
-    for picture, (height, width), across in ((cars[CARS[0]].strip, (64, 96), 8), (cars[CARS[0]].sheet, (256, 384), 4)):
-        image = np.asarray(Image.open(io.BytesIO(picture.webp))).astype(int)
-        down = 16 // across
-        assert image.shape[:2] == (picture.height, picture.width)
-        assert image.shape[:2] == (down * (height + 6) - 6, across * (width + 6) - 6)
-        middle = (slice(height // 2 - 9, height // 2 + 9), slice(width // 2 - 9, width // 2 + 9))
-        assert np.ptp(image[: height - 2, : width - 2], axis=(0, 1)).min() > 50, "view 1"
-        assert np.ptp(image[-height:, -width:][middle], axis=(0, 1)).max() < 10, "view 16 is missing"
+    picture = cars[CARS[0]].picture
+    image = np.asarray(Image.open(io.BytesIO(picture.webp))).astype(int)
+    assert image.shape[:2] == (picture.height, picture.width) == (4 * (96 + 6) - 6, 4 * (144 + 6) - 6)
+    assert np.ptp(image[:94, :142], axis=(0, 1)).min() > 50, "view 1"
+    assert np.ptp(image[-60:-40, -80:-60], axis=(0, 1)).max() < 10, "view 16 is missing"
 
 
 def test_the_page_of_a_small_competition(project, kaggle):
@@ -76,9 +73,6 @@ def test_the_page_of_a_small_competition(project, kaggle):
         assert text in page
     assert "<script" not in page
     assert (page.count("<img"), page.count("<svg")) == (5, 2)
-    sheets = sorted(path.name for path in (project / "data/look-cars").iterdir())
-    assert sheets == sorted(f"{car}.webp" for car in CARS[:5])
-    assert sorted(re.findall(r'<a href="look-cars/([^"]*)">', page)) == sheets
     places = set(re.findall(r'<figure id="([^"]*)"', page))
     assert places == {f"car-{car}" for car in CARS[:5]}
     assert set(re.findall(r'<a href="#(car-[^"]*)"', page)) <= places, "odd ones lead to their pictures"

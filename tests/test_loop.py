@@ -76,8 +76,8 @@ def equal(one, other):
     [
         ({}, {}, 0.6, 0.9),
         ({"loss": "bce", "optimizer": "adamw", "weight_decay": 0.01, "schedule": "constant"}, CHANGED, 0.8, 0.75),
-        ({"loss": "bce_dice", "accumulate": 2, "masks": "hard", "patch": 2, "width": 8}, CHANGED, 0.8, 0.75),
-        ({"loss": "dice", "precision": "bfloat16", "upsampling": "bilinear"}, CHANGED, 0.8, 0.75),
+        ({"loss": "bce", "accumulate": 2, "masks": "hard", "patch": 2, "width": 8}, CHANGED, 0.8, 0.75),
+        ({"width": 8, "precision": "bfloat16", "upsampling": "bilinear"}, CHANGED, 0.8, 0.75),
         ({"epochs": 14, "precision": "float16", "upsampling": "transposed"}, CHANGED, 0.8, 0.75),
     ],
 )

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from carvana.training import losses
 
-NAMES = ["bce", "dice", "bce_dice", "boundary_bce"]
+NAMES = ["bce", "boundary_bce"]
 
 
 def loss(name):
@@ -61,13 +61,6 @@ def test_cross_entropy_is_the_slides_formula():
     logits, coverage = (torch.tensor(each, dtype=torch.float32).view(1, 1, 3) for each in (np.log(p / (1 - p)), y))
     expected = float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())
     assert losses.binary_cross_entropy(logits, coverage).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_dice_of_hard_masks_is_one_minus_dice():
-    truth, guess = disc(8).round(), disc(6).round()
-    both, total = (truth * guess).sum().item(), (truth + guess).sum().item()
-    value = losses.dice(torch.where(guess > 0, 50.0, -50.0), truth).item()
-    assert value == pytest.approx(1 - (2 * both + 1) / (total + 1), abs=1e-6)
 
 
 def test_the_boundary_counts_more_and_the_weight_says_how_much():

@@ -26,8 +26,8 @@ import carvana
 model = carvana.load("fold-0.safetensors")
 mask = model.mask(carvana.read_photo("car.jpg"))
 assert mask.shape == (1280, 1918)
-import carvana.results.charts, carvana.results.page
-carvana.results.page.render("experiments.html", chart="", header=[], rows=[], notes=[])
+from carvana.results import charts, page, pictures
+page.render("features.html", name="", photo=pictures.Picture(b"", 1, 1), levels=[])
 print(carvana.__file__)
 """
 

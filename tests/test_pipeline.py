@@ -9,7 +9,6 @@ import pytest
 from clones import TINY, Clone
 from projects import stage, wait_for_an_epoch
 
-from carvana.kaggle import provenance
 from carvana.training import resume
 
 
@@ -109,24 +108,6 @@ def test_a_killed_dvc_is_gone_on_from_and_forced_work_is_done_again_with_the_sam
     done = [*clone.folder.glob(".work/train-0/*/epoch.pt"), *clone.folder.glob(".work/predict/*/*.parquet")]
     assert sum(path.stat().st_mtime > since for path in done) == 2, "one training, one shard"
     assert clone.outputs() == before
-
-
-@pytest.mark.slow
-def test_a_teacher_teaches_a_student_that_can_be_submitted(clone, monkeypatch):
-    clone.dvc("exp", "run", "--name", "teacher", "-S", "train.epochs=3")
-    clone.dvc("get", ".", "data/predictions", "--rev", "teacher", "-o", "teachers/big")
-    output = clone.dvc("exp", "run", "--name", "student", "-S", "train.pseudo_labels=big")
-    assert "Running stage 'label'" in output
-    assert " pseudo-labelled ones in each epoch (of 16), and " in output
-    assert len((clone.folder / "data/pseudo/index.csv").read_text(encoding="ascii").splitlines()) == 1 + 16
-    # The teacher is an experiment that DVC has.
-    monkeypatch.chdir(clone.folder)
-    provenance.require_kept("teachers/big", clone.yaml("dvc.lock")["stages"]["label"]["deps"][0]["md5"])
-    output = clone.dvc("exp", "run", "-S", "train.epochs=1")
-    assert "Stage 'label' didn't change" in output
-    clone.dvc("add", "teachers/big")
-    clone.git("add", "teachers/big.dvc")
-    clone.dvc("exp", "run", "--temp", "--name", "copied-student", "-S", "train.epochs=4")
 
 
 def test_a_bad_parameter_is_refused_before_anything_is_removed(clone):

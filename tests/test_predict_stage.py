@@ -9,9 +9,8 @@ import sys
 import pytest
 import torch
 from competition_files import jpeg, pack, picture, repack
-from projects import make_project, read_network, set_params, small_disk, stage, stage_alone, start, wait_until
+from projects import make_project, read_network, small_disk, stage, stage_alone, start, wait_until
 
-from carvana.masks import shards
 from carvana.networks import checkpoint, models
 
 CARS = 60
@@ -36,12 +35,6 @@ def made(folder):
 
 def predictions(folder):
     return {path.name: path.read_bytes() for path in (folder / "data/predictions").iterdir()}
-
-
-def empty(folder):
-    """The predictions in which no photo has a car, by name."""
-    paths = (folder / "data/predictions").iterdir()
-    return [path.name for path in paths if not any(len(runs) for _, runs in shards.read(path))]
 
 
 @pytest.mark.slow
@@ -82,38 +75,20 @@ def test_a_zip_that_changed_is_begun_anew(projects):
     assert not set(before.values()) & set(made(folder).values())
 
 
-def test_a_damaged_photo_is_named_the_others_are_kept_and_it_can_be_skipped(projects):
+def test_a_damaged_photo_is_named_and_all_others_are_kept_until_it_is_replaced(projects):
     folder = projects("project")
-    name = "00000000001f_01.jpg"
-    repack(folder / "data/raw/test.zip", lambda members: members.update({f"test/{name}": b"no photo"}))
-    message = stage(folder, "predict", status=1)
-    assert f"1 photos cannot be read: {name}" in message
-    assert "predict.on_bad_image: skip" in message
+    name, path = "00000000001f_01.jpg", folder / "data/raw/test.zip"
+    whole = path.read_bytes()
+    place = whole.index(name.encode()) + 500
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])  # the directory stays the same
+    assert f"1 photos cannot be read: {name}" in stage(folder, "predict", status=1)
     before = made(folder)
     assert len(before) == CARS - 1
     assert not (folder / "data/predictions").exists()
-    set_params(folder, predict_on_bad_image="skip")
+    path.write_bytes(whole)
     stage(folder, "predict")
     assert len(predictions(folder)) == CARS
-    assert len(empty(folder)) == 1
-    assert made(folder) == before, "kept as they were"
-
-
-@pytest.mark.slow
-def test_a_repaired_zip_replaces_the_empty_mask_of_a_damaged_photo(projects):
-    """One flipped byte, skipped; then the zip as it was, whose directory is the same."""
-    folder = projects("project", predict_on_bad_image="skip")
-    path = folder / "data/raw/test.zip"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
-    stage(folder, "predict")
-    assert len(empty(folder)) == 1
-    path.write_bytes(whole)
-    for on_bad_image in ("skip", "fail"):
-        set_params(folder, predict_on_bad_image=on_bad_image)
-        stage(folder, "predict")
-        assert empty(folder) == []
-        assert len(predictions(folder)) == CARS
+    assert before.items() <= made(folder).items(), "kept as they were"
 
 
 def test_a_full_disk_is_a_plain_message_and_what_was_done_stays(projects):

@@ -22,7 +22,6 @@ ELSEWHERE = {
     "make submit": "sends to Kaggle; tests/test_submit.py runs it",
     "make bench": "takes 7 minutes",
     "python benchmarks/training.py": "takes minutes",
-    "dvc plots show metrics/training-0.csv": "takes a training that runs",
     "PET_NNODES": "takes two machines; tests/test_train_stage.py runs it",
     "docker ": "takes Docker",
     "pip install": "changes the environment",
@@ -93,6 +92,10 @@ def test_the_example_for_a_notebook_runs(finished):
 def test_every_command_of_a_document_runs(finished, document, tmp_path):
     folder = tmp_path / "Straße mit Abstand"
     shutil.copytree(finished, folder, symlinks=True)
+    # tests/test_export.py has that of an exported model.
+    for example in blocks(document, "python") if document.stem != "export" else ():
+        environment = ENVIRONMENT | {"PYTHONPATH": "src"}
+        subprocess.run([sys.executable, "-c", example], cwd=folder, env=environment, check=True)
     run_all(document, folder)
 
 
@@ -103,6 +106,8 @@ def run_all(document, folder):
         "/path/to/carvana": str(beside / "carvana"),
         # The tiny demo has the smaller size already, and 1.25 times that size is not another one.
         "train.size=128": "train.size=96",
+        "train.size=512": "train.size=96",
+        "train.size=256": "train.size=64",
         "[1.25,1.0]": "[1.5,1.0]",
     }
     for command in commands(document):

@@ -18,6 +18,7 @@ from carvana.base import params, paths, yaml12
 from carvana.base.console import duration
 from carvana.base.errors import UserError
 from carvana.competition import CARS, TEST_PHOTOS
+from carvana.kaggle import provenance
 from carvana.recipes import choice, making, probe, recipe, workspace
 from carvana.recipes.estimate import Cost, Data, cost_of
 from carvana.recipes.probe import Rates
@@ -98,8 +99,8 @@ def test_a_bad_recipe_is_named(clone, name, text, complaint):
 def test_a_recipe_starts_from_the_defaults_and_keeps_data_and_machine(clone):
     committed = clone.yaml("params.yaml")
     assert workspace.dropped() == []
-    clone.change(train_epochs=7, predict_on_bad_image="skip", data_source="local", runtime_workers=1, report_best=1)
-    assert workspace.dropped() == ["predict.on_bad_image=skip", "train.epochs=7"]
+    clone.change(train_epochs=7, predict_threshold=0.4, data_source="local", runtime_workers=1, report_best=1)
+    assert workspace.dropped() == ["predict.threshold=0.4", "train.epochs=7"]
     text = workspace.params_of(recipe.read("fast"), workspace.defaults())
     changes = {"train.depth": 2, "predict.flip": True, "train.pseudo_labels": "large"}
     kept = {"data.source": "local", "runtime.workers": 1, "report.best": 1}
@@ -145,16 +146,16 @@ def test_a_cost_is_that_of_all_its_parts():
 
 def test_the_best_that_fits_is_chosen(clone):
     recipes = [recipe.read(name) for name in ("default", "large", "fast")]
-    hour = Cost(training=1800, prediction=1800, disk=1, memory=4, known=True)
+    hour = Cost(training=1800, prediction=1800, disk=1, memory=4, ran=True)
     costs = {
         "default": hour,
-        "large": dataclasses.replace(hour, training=3600, known=False),
+        "large": dataclasses.replace(hour, training=3600, ran=False),
         "fast": UserError("it takes more memory than there is"),
     }
     limits = choice.Limits(hours=1, disk=10, memory=8)
     assert choice.best(recipes, costs, limits).name == "default"
     assert choice.best(recipes, costs, dataclasses.replace(limits, hours=2)).name == "large"
-    costs["default"] = dataclasses.replace(hour, known=False)
+    costs["default"] = dataclasses.replace(hour, ran=False)
     assert choice.best(recipes, costs, dataclasses.replace(limits, disk=0.5)) is None
     costs["default"] = hour  # it is on the disk already
     assert choice.best(recipes, costs, dataclasses.replace(limits, disk=0.5)).name == "default"
@@ -167,7 +168,7 @@ def test_the_best_that_fits_is_chosen(clone):
 
 
 def test_folds_share_the_gpus_that_have_room(monkeypatch):
-    cost = Cost(training=1, prediction=1, disk=1, memory=5, known=False)
+    cost = Cost(training=1, prediction=1, disk=1, memory=5, ran=False)
     assert choice.gpus(cost, torch.device("cpu")) == []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda on: (0, [16e9, 12e9][on.index]))
@@ -203,14 +204,14 @@ def test_real_steps_are_measured(clone):
 def test_folds_that_are_trained_beside_each_other_are_the_same(clone, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     clone.change(train_folds=[0, 1])
-    clone.dvc("repro", "train")
-    models = [paths.model(fold).read_bytes() for fold in (0, 1)]
-    paths.LOCK.unlink()
-    for folder in (".dvc/cache", ".work", "models"):
-        shutil.rmtree(folder)
     making.train_beside_each_other((0, 1), ("0", "1"))
-    assert [paths.model(fold).read_bytes() for fold in (0, 1)] == models
+    models = [paths.model(fold).read_bytes() for fold in (0, 1)]
     assert "epoch 2/2" in (paths.WORK / "train-1.log").read_text(encoding="utf-8")
+    for fold in (0, 1):
+        shutil.rmtree(paths.unfinished(fold))
+        paths.model(fold).unlink()
+        stage_alone(clone.folder, "train", str(fold))
+    assert [paths.model(fold).read_bytes() for fold in (0, 1)] == models
 
 
 def names_and_bytes(outputs, folder):
@@ -230,13 +231,12 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_recipe_runs_its_teachers_and_is_an_experiment(finished):
+def test_a_recipe_runs_its_teachers_and_is_an_experiment(finished, monkeypatch):
     clone, _, shown = finished
     assert "params.yaml takes the recipe's values, and loses train.epochs=9\nRunning large, then fast: about" in shown
     assert "It is the experiment fast now" in shown
     assert clone.yaml("params.yaml")["train"]["depth"] == 2
-    table = stage_alone(clone.folder, "experiments", "--out", ".work/page.html")
-    assert {line.partition("  ")[0] for line in table.splitlines()} >= {"large", "fast *"}
+    assert set(clone.dvc("exp", "list", "--name-only").split()) == {"large", "fast"}
     stored = clone.git(
         "ls-tree",
         "-r",
@@ -246,6 +246,10 @@ def test_a_recipe_runs_its_teachers_and_is_an_experiment(finished):
     assert {"dvc.lock", "metrics/evaluate.json", "metrics/leaderboard.json"} <= set(stored.split())
     assert "metrics/scores.csv" not in stored
     assert clone.git("status", "--porcelain", "params.yaml", "src") == " M params.yaml\n"
+    monkeypatch.chdir(clone.folder)
+    taught_by = clone.yaml("dvc.lock")["stages"]["label"]["deps"][0]
+    assert taught_by["path"] == "teachers/large"
+    provenance.require_kept("teachers/large", taught_by["md5"])
 
 
 @pytest.mark.slow
@@ -275,7 +279,6 @@ def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(finished, tm
     folder, begun = killed.folder, time.time()
     moments = [
         lambda: any(folder.glob(".work/train-0/*/epoch.pt")),
-        lambda: any(folder.glob("teachers/large/*")),
         lambda: len(list(folder.glob(".work/train-0/*/epoch.pt"))) == 2,
         lambda: (folder / ".work/predict.pid").stat().st_mtime > begun,
     ]

@@ -1,6 +1,5 @@
 """Scores of a prediction: its overlap with the truth, its wrong pixels, and what is summarised of them."""
 
-import cv2
 import numpy as np
 import pytest
 from competition_files import picture
@@ -69,16 +68,6 @@ def test_every_wrong_pixel_is_counted_at_its_place_and_distance(pair):
         counts = np.zeros_like(places[0])
         np.add.at(counts, tuple(np.argwhere(where).T // wrong_pixels.CELL), 1)
         assert (places[kind] == counts).all()
-
-
-def test_distances_are_those_of_the_distance_transform_at_full_size():
-    random = np.random.default_rng(0)
-    true = (cv2.GaussianBlur(random.normal(size=(1280, 1918)), (0, 0), 40) > 0).astype(np.uint8)
-    predicted = (cv2.GaussianBlur(random.normal(size=true.shape), (0, 0), 40) > 0).astype(np.uint8)
-    found = wrong_pixels.within(rle.to_runs(predicted), rle.to_runs(true), true)
-    inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (true, 1 - true))
-    distance = np.maximum(inside, outside)[predicted != true]
-    assert found == [np.count_nonzero(distance <= pixels + 1e-4) for pixels in (1, 2, 5)]
 
 
 def scored(seed=0, role="validation", view="03"):

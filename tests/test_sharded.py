@@ -9,7 +9,7 @@ def sweep(path, folder):
     """What is in the shards of all photos of a zip, and how many photos were computed for them."""
     ensemble, watch = inference.Ensemble([trained(0)]), Stopwatch()
     with Archive(path) as archive:
-        assert sharded.sweep(ensemble, archive, folder, settings(), skip_damaged=False, watch=watch) == []
+        assert sharded.sweep(ensemble, archive, folder, settings(), watch) == []
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}, watch.photos
 
 

@@ -13,18 +13,18 @@ MADE = Speed(12.25, 96, 48.5, "openvino", "cpu", "some processor", "bfloat16", 1
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     speed.write(tmp_path / "speed/predict.json", MADE)
-    text = (tmp_path / "speed/predict.json").read_text(encoding="utf-8")
-    assert Speed.parse(text, "predict.json") == MADE
-    content = json.loads(text)
+    assert speed.read(tmp_path / "speed/predict.json") == MADE
+    content = json.loads((tmp_path / "speed/predict.json").read_text(encoding="utf-8"))
     assert content.pop("peak_memory_mb") > 10
     assert content.pop("cores") == cores()
     assert content == asdict(MADE)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps(asdict(MADE) | {"seconds": "12"})])
-def test_another_file_is_an_error_that_names_it(text):
-    with pytest.raises(UserError, match=r"predict\.json of HEAD is not a record of speed"):
-        Speed.parse(text, "predict.json of HEAD")
+def test_another_file_is_an_error_that_names_it(tmp_path, text):
+    (tmp_path / "predict.json").write_text(text, encoding="ascii")
+    with pytest.raises(UserError, match=r"predict\.json is not a record of speed"):
+        speed.read(tmp_path / "predict.json")
 
 
 def test_a_stopwatch_leaves_starting_out_of_its_rate(monkeypatch):

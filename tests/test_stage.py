@@ -49,7 +49,7 @@ def test_a_signal_whose_exception_is_lost_ends_the_stage_all_the_same():
     assert done.returncode == -signal.SIGALRM
 
 
-@pytest.mark.parametrize("name", sorted(STAGES - {"score"}))  # with an option, `stage` takes it for the command
+@pytest.mark.parametrize("name", sorted(STAGES))
 def test_a_mistyped_option_runs_nothing(project, name):
     assert "unrecognized arguments: --foo" in stage(project, name, "--foo", status=2)
     assert sorted(path.name for path in project.iterdir()) == ["dvc.yaml", "src", "stages"]
@@ -96,7 +96,6 @@ def test_another_folder_is_told_where_to_go_unless_the_command_needs_no_clone(tm
         assert stage(tmp_path, *words, status=1) == complaint
     for command, complaint in (
         ("check mine.csv --sample sample.csv", "mine.csv is missing"),
-        ("score mine.csv truth.csv", "truth.csv is missing"),
         ("cutout car.jpg --out cut --model fold-0.safetensors", "car.jpg is neither a photo nor a folder"),
     ):
         assert complaint in stage(tmp_path, *command.split(), status=1)

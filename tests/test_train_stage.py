@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from projects import ROOT, copy_project, read_params, stage, stage_alone, start, wait_for_an_epoch, wait_until
+from projects import ROOT, copy_project, read_params, stage, stage_alone, start, wait_for_an_epoch
 
 from carvana.base import unfinished
 from carvana.devices import device
@@ -36,15 +36,13 @@ def test_a_training_killed_thrice_ends_with_the_same_bytes(projects):
     whole = projects("whole", train_epochs=40, **EVERYTHING)
     stage(whole, "train", "0")
     killed = projects("killed", train_epochs=40, **EVERYTHING)
-    since, table = 0.0, killed / "metrics/training-0.csv"
+    since = 0.0
     for _ in range(3):
         with start(killed, "train", "0") as process:
             wait_for_an_epoch(killed, process, since)
-            wait_until(table.exists, process)  # which is written after the state
             process.kill()
         since = max(path.stat().st_mtime for path in killed.glob(".work/train-0/*/epoch.pt"))
         assert not (killed / "models").exists(), "killed too late to show anything"
-        assert table.read_text(encoding="ascii").startswith("epoch,fold,learning_rate,curve,loss,dice\n1,0,")
     (state,) = killed.glob(".work/train-0/*/epoch.pt")
     before = resume.load(state)["seconds"]
     stage(killed, "train", "0")

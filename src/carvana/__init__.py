@@ -24,8 +24,7 @@ def load(*files: str | Path, flip: bool = False, scales: Sequence[float] = (1.0,
     """Returns the model of some files, whose `mask(photo)` finds the car.
 
     Args:
-        files: trained models (`models/fold-0.safetensors`), whose logits are averaged, or one file that
-            `carvana export` made (.onnx, .xml), which has `flip` and `scales` built in and runs on the CPU.
+        files: trained models (`models/fold-0.safetensors`), whose logits are averaged.
         flip: average the logits with those of the mirrored photo.
         scales: average the logits over the photo at these multiples of the models' training size.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, a GPU if there is one.

@@ -1,7 +1,7 @@
 """A stage as dvc.yaml defines it: the parameters and the code on which it depends."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from carvana.base import paths, yaml12
 from carvana.base.errors import reading
@@ -9,8 +9,7 @@ from carvana.base.errors import reading
 _CODE = ("src/", "stages/", str(paths.PARAMS))
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(NamedTuple):
     """The dotted names of a stage's parameters, and all files of its code, except byte code."""
 
     params: list[str]

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,18 +89,6 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         with source.open("rb") as reader, target.open("xb") as writer:
             shutil.copyfileobj(reader, writer)
-
-
-def can_link(folder: Path) -> bool:
-    """Returns whether the disk of a folder supports hard links."""
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        probe = Path(temporary) / "probe"
-        probe.touch()
-        try:
-            os.link(probe, probe.with_name("link"))
-        except OSError:
-            return False
-    return True
 
 
 def write_text(path: Path, text: str) -> None:

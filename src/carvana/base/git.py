@@ -49,6 +49,13 @@ def read(commit: str, path: Path) -> str | None:
     return None if header.endswith(" missing") else content.removesuffix("\n")
 
 
+def experiments() -> list[list[str]]:
+    """Returns commit and name of each of DVC's experiments, the newest first."""
+    # DVC stores them as refs/exps/<the commit that they started from, in two parts>/<name>.
+    what = ("--format=%(objectname) %(refname:lstrip=4)", "refs/exps/*/*/*")
+    return [line.split(" ") for line in output("for-each-ref", "--sort=-creatordate", *what).splitlines()]
+
+
 def _run(*arguments: str, asked: str = "", index: Path | None = None) -> str:
     command, own = ["git", *arguments], {"GIT_INDEX_FILE": str(index.resolve())} if index else {}
     try:

@@ -113,7 +113,7 @@ class Train(Network):
     pseudo_photos: PathText
     pseudo_share: Share
     masks: Literal["soft", "hard"]
-    loss: Literal["bce", "dice", "bce_dice", "boundary_bce"]
+    loss: Literal["bce", "boundary_bce"]
     boundary_weight: Annotated[float, Field(ge=0)]
     epochs: Count
     batch_size: Count
@@ -138,11 +138,10 @@ class Train(Network):
 
 
 class Predict(_Frozen):
-    """How logits are averaged and become masks, and what happens if a photo cannot be read."""
+    """How logits are averaged and become masks."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)]
     flip: bool
-    on_bad_image: Literal["fail", "skip"]
     scales: Annotated[tuple[Scale, ...], Field(strict=False, min_length=1, max_length=8)]
 
 

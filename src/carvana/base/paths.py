@@ -21,8 +21,6 @@ CACHE = Path("data/cache")
 PSEUDO = Path("data/pseudo")
 SPLIT = Path("data/split.csv")
 LOOK = Path("data/look.html")
-EXPERIMENTS = Path("data/experiments.html")
-COMPARISON = Path("data/comparison.html")
 MODELS = Path("models")
 PREDICTIONS = Path("data/predictions")
 SUBMISSION = Path("data/submission.csv")
@@ -69,11 +67,6 @@ def model(fold: int) -> Path:
 def history(fold: int) -> Path:
     """Returns the path of that model's loss and Dice by epoch."""
     return MODELS / f"fold-{fold}.csv"
-
-
-def curves_so_far(fold: int) -> Path:
-    """Returns the path of that model's loss and Dice by epoch, which is there while it trains; no output of DVC's."""
-    return CURVES.with_name(f"training-{fold}.csv")
 
 
 def training_speed(fold: int) -> Path:

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import Self
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -33,11 +32,11 @@ class Speed:
     processes: int
     threads: int  # of each process
 
-    @classmethod
-    def parse(cls, text: str, where: str) -> Self:
-        """Returns the record that `write` wrote. Raises UserError if the text is something else; `where` names it."""
-        with reading(where, "is not a record of speed", "`dvc repro -f train predict` makes it"):
-            return TypeAdapter(cls).validate_json(text)
+
+def read(path: Path) -> Speed:
+    """Returns the record that `write` wrote. Raises UserError if the file is missing or something else."""
+    with reading(path, "is not a record of speed", "`dvc repro -f train predict` makes it"):
+        return TypeAdapter(Speed).validate_json(path.read_text(encoding="utf-8"))
 
 
 def write(path: Path, speed: Speed) -> None:

@@ -11,8 +11,8 @@ from importlib import import_module
 from carvana.base import stage
 
 # Those that write into the clone, one at a time, and those that only read it.
-WRITING = ("look", "compare", "experiments", "export", "features", "recipe", "recipes", "submit")
-READING = ("check", "cutout", "layers", "score", "summary", "unlock")
+WRITING = ("look", "export", "features", "recipe", "recipes", "submit")
+READING = ("check", "cutout", "layers", "summary", "unlock")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ works outside of a clone, too. A cut-out is made again if its photo, the models 
 from __future__ import annotations
 
 import argparse
-import math
+import contextlib
 import sys
 import threading
 import time
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from carvana.cutouts.jobs import Job
     from carvana.prediction.settings import Settings
 
-# Photos of so many pixels are worked on in all threads at once, and larger ones wait for each other. Measured peaks are
-# 8 to 10 bytes a pixel for PNG, 17 if the photo is a WebP, and 27 while libwebp writes one.
-PIXELS_A_THREAD = 24_000_000
+# Photos of more pixels are worked on one at a time. Measured peaks are 8 to 10 bytes a pixel for PNG, 17 if the photo
+# is a WebP, and 27 while libwebp writes one.
+LARGE = 24_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crop = "crop to the car and a margin, in percent of its longer side (5 if not given); after the photos"
     parser.add_argument("--crop", dest="margin", type=float, nargs="?", const=5.0, metavar="MARGIN", help=crop)
     parser.add_argument("--masks", action="store_true", help="write the soft masks as well, as …_mask.png")
-    parser.add_argument("--model", type=Path, help="a model of another place: .safetensors, .onnx or OpenVINO's .xml")
+    parser.add_argument("--model", type=Path, help="a model of another place, .safetensors")
 
 
 def needs_clone(model: Path | None, **_: object) -> bool:
@@ -51,9 +51,10 @@ def needs_clone(model: Path | None, **_: object) -> bool:
 def main(
     sources: list[Path], out: Path, background: str, kind: str, masks: bool, margin: float | None, model: Path | None
 ) -> None:
-    from carvana.cutouts import cutout, jobs, predictor
+    from carvana.cutouts import cutout, jobs
     from carvana.data.any_photo import KINDS
     from carvana.prediction import engines
+    from carvana.prediction.inference import Ensemble
 
     if margin is not None and not 0 <= margin <= 100:
         raise UserError(f"--crop {margin} is no margin from 0 to 100 percent")
@@ -65,9 +66,8 @@ def main(
         print(f"skipped: {some(skipped, 20)}; {advice}", file=sys.stderr)
     behind = cutout.read_background(background)
     how, models = settings_and_models(model)
-    build, size = predictor.load_engine(models, how)
-    # A model in OpenVINO's format has its weights in a second file.
-    read = [*models, *(path.with_suffix(".bin") for path in models), Path(background)]
+    ensemble = Ensemble.load(models, how.flip, how.scales)
+    read = [*models, Path(background)]
     options = repr((background, margin, how.flip, how.scales, [files.digest(path) for path in read if path.is_file()]))
     wanted = jobs.plan(photos, out, f".{kind}", masks, options)
     with files.only_writer(out, ".cutout", patience=0), engines.one_core_a_thread():
@@ -75,8 +75,8 @@ def main(
         if not todo:
             print(f"cut-outs in {out}: all {len(wanted)} were there already", flush=True)
             return
-        engine = build()
-        work = partial(cutout.cut_file, size=size, compute=engine.compute, behind=behind, margin=margin)
+        engine = engines.build(ensemble, ensemble.size, how)
+        work = partial(cutout.cut_file, size=ensemble.size, compute=engine.compute, behind=behind, margin=margin)
         began = time.perf_counter()
         empty, bad = in_threads(work, todo, engine.threads)
     made, seconds = len(todo) - len(bad), time.perf_counter() - began
@@ -103,18 +103,11 @@ def in_threads(work: Callable[[Job], bool], todo: list[Job], threads: int) -> tu
     """Cuts out photos; returns the names of those without a car, and complaints about those that cannot be cut out."""
     from carvana.data import any_photo
 
-    room, next_in_line = threading.Semaphore(threads), threading.Lock()
+    alone = threading.Lock()
 
     def with_room(job: Job) -> bool:
-        shares = min(math.ceil(any_photo.count_pixels(job.photo) / PIXELS_A_THREAD), threads)
-        # One thread at a time, or two large photos could each hold what the other one waits for.
-        with next_in_line:
-            for _ in range(shares):
-                room.acquire()
-        try:
+        with alone if any_photo.count_pixels(job.photo) > LARGE else contextlib.nullcontext():
             return work(job)
-        finally:
-            room.release(shares)
 
     empty: list[str] = []
     bad: list[str] = []

@@ -14,11 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photo", help="a file, or the name of one of Kaggle's photos, 0cdf5b5d0ce1_01.jpg")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
     parser.add_argument("--fold", type=int, help="whose model; the first of train.folds")
-    module = "another module in place of the levels, by its name in `carvana layers`; several times"
-    parser.add_argument("--module", dest="modules", action="append", default=[], help=module)
 
 
-def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
+def main(photo: str, out: Path, fold: int | None) -> None:
     from PIL import Image
 
     from carvana.networks import checkpoint
@@ -28,7 +26,7 @@ def main(photo: str, out: Path, fold: int | None, modules: list[str]) -> None:
     settings = params.load(paths.PARAMS)
     trained = checkpoint.load(paths.model(settings.train.folds[0] if fold is None else fold))
     pixels, whole = features.read(photo, trained.size)
-    found = features.of_modules(trained.model, pixels, modules) if modules else features.levels(trained.model, pixels)
+    found = features.levels(trained.model, pixels)
     levels = []
     for number, (name, maps) in enumerate(found.items(), start=1):
         sheet = features.sheet(maps, whole.shape[:2])

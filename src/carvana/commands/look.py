@@ -1,7 +1,4 @@
-"""Shows the training data on a page, before any training: `carvana look`. Needs `dvc repro resize split`.
-
-The page is whole in itself. A folder beside it, data/look-cars, has a larger picture of every car.
-"""
+"""Shows the training data on a page, before any training: `carvana look`. Needs `dvc repro resize split`."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(out: Path) -> None:
-    from carvana.base.files import whole_file, write_text
+    from carvana.base.files import write_text
     from carvana.data import cache, split
     from carvana.data.archive import Archive
     from carvana.results import look
@@ -24,15 +21,12 @@ def main(out: Path) -> None:
     truth = cache.read(paths.CACHE)
     roles = split.read(paths.SPLIT, truth.names)
     seen = look.survey(truth, roles, split.read_makes(paths.METADATA))
-    sheets = out.with_name(f"{out.stem}-cars")
     cars = []
     with Archive(paths.TRAIN) as photos, Bar(total=seen["car"].nunique(), desc="look", unit=" cars") as bar:
         for car in look.draw(seen, truth, photos, workers):
-            with whole_file(sheets / f"{car.car}.webp") as temporary:
-                temporary.write_bytes(car.sheet.webp)
             cars.append(car)
             bar.update()
     with Archive(paths.TEST) as archive:
         to_predict = archive.photos
-    write_text(out, look.render(seen, to_predict, cars, sheets.name))
+    write_text(out, look.render(seen, to_predict, cars))
     print(f"{len(seen)} photos and {len(look.odd(seen))} odd ones on {out}")

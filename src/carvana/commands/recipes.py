@@ -2,7 +2,7 @@
 
 Dice are those of docs/results.md, on 13 of Kaggle's cars. Times, disk and memory are for the photos of data/raw, or for
 those that the download will bring, and with the teachers of a recipe; they come from some seconds of its own steps, or
-from its run here, if it had one.
+from its last run here.
 """
 
 import argparse
@@ -14,19 +14,15 @@ from carvana.base.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=float, default=math.inf, help="mark the best recipe that takes at most so long")
-    parser.add_argument("--cars", type=int, help="as if so many cars had masks; Kaggle has 318")
-    parser.add_argument("--photos", type=int, help="as if so many photos were to be predicted; Kaggle has 100064")
 
 
-def main(hours: float, cars: int | None, photos: int | None) -> None:
+def main(hours: float) -> None:
     from carvana.devices import device
     from carvana.recipes import choice, estimate, recipe
 
     settings = params.load(paths.PARAMS)
-    here = estimate.Data.of(settings)
-    data = estimate.Data(cars or here.cars, photos or here.photos)
-    recipes = recipe.everything()
-    costs = estimate.costs(recipes, data)
+    data, recipes = estimate.Data.of(settings), recipe.everything()
+    costs = estimate.costs(recipes)
     on = device.pick(settings.runtime.device)
     limits = choice.Limits.of(on, hours)
     print(f"{data.cars} cars with masks, {data.photos:,} photos to predict, on {device.processor(on)}:")

@@ -123,31 +123,26 @@ def ask(left: int | None) -> None:
 
 
 def send(packed: Path, message: str, content: dict[str, Any]) -> None:
-    """Uploads the copy, and logs a line before that, one when Kaggle has taken it, and one with the outcome.
+    """Uploads the copy, and logs a line before that, and one with the outcome, which has the same `id`.
 
-    All lines have the same `id`. If the process is stopped in between, the later ones are missing.
+    If the process is stopped in between, the second is missing.
     """
     started = now()
 
     def log(event: str, **more: Any) -> None:
         submission_log.append(paths.SUBMISSIONS, {"event": event, "id": started, "time": now()} | more)
 
-    def taken(reference: int, words: str) -> None:
-        # Printed before it is logged, because a full disk must not hide that it was sent.
-        print(f"{words} (reference {reference})", flush=True)
-        with contextlib.suppress(OSError):
-            log("taken", kaggle=words, reference=reference)
-
     log("sending", **content)
     try:
-        status = client.submit(packed, message, taken)
+        reference, words = client.submit(packed, message)
     except UserError as error:
         # Kaggle's error matters more than an error in writing the log.
         with contextlib.suppress(OSError):
             log("uncertain" if isinstance(error, client.UncertainError) else "error", error=str(error))
         raise
-    print(f"Kaggle lists it as {status}. The score will stand on {client.PAGE}/submissions", flush=True)
-    log("answer", status=status)
+    # Printed before it is logged, because a full disk must not hide that it was sent.
+    print(f"{words} (reference {reference}). The score will stand on {client.PAGE}/submissions", flush=True)
+    log("taken", kaggle=words, reference=reference)
 
 
 def now() -> str:

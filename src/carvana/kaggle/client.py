@@ -1,7 +1,5 @@
 """What Kaggle's API offers for this competition: its files, and submissions to it."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,6 @@ from carvana.competition import KAGGLE_NAME
 from carvana.kaggle import http
 from carvana.kaggle.http import PAGE, Refused, Unexpected
 
-LOOKS = 5  # at the list of submissions, where a new one can appear late
-LOOK_PAUSE = 3.0  # seconds
-
 _MAYBE = f"it may have been counted: look at {PAGE}/submissions before you submit it again"
 
 
@@ -25,10 +20,8 @@ class UncertainError(UserError):
 
 def log_in() -> Any:
     """Returns Kaggle's API for competitions, logged in. Raises UserError if no credentials are accepted."""
-    try:
-        from carvana.kaggle import login  # noqa: PLC0415 - what needs no Kaggle runs without its client
-    except ImportError as error:
-        raise UserError(f"Kaggle's client cannot be used ({error}): `pip install -r requirements.txt`") from error
+    from carvana.kaggle import login  # noqa: PLC0415 - what needs no Kaggle runs without its client
+
     return login.log_in()
 
 
@@ -57,18 +50,15 @@ def submissions_left() -> int | None:
         return None
 
 
-def submit(file: Path, message: str, taken: Callable[[int, str], None]) -> str:
-    """Submits a file; returns the status under which Kaggle lists it, `pending` or `complete`.
+def submit(file: Path, message: str) -> tuple[int, str]:
+    """Submits a file; returns Kaggle's reference and words.
 
-    Calls `taken` with Kaggle's reference and words once Kaggle has taken it, before looking for it in the list. Raises
-    UncertainError if an answer is lost, or if Kaggle does not list it, and any other UserError if it is not submitted
-    or cannot be scored.
+    Raises UncertainError if the answer is lost, and any other UserError if it is not submitted.
     """
     api = log_in()
     token = http.patiently("the upload", lambda: _upload(api, file), "nothing was submitted")
     answer = _create(api, token, message)
-    taken(answer.ref, answer.message)
-    return _find(api, answer.ref)
+    return answer.ref, answer.message
 
 
 def _upload(api: Any, file: Path) -> str:
@@ -100,28 +90,6 @@ def _create(api: Any, token: str, message: str) -> Any:
     if not answer.ref:
         raise UncertainError(f"Kaggle answers without a reference ({answer.message or 'and without words'}); {_MAYBE}")
     return answer
-
-
-def _find(api: Any, reference: int) -> str:
-    """Returns the status under which Kaggle lists a submission. Raises UserError if that is an error."""
-    request = _request("ListSubmissions", page_size=20)
-    for look in range(LOOKS):
-        if look:
-            time.sleep(LOOK_PAUSE)
-        try:
-            found = {each.ref: each for each in api.list_submissions(request).submissions}[reference]
-        except requests.RequestException as error:
-            reason = f"does not say more ({http.explain(error)[0]})"
-        except KeyError:
-            reason = "does not list it"
-        else:
-            break
-    else:
-        raise UncertainError(f"Kaggle took it (reference {reference}) but {reason}; {_MAYBE}")
-    if found.status.name == "ERROR":
-        words = found.error_description or "it does not say why"
-        raise UserError(f"Kaggle cannot score the submission: {words}; see {PAGE}/submissions")
-    return found.status.name.lower()
 
 
 def _request(name: str, **fields: Any) -> Any:

@@ -13,7 +13,7 @@ import requests
 from tqdm import tqdm
 
 from carvana.base.errors import UserError, some
-from carvana.base.files import can_link, write_json
+from carvana.base.files import write_json
 from carvana.kaggle import client, http
 from carvana.kaggle.http import Unexpected
 
@@ -45,10 +45,8 @@ def download(names: list[str], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     here = {name: sum(path.stat().st_size for path in (folder / name).rglob("*.zip")) for name in names}
     missing = sum(max(sizes[name] - here[name], 0) for name in names)
-    # With hard links, data/raw and DVC's cache share the bytes.
-    needed, free = missing * (1 if can_link(folder) else 3), shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(f"the download needs {needed / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free; make room")
+    if missing > (free := shutil.disk_usage(folder).free):
+        raise UserError(f"the download needs {missing / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free; make room")
     return [_download(folder / name / name, functools.partial(client.open_file, api, name)) for name in names]
 
 

@@ -24,12 +24,9 @@ def find(lock: Path) -> Origin:
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if has("HEAD", lock):
         return Origin(git.output("rev-parse", "HEAD"), git.output("rev-parse", "--abbrev-ref", "HEAD"), digest)
-    # DVC stores experiments as refs/exps/<the commit that they started from, in two parts>/<name>.
-    experiments = git.output("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps")
-    for line in experiments.splitlines():
-        commit, _, reference = line.partition(" ")
-        if reference.count("/") == 4 and has(commit, lock):
-            return Origin(commit, reference.rsplit("/", 1)[-1], digest)
+    for commit, name in git.experiments():
+        if has(commit, lock):
+            return Origin(commit, name, digest)
     raise UserError(
         f"no commit and no experiment has this {lock}, so the submission could not be traced to what made it: "
         "commit it (`git add -A && git commit`), or keep it as an experiment (`dvc exp save`)"

@@ -42,7 +42,7 @@ def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
     if how.on.type != "cpu":
         return Engine(_torch(network, how.on), how.batch_size, max(how.workers, 2))
     if how.engine == "openvino":
-        return by_openvino(to_openvino(network, size), size, how.threads)
+        return _openvino(network, size, how.threads)
     return Engine(_torch(network, how.on), 1, how.threads)
 
 
@@ -112,9 +112,9 @@ def to_openvino(network: nn.Module, size: tuple[int, int]) -> Any:
         return openvino.convert_model(traced, example_input=photos, input=[(-1, *size, 3)])
 
 
-def by_openvino(model: Any, size: tuple[int, int], cores: int) -> Engine:
-    """Returns the engine of an `openvino.Model`, which computes photos one by one, `cores` at the same time."""
-    _, core = load_openvino()
+def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Engine:
+    """Returns an engine that computes photos one by one, `cores` at the same time."""
+    model, (_, core) = to_openvino(network, size), load_openvino()
     # One shape, so that OpenVINO plans for it when it compiles.
     model.reshape([1, *size, 3])
     settings = {

@@ -3,8 +3,6 @@
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from carvana.base.console import Bar
 from carvana.base.speed import Stopwatch
 from carvana.data.archive import Archive
@@ -14,17 +12,11 @@ from carvana.masks.rle import Runs
 from carvana.prediction.inference import Damaged, Ensemble, predict
 from carvana.prediction.settings import Settings
 
-DAMAGED = "damaged"
-_NO_CAR: Runs = np.empty((0, 2), np.int32)
 
-
-def sweep(
-    ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, skip_damaged: bool, watch: Stopwatch
-) -> list[Damaged]:
+def sweep(ensemble: Ensemble, archive: Archive, folder: Path, how: Settings, watch: Stopwatch) -> list[Damaged]:
     """Writes this process's missing shards into `folder`, and returns the photos that cannot be read.
 
-    A shard with such a photo is left out; with `skip_damaged` the photo gets an empty mask, and its shard is written to
-    `folder`/damaged, for this run only. `watch` counts the photos. Raises UserError as `predict` does.
+    A shard with such a photo is left out. `watch` counts the photos. Raises UserError as `predict` does.
     """
     parts = shards.plan(archive.photos)
     mine = range(distributed.rank(), len(parts), distributed.world())
@@ -37,14 +29,13 @@ def sweep(
     with Bar(total=total, initial=total - len(todo), desc="predict", unit=" photos", quiet=quiet) as bar:
         for number in missing:
             runs: list[Runs] = []
-            faults: list[Damaged] = []
             for outcome in islice(outcomes, len(parts[number])):
                 if isinstance(outcome, Damaged):
-                    faults.append(outcome)
-                runs.append(_NO_CAR if isinstance(outcome, Damaged) else outcome.runs)
+                    damaged.append(outcome)
+                else:
+                    runs.append(outcome.runs)
                 bar.update()
                 watch.add_photo()
-            damaged += faults
-            if skip_damaged or not faults:
-                shards.write(shards.path_of(folder / DAMAGED if faults else folder, number), parts[number], runs)
+            if len(runs) == len(parts[number]):
+                shards.write(shards.path_of(folder, number), parts[number], runs)
     return damaged

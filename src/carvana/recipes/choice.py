@@ -31,7 +31,7 @@ class Limits:
     @classmethod
     def of(cls, on: torch.device, hours: float) -> Self:
         """Returns the limits of this machine, whose memory is that of the GPU if there is one."""
-        return cls(hours, shutil.disk_usage(Path()).free / 1e9, _USABLE * _memory_of(on))
+        return cls(hours, shutil.disk_usage(Path()).free / 1e9, _usable_memory(on))
 
     def exceeded_by(self, cost: Cost | UserError) -> str:
         """Returns what speaks against a recipe of some cost; '' if it fits."""
@@ -39,9 +39,10 @@ class Limits:
             return str(cost)
         if cost.memory > self.memory:
             return f"there are {self.memory:.0f} GB of memory"
-        if cost.disk > self.disk and not cost.known:
+        if cost.disk > self.disk and not cost.ran:
             return f"{self.disk:.0f} GB of disk are free"
-        return f"takes {duration(cost.seconds)}" if cost.seconds > self.hours * 3600 else ""
+        seconds = cost.training + cost.prediction
+        return f"takes {duration(seconds)}" if seconds > self.hours * 3600 else ""
 
 
 def best(recipes: Sequence[Recipe], costs: Costs, limits: Limits) -> Recipe | None:
@@ -52,19 +53,15 @@ def best(recipes: Sequence[Recipe], costs: Costs, limits: Limits) -> Recipe | No
 
 def as_text(recipes: Sequence[Recipe], costs: Costs, limits: Limits) -> str:
     """Returns the table of recipes for a terminal; a star marks the best that fits, ~ an estimate."""
-    chosen = best(recipes, costs, limits)
-    return aligned([_HEADER, *(_cells(each, costs[each.name], limits, each is chosen) for each in recipes)])
-
-
-def _cells(recipe: Recipe, cost: Cost | UserError, limits: Limits, is_chosen: bool) -> list[str]:
-    dice = f"{recipe.measured.test:.4f}" if recipe.measured else "–"
-    costs = ["–"] * 4
-    if isinstance(cost, Cost):
-        about = "" if cost.known else "~ "
-        times = [about + duration(seconds) for seconds in (cost.training, cost.prediction)]
-        costs = [*times, f"{cost.disk:.1f} GB", f"{cost.memory:.1f} GB"]
-    teacher = recipe.teacher.name if recipe.teacher else "–"
-    return [recipe.name + (" *" if is_chosen else ""), dice, *costs, teacher, limits.exceeded_by(cost)]
+    lines, chosen = [_HEADER], best(recipes, costs, limits)
+    for each in recipes:
+        cost, cells = costs[each.name], ["–"] * 4
+        if isinstance(cost, Cost):
+            times = [("" if cost.ran else "~ ") + duration(seconds) for seconds in (cost.training, cost.prediction)]
+            cells = [*times, f"{cost.disk:.1f} GB", f"{cost.memory:.1f} GB"]
+        name, dice = each.name + (" *" if each is chosen else ""), each.measured and f"{each.measured.test:.4f}"
+        lines.append([name, dice or "–", *cells, each.teacher.name if each.teacher else "–", limits.exceeded_by(cost)])
+    return aligned(lines)
 
 
 def gpus(cost: Cost, on: torch.device) -> list[str]:
@@ -74,12 +71,11 @@ def gpus(cost: Cost, on: torch.device) -> list[str]:
     """
     if on.type != "cuda" or on.index is not None:
         return []
-    places = {
-        number: int(_USABLE * _memory_of(torch.device("cuda", number)) / cost.memory)
-        for number in range(torch.cuda.device_count())
-    }
-    return [str(number) for turn in range(max(places.values())) for number, fit in places.items() if turn < fit]
+    numbers = range(torch.cuda.device_count())
+    fitting = [int(_usable_memory(torch.device("cuda", number)) / cost.memory) for number in numbers]
+    return [str(number) for turn in range(max(fitting)) for number in numbers if turn < fitting[number]]
 
 
-def _memory_of(on: torch.device) -> float:
-    return (torch.cuda.mem_get_info(on)[1] if on.type == "cuda" else psutil.virtual_memory().total) / 1e9
+def _usable_memory(on: torch.device) -> float:
+    total = torch.cuda.mem_get_info(on)[1] if on.type == "cuda" else psutil.virtual_memory().total
+    return _USABLE * total / 1e9

@@ -1,19 +1,18 @@
 """What recipes cost on this machine, for the photos that it has: time, disk and memory."""
 
 import contextlib
-import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
 from pydantic import TypeAdapter
 
-from carvana.base import lockfile, params, paths, unfinished, yaml12
-from carvana.base.console import Bar, duration
+from carvana.base import lockfile, params, paths, speed, unfinished
+from carvana.base.console import Bar
 from carvana.base.errors import UserError, reading
 from carvana.base.files import write_json
 from carvana.base.params import Params
@@ -21,11 +20,9 @@ from carvana.competition import CARS, HEIGHT, TEST_PHOTOS, VIEWS, WIDTH, car_of
 from carvana.data.archive import Archive
 from carvana.data.labels import FOR_EACH
 from carvana.devices import device
-from carvana.experiments import known
-from carvana.experiments.known import Experiment
 from carvana.recipes import probe, workspace
 from carvana.recipes.probe import Rates
-from carvana.recipes.recipe import SECTIONS, Recipe
+from carvana.recipes.recipe import Recipe
 
 _STARTS = 30.0  # seconds for the starts of ten stages and for the report, measured on two cores
 _RUNS = 20_000  # bytes of a photo's runs in predictions, submission.csv and its zip
@@ -63,26 +60,14 @@ def _folder_of_zips(settings: Params) -> Path | None:
 class Cost:
     """Seconds of a recipe's training and scores and of its prediction, GB of disk, and GB of memory.
 
-    Those of teachers are in all but `prediction`. `known`: all have run here, and their times are measured ones.
+    Those of teachers are in all but `prediction`. `ran`: the times are those that all of them took here.
     """
 
     training: float
     prediction: float
     disk: float
     memory: float
-    known: bool
-
-    @property
-    def seconds(self) -> float:
-        """The time of all of it."""
-        return self.training + self.prediction
-
-    def in_words(self) -> str:
-        """Returns what is to be expected, for a line before it begins."""
-        if self.known:
-            return "what exists is not made again"
-        times = f"about {duration(self.training)} to the scores, then {duration(self.prediction)} to predict"
-        return f"{times}; {self.disk:.1f} GB of disk"
+    ran: bool
 
     def after(self, teacher: "Cost") -> "Cost":
         """Returns the cost of a recipe whose teacher has to be run first."""
@@ -91,17 +76,16 @@ class Cost:
             self.prediction,
             self.disk + teacher.disk,
             max(self.memory, teacher.memory),
-            self.known and teacher.known,
+            self.ran and teacher.ran,
         )
 
 
-def costs(recipes: Sequence[Recipe], data: Data | None = None) -> dict[str, Cost | UserError]:
+def costs(recipes: Sequence[Recipe]) -> dict[str, Cost | UserError]:
     """Returns the cost of each recipe and of its teachers, by name, or why it cannot run here.
 
-    `data` stands for that of the workspace. What was measured before is not measured again.
+    What was measured before is not measured again.
     """
-    defaults, experiments = workspace.defaults(), known.everything()
-    chain = {each.name: each for recipe in recipes for each in recipe.chain}
+    defaults, chain = workspace.defaults(), {each.name: each for recipe in recipes for each in recipe.chain}
     found: dict[str, Cost | UserError] = {}
     with Bar(total=len(chain), desc="measure", unit=" recipes") as bar:
         for name, recipe in chain.items():
@@ -109,8 +93,7 @@ def costs(recipes: Sequence[Recipe], data: Data | None = None) -> dict[str, Cost
             settings = params.parse(text, paths.recipe(name))
             teacher = found[recipe.teacher.name] if recipe.teacher else None
             try:
-                rates, ran = _rates(settings, text), _when_it_ran(name, text, experiments)
-                cost = cost_of(settings, replace(rates, **ran), data or Data.of(settings), known=bool(ran))
+                cost = cost_of(settings, _rates(settings, text), Data.of(settings))
                 found[name] = cost.after(teacher) if isinstance(teacher, Cost) else teacher or cost
             except UserError as error:
                 found[name] = error
@@ -118,7 +101,7 @@ def costs(recipes: Sequence[Recipe], data: Data | None = None) -> dict[str, Cost
     return found
 
 
-def cost_of(settings: Params, rates: Rates, data: Data, *, known: bool = False) -> Cost:
+def cost_of(settings: Params, rates: Rates, data: Data) -> Cost:
     """Returns what some parameters cost by themselves, without a teacher."""
     train, split = settings.train, settings.split
     tests = round(split.test_fraction * data.cars)
@@ -134,25 +117,47 @@ def cost_of(settings: Params, rates: Rates, data: Data, *, known: bool = False) 
         prediction=data.photos / rates.predict,
         disk=(cached * height * width * 4 + data.photos * _RUNS) / 1e9,
         memory=rates.memory / 1e3,
-        known=known,
+        ran=rates.ran,
     )
+
+
+def remember_run(settings: Params) -> None:
+    """Replaces what was measured of some parameters by how fast the workspace ran with them, if that was here."""
+    trainings = [speed.read(paths.training_speed(fold)) for fold in settings.train.folds]
+    predicted, path = speed.read(paths.PREDICTION_SPEED), _file_of(settings)
+    here = device.processor(device.pick(settings.runtime.device))
+    if (measured := _read(path)) and {each.processor for each in (*trainings, predicted)} == {here}:
+        photos, seconds = (sum(getattr(each, key) for each in trainings) for key in ("photos", "seconds"))
+        # The seconds of a training have its validation, too, which then takes no time of its own.
+        changes = {"train": photos / seconds, "validate": 1e9, "predict": predicted.photos_per_second, "ran": True}
+        write_json(path, asdict(replace(measured, **changes)))
 
 
 def _rates(settings: Params, text: str) -> Rates:
     """Returns the rates of some parameters on this machine, measured now or earlier."""
-    on = device.pick(settings.runtime.device)
+    path = _file_of(settings)
+    if not (rates := _read(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rates = probe.measure(text, _some_photos(settings))
+        write_json(path, asdict(rates))
+    return rates
+
+
+def _file_of(settings: Params) -> Path:
+    """Returns where the rates of some parameters on this device are kept."""
     inputs = {
         "settings": settings.model_dump_json(include={"train", "predict", "augment", "runtime"}),
-        "device": str(device.facts(on)),
+        "device": str(device.facts(device.pick(settings.runtime.device))),
         "versions": unfinished.versions("torch", "openvino"),
     }
-    path = paths.ESTIMATES / f"{unfinished.fingerprint(inputs, [])}.json"
+    return paths.ESTIMATES / f"{unfinished.fingerprint(inputs, [])}.json"
+
+
+def _read(path: Path) -> Rates | None:
+    """Returns rates; None if they are missing or damaged."""
     with contextlib.suppress(UserError), reading(path, "is not an estimate", "it is made again"):
         return TypeAdapter(Rates).validate_json(path.read_text(encoding="utf-8"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rates = probe.measure(text, _some_photos(settings))
-    write_json(path, asdict(rates))
-    return rates
+    return None
 
 
 def _some_photos(settings: Params) -> Path:
@@ -165,18 +170,3 @@ def _some_photos(settings: Params) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{0:012}_01.jpg", photo.tobytes())
     return path
-
-
-def _when_it_ran(name: str, text: str, experiments: list[Experiment]) -> dict[str, Any]:
-    """Returns the rates with which the experiment of a name and of these parameters ran on this machine, if it did."""
-    wanted = params.leaves({section: yaml12.parse(text)[section] for section in SECTIONS})
-    on = device.pick(params.parse(text, name).runtime.device)
-    for each in experiments:
-        ran = each.prediction
-        if each.name != name or not ran or not each.trainings or not wanted.items() <= each.params.items():
-            continue
-        if ran.processor == device.processor(on):
-            photos, seconds = (sum(getattr(speed, key) for speed in each.trainings) for key in ("photos", "seconds"))
-            # Its seconds have the validation, too.
-            return {"train": photos / seconds, "validate": math.inf, "predict": ran.photos_per_second}
-    return {}

@@ -17,7 +17,7 @@ from carvana.base.console import say
 from carvana.base.errors import UserError
 from carvana.base.files import whole_file, whole_folder, write_text
 from carvana.base.processes import die_with_parent
-from carvana.recipes import workspace
+from carvana.recipes import estimate, workspace
 from carvana.recipes.recipe import Recipe
 
 _RESULT = (paths.LOCK, paths.EVALUATION, paths.LEADERBOARD)  # what git has of an experiment, besides params.yaml
@@ -36,10 +36,11 @@ def make(recipe: Recipe, gpus: Sequence[str] = ()) -> None:
         if paths.PARAMS.read_text(encoding="utf-8") != text:
             _bring_back(each.name, text)
             write_text(paths.PARAMS, text)
-        folds = params.load(paths.PARAMS).train.folds
-        if len(gpus) > 1 and len(folds) > 1:
-            train_beside_each_other(folds, gpus)
+        settings = params.load(paths.PARAMS)
+        if min(len(gpus), len(settings.train.folds)) > 1:
+            train_beside_each_other(settings.train.folds, gpus)
         _run(["repro"])
+        estimate.remember_run(settings)
         _keep(each.name, text)
         if each is not recipe:
             _become_teacher(each.name)
@@ -77,8 +78,8 @@ def _keep(name: str, text: str) -> None:
 
 def _experiment(name: str, text: str) -> str | None:
     """Returns the commit of the newest experiment of a name whose params.yaml is this text; None if there is none."""
-    listed = git.output("for-each-ref", "--sort=-creatordate", "--format=%(objectname)", f"refs/exps/*/*/{name}")
-    return next((commit for commit in listed.split() if git.read(commit, paths.PARAMS) == text), None)
+    found = (commit for commit, found in git.experiments() if found == name)
+    return next((commit for commit in found if git.read(commit, paths.PARAMS) == text), None)
 
 
 def _become_teacher(name: str) -> None:

@@ -38,7 +38,7 @@ _PROCESSES = get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
 
 _PHOTOS = 16  # different ones, each of them taken again and again
-_SECONDS = 2.0  # that the last measurement of a step takes at least
+_SECONDS = 1.0  # that the last measurement of a step takes at least
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Rates:
     """Photos a second, and the peak memory in MB: of the GPU if there is one, else of a process.
 
     `label` is the rate of photos into the cache, `train` that of a fold's training, `validate` of its validation, and
-    `predict` of the prediction, of all folds together.
+    `predict` of the prediction, of all folds together. `ran`: they are those of a whole run.
     """
 
     label: float
@@ -54,6 +54,7 @@ class Rates:
     validate: float
     predict: float
     memory: int
+    ran: bool = False
 
 
 def measure(text: str, photos: Path) -> Rates:
@@ -118,7 +119,7 @@ def _rate(work: Callable[[int], None], photos: int) -> float:
         work(photos)
         seconds = perf_counter() - begun
         # The first time has what only a first step costs, which hardly counts if it is long.
-        if seconds >= (4 * _SECONDS if is_first else _SECONDS):
+        if seconds >= (8 * _SECONDS if is_first else _SECONDS):
             return photos / seconds
         photos *= 1 if is_first else math.ceil(min(1.2 * _SECONDS / seconds, 16))
         is_first = False

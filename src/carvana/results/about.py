@@ -1,14 +1,9 @@
-"""What a report is of: the run, what computed it, its parameters, and how both differ from the last commit."""
+"""What a report is of: the run, what computed it, and its parameters."""
 
-import contextlib
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from carvana.base import git, paths, processes, yaml12
+from carvana.base import git, paths, processes, speed, yaml12
 from carvana.base.console import duration
 from carvana.base.errors import some
 from carvana.base.git import Revision
@@ -22,26 +17,11 @@ CODE = ("src", "stages", str(paths.PIPELINE))
 
 @dataclass(frozen=True)
 class About:
-    """A name for the title, facts by what they are, and parameters as text by their dotted names.
-
-    `committed` are the parameters in the last commit and `before` is its evaluation; both are empty if not known.
-    """
+    """A name for the title, facts by what they are, and parameters as text by their dotted names."""
 
     name: str
     facts: dict[str, str]
     parameters: dict[str, str]
-    commit: str
-    committed: dict[str, str]
-    before: dict[str, Any]
-
-    @property
-    def changed(self) -> list[tuple[str, str, str]]:
-        """The parameters that differ from the last commit: each one's name, its value here and there."""
-        return [
-            (key, value, self.committed.get(key, "–"))
-            for key, value in self.parameters.items()
-            if self.committed.get(key) != value
-        ]
 
 
 def facts(settings: Params, network: str, how: Settings, photos: int) -> dict[str, str]:
@@ -56,8 +36,7 @@ def facts(settings: Params, network: str, how: Settings, photos: int) -> dict[st
     }
     for fold in folds:
         if (path := paths.training_speed(fold)).exists():
-            speed = Speed.parse(path.read_text(encoding="utf-8"), str(path))
-            found[f"training of fold {fold}"] = training(speed)
+            found[f"training of fold {fold}"] = training(speed.read(path))
     return found
 
 
@@ -67,14 +46,11 @@ def collect(facts: dict[str, str]) -> About:
     if here:
         edited = f"; uncommitted changes in {some(list(here.edited))}" if here.edited else ""
         origin = {"experiment or branch": here.name or "none", "commit": here.commit + edited}
-    return About(
-        name=name(here),
-        facts=origin | {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"} | facts,
-        parameters=_spoken(yaml12.parse(paths.PARAMS.read_text(encoding="utf-8"))),
-        commit=here.commit if here else "",
-        committed=_spoken(_committed(paths.PARAMS, yaml12.parse)),
-        before=_committed(paths.EVALUATION, json.loads),
-    )
+    origin["date"] = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+    parameters = leaves(yaml12.parse(paths.PARAMS.read_text(encoding="utf-8"))).items()
+    # YAML's true is Python's True.
+    spoken = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in parameters}
+    return About(name(here), origin | facts, spoken)
 
 
 def name(here: Revision | None) -> str:
@@ -85,21 +61,8 @@ def name(here: Revision | None) -> str:
     return f"{here.name} ({commit})" if here.name else commit
 
 
-def training(speed: Speed) -> str:
+def training(made: Speed) -> str:
     """Returns how long a training took and what did it: `67 s, 80.6 photos/s, by torch in bfloat16 on …`."""
-    by = f"{speed.engine} in {speed.precision} on {speed.processor}"
-    how = f"{speed.device}; processes: {speed.processes}, threads: {speed.threads}"
-    return f"{duration(speed.seconds)}, {speed.photos_per_second:,.1f} photos/s, by {by} ({how})"
-
-
-def _spoken(params: dict[str, Any]) -> dict[str, str]:
-    """Returns the values of params.yaml as it has them, by their dotted names."""
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in leaves(params).items()}
-
-
-def _committed(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
-    """Returns what a file of the last commit holds, or nothing: a report is no place to complain about it."""
-    with contextlib.suppress(Exception):
-        content = parse(git.read("HEAD", path) or "{}")
-        return content if isinstance(content, dict) else {}
-    return {}
+    by = f"{made.engine} in {made.precision} on {made.processor}"
+    how = f"{made.device}; processes: {made.processes}, threads: {made.threads}"
+    return f"{duration(made.seconds)}, {made.photos_per_second:,.1f} photos/s, by {by} ({how})"

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from carvana.base import paths
-from carvana.base.errors import UserError, near
+from carvana.base.errors import UserError
 from carvana.competition import HEIGHT, WIDTH
 from carvana.data import any_photo
 from carvana.data.archive import Archive
@@ -51,36 +50,26 @@ def levels(model: Model, photo: NDArray[np.uint8]) -> dict[str, Maps]:
     """
     found: dict[tuple[str, tuple[int, ...]], tuple[str, Maps]] = {}
 
-    def keep(name: str, maps: Maps) -> None:
-        level = name.partition("[")[0].split(".")[:2][-1], maps.shape[1:]
-        # Removed first, because an entry that is replaced would keep its place and break the running order.
-        found.pop(level, None)
-        found[level] = name, maps
+    def see(name: str, _module: nn.Module, _given: object, output: Tensor | list[Tensor]) -> None:
+        outputs = {name: output}
+        if isinstance(output, list | tuple):
+            outputs = {f"{name}[{number}]": each for number, each in enumerate(output)}
+        for key, each in outputs.items():
+            if isinstance(each, Tensor) and each.ndim == 4:
+                # A copy: the next module may be a ReLU that works in place.
+                maps = each[0].float().cpu().numpy().copy()
+                level = name.split(".")[:2][-1], maps.shape[1:]
+                # Removed first, because an entry that is replaced would keep its place and break the running order.
+                found.pop(level, None)
+                found[level] = key, maps
 
-    modules = {
-        name: module
-        for name, module in model.named_modules()
-        if name.startswith(("network.encoder", "network.decoder")) and not isinstance(module, nn.Identity)
-    }
-    _watch(model, photo, modules | {"network": model.network}, keep)
+    with contextlib.ExitStack() as hooks, torch.inference_mode():
+        for name, module in model.named_modules():
+            is_part = name.startswith(("network.encoder", "network.decoder")) and not isinstance(module, nn.Identity)
+            if is_part or module is model.network:
+                hooks.callback(module.register_forward_hook(functools.partial(see, name)).remove)
+        model.eval()(torch.from_numpy(photo)[None])
     return dict(found.values())
-
-
-def of_modules(model: Model, photo: NDArray[np.uint8], names: Iterable[str]) -> dict[str, Maps]:
-    """Returns what some modules return, by their names in `named_modules`; parts of a list are `name[0]`, `name[1]`, ….
-
-    Raises UserError if there is no such module, or if it returns no feature maps.
-    """
-    modules = dict(model.named_modules())
-    found: dict[str, Maps] = {}
-    for name in names:
-        if name not in modules:
-            raise UserError(f"the network has no module {name}{near(name, modules, 3)}; `carvana layers` lists them")
-    _watch(model, photo, {name: modules[name] for name in names}, found.__setitem__)
-    for name in names:
-        if not any(key.split("[")[0] == name for key in found):
-            raise UserError(f"the module {name} returns no feature maps [channels, height, width]")
-    return found
 
 
 def sheet(maps: Maps, shape: tuple[int, int]) -> Pixels:
@@ -107,23 +96,3 @@ def describe(maps: Maps) -> str:
     channels, height, width = maps.shape
     count = f"{channels} channel{'s' if channels > 1 else ''}"
     return f"{count} of {height}×{width}, values from {maps.min():.3g} to {maps.max():.3g}"
-
-
-def _watch(
-    model: Model, photo: NDArray[np.uint8], modules: dict[str, nn.Module], note: Callable[[str, Maps], None]
-) -> None:
-    """Runs the model, and calls `note` with the feature maps that those modules return, in running order."""
-
-    def see(name: str, _module: nn.Module, _given: object, output: object) -> None:
-        outputs = {name: output}
-        if isinstance(output, list | tuple):
-            outputs = {f"{name}[{number}]": each for number, each in enumerate(output)}
-        for key, each in outputs.items():
-            if isinstance(each, Tensor) and each.ndim == 4:
-                # A copy: the next module may be a ReLU that works in place.
-                note(key, each[0].float().cpu().numpy().copy())
-
-    with contextlib.ExitStack() as hooks, torch.inference_mode():
-        for name, module in modules.items():
-            hooks.callback(module.register_forward_hook(functools.partial(see, name)).remove)
-        model.eval()(torch.from_numpy(photo)[None])

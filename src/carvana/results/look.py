@@ -11,25 +11,24 @@ import pandas as pd
 from carvana.competition import HEIGHT, VIEWS, WIDTH, car_of, view_of
 from carvana.data.archive import Archive
 from carvana.data.cache import Cache
-from carvana.data.photos import decode_photo, resize_by_area, soften
+from carvana.data.photos import decode_photo, soften
 from carvana.masks import rle
 from carvana.results import charts, page, pictures
 from carvana.results.pictures import Picture, Pixels
 
-_THUMBNAIL = (64, 96)  # height and width
-_TILE = (256, 384)
-_OUTLINE = (255, 0, 255)
+_TILE = (96, 144)  # height and width of a view
+_ACROSS = 4  # views
+_OUTLINE = np.array((255, 0, 255), np.uint8)
 _MISSING = 112  # grey
 
 
 @dataclass(frozen=True)
 class Car:
-    """A car from all sides: a strip of small pictures, and a sheet of large ones."""
+    """A car from all sides, in one picture."""
 
     car: str
     caption: str
-    strip: Picture
-    sheet: Picture
+    picture: Picture
 
 
 def survey(truth: Cache, roles: dict[str, str], makes: dict[str, str]) -> pd.DataFrame:
@@ -70,27 +69,21 @@ def draw(seen: pd.DataFrame, truth: Cache, photos: Archive, workers: int) -> Ite
     runs_of = dict(truth.each_truth())
 
     def one(views: pd.DataFrame) -> Car:
-        small, large = (dict.fromkeys(VIEWS, np.full((*size, 3), _MISSING, np.uint8)) for size in (_THUMBNAIL, _TILE))
+        tiles = dict.fromkeys(VIEWS, np.full((*_TILE, 3), _MISSING, np.uint8))
         for name, view in zip(views["image"], views["view"], strict=True):
             mask = soften(rle.to_mask(runs_of[name], HEIGHT, WIDTH), _TILE)
-            photo = decode_photo(photos.read(name), name, _TILE)
-            small[view], large[view] = outlined(photo, mask, _THUMBNAIL), outlined(photo, mask, _TILE)
+            tiles[view] = outlined(decode_photo(photos.read(name), name, _TILE), mask)
         car, make, role = views.iloc[0][["car", "make", "role"]]
-        missing = _missing(views)
-        return Car(
-            car,
-            f"{make or 'unknown make'}, {_spoken(role)}"
-            + (f"; without the views {', '.join(missing)}" if missing else ""),
-            Picture.of(pictures.mosaic(list(small.values()), 8)),
-            Picture.of(pictures.mosaic([pictures.label(tile, str(view)) for view, tile in large.items()], 4)),
-        )
+        missing = f"; without the views {', '.join(absent)}" if (absent := _missing(views)) else ""
+        picture = Picture.of(pictures.mosaic(list(tiles.values()), _ACROSS))
+        return Car(car, f"{make or 'unknown make'}, {_spoken(role)}{missing}", picture)
 
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         yield from pool.map(one, (views for _, views in seen.groupby(["role", "car"])))
 
 
-def render(seen: pd.DataFrame, to_predict: list[str], cars: list[Car], sheets: str) -> str:
-    """Returns the page as HTML; `to_predict` are photos without masks, `sheets` is the folder with `<car>.webp`."""
+def render(seen: pd.DataFrame, to_predict: list[str], cars: list[Car]) -> str:
+    """Returns the page as HTML; `to_predict` are photos without masks."""
     parts = {_spoken(role): photos for role, photos in seen.groupby("role")} | {"all with masks": seen}
     counts = [
         (part, photos["car"].nunique(), len(photos), f"{photos['covered'].mean():.1%}")
@@ -103,16 +96,14 @@ def render(seen: pd.DataFrame, to_predict: list[str], cars: list[Car], sheets: s
         makes=charts.draw("makes", seen),
         odd=odd(seen),
         cars=cars,
-        sheets=sheets,
     )
 
 
-def outlined(photo: Pixels, mask: Pixels, size: tuple[int, int]) -> Pixels:
-    """Returns a photo at `size` (height, width) with the outline of its mask uint8 [height, width] in 0–255."""
-    tile = resize_by_area(photo, size)
-    inside = (resize_by_area(mask, size) >= 128).astype(np.uint8)
-    tile[cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0] = _OUTLINE
-    return tile
+def outlined(photo: Pixels, mask: Pixels) -> Pixels:
+    """Returns a photo with the outline of its mask uint8 [height, width] in 0–255."""
+    inside = (mask >= 128).astype(np.uint8)
+    outline = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
+    return np.where(outline[..., None] > 0, _OUTLINE, photo)
 
 
 def _missing(photos: pd.DataFrame) -> list[str]:

@@ -53,18 +53,21 @@ class Picture:
 def example(photo: Pixels, predicted: rle.Runs, true: rle.Runs) -> Tiles:
     """Returns one prediction of a photo RGB uint8 [1280, 1918, 3] as six tiles.
 
-    Photo and mistakes, true and predicted mask, and the worst spot at full resolution, without and with mistakes.
+    Photo and mistakes, with a frame around the worst spot; true and predicted mask; and the spot at full resolution,
+    without and with mistakes.
     """
     guess, mask = (rle.to_mask(runs, HEIGHT, WIDTH) for runs in (predicted, true))
     spot = worst_spot(wrong_pixels.places(predicted, true, mask))
-    whole, detail = mistakes(photo, guess, mask, spot)
+    whole = show_mistakes(_resize(photo, _TILE), guess, mask)
+    places = ((spot[1].start, spot[0].start), (spot[1].stop, spot[0].stop))
+    cv2.rectangle(whole, *((x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT) for x, y in places), (255, 255, 255), 2)
     return {
         "photo": _resize(photo, _TILE),
         "missed (dark blue) and added (yellow)": whole,
         "true mask": _as_picture(mask),
         "predicted mask": _as_picture(guess),
         "most mistakes, at full resolution": np.ascontiguousarray(photo[spot]),
-        "the same, missed and added": detail,
+        "the same, missed and added": show_mistakes(photo[spot], guess[spot], mask[spot]),
     }
 
 
@@ -78,21 +81,6 @@ def worst_spot(places: NDArray[np.int32]) -> tuple[slice, slice]:
     left, top = (place * wrong_pixels.CELL - side // 2 for place, side in zip(centre, _TILE, strict=True))
     left, top = min(max(left, 0), WIDTH - _TILE[0]), min(max(top, 0), HEIGHT - _TILE[1])
     return slice(top, top + _TILE[1]), slice(left, left + _TILE[0])
-
-
-def mistakes(photo: Pixels, predicted: Pixels, true: Pixels, spot: tuple[slice, slice]) -> tuple[Pixels, Pixels]:
-    """Returns the mistakes as two tiles: in the whole photo, with a frame around the spot, and in the spot alone.
-
-    `photo` is RGB uint8 [1280, 1918, 3]; `predicted` and `true` are masks of {0, 1}, and `spot` is of `worst_spot`.
-    """
-    rows, columns = spot
-    whole = show_mistakes(_resize(photo, _TILE), predicted, true)
-    corners = [
-        (x * _TILE[0] // WIDTH, y * _TILE[1] // HEIGHT)
-        for x, y in ((columns.start, rows.start), (columns.stop, rows.stop))
-    ]
-    cv2.rectangle(whole, *corners, (255, 255, 255), 2)
-    return whole, show_mistakes(photo[spot], predicted[spot], true[spot])
 
 
 def show_mistakes(photo: Pixels, predicted: Pixels, true: Pixels) -> Pixels:

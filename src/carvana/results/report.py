@@ -1,7 +1,5 @@
 """The evaluation as a page: what it is of, its scores, its worst and best predictions, its charts."""
 
-from typing import Any
-
 import pandas as pd
 
 from carvana.results import charts, page
@@ -34,7 +32,7 @@ def render(
     return page.render(
         "report.html",
         about=about,
-        summary=_summary(findings, about),
+        summary=_summary(findings),
         predictions=predictions,
         drawn=drawn,
         error_map=encode(error_map),
@@ -44,26 +42,15 @@ def render(
     )
 
 
-def _summary(findings: Findings, about: About) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Returns a header and rows: a column for each role; if the last commit has it, its values then and the change."""
-    columns = [("", list(_SUMMARY.values()))]
-    for role, scores in findings.by_role.items():
-        summary = summarise(scores)
-        columns.append((f"{role} cars", [_number(summary[key]) for key in _SUMMARY]))
-        before = about.before.get(role)
-        if isinstance(before, dict):
-            pairs = [(before.get(key), summary[key]) for key in _SUMMARY]
-            columns.append((f"in {about.commit}", [_number(then) for then, _ in pairs]))
-            changes = [now - then if isinstance(then, int | float) else None for then, now in pairs]
-            columns.append(("change", [_number(change, sign="+") for change in changes]))
-    return [name for name, _ in columns], list(zip(*(values for _, values in columns), strict=True))
+def _summary(findings: Findings) -> tuple[list[str], list[list[str]]]:
+    """Returns a header and rows, with a column for each role."""
+    summaries = {f"{role} cars": summarise(scores) for role, scores in findings.by_role.items()}
+    rows = [[words, *(_number(each[key]) for each in summaries.values())] for key, words in _SUMMARY.items()]
+    return ["", *summaries], rows
 
 
-def _number(value: Any, sign: str = "") -> str:
-    """Returns a count or a score in words; of a file of an earlier commit, it may be anything."""
-    if isinstance(value, float):
-        return f"{value:{sign}.4f}"
-    return f"{value:{sign},}" if isinstance(value, int) else "–"
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _charts(findings: Findings, curves: pd.DataFrame) -> dict[str, Chart]:

@@ -11,9 +11,6 @@ from carvana.masks.rle import Runs
 DISTANCES = (1, 2, 5)  # in pixels
 CELL = 8  # side of the squares of `places`, in pixels
 
-_REACH = max(DISTANCES)
-_STEPS = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1].reshape(2, -1)
-
 
 def places(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Returns how many pixels are wrong in each square of the picture, int32 [2, height / CELL, width / CELL].
@@ -29,25 +26,12 @@ def places(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> NDArray[np.i
 
 
 def within(predicted: Runs, true: Runs, mask: NDArray[np.uint8]) -> list[int]:
-    """Returns how many wrong pixels are at most 1, 2 and 5 pixels from the true outline.
-
-    That is from pixel centre to pixel centre. To look around the wrong pixels alone is some twenty times as fast as a
-    distance transform of the picture.
-    """
-    wrong = _pixels(difference(predicted, true))
-    rows, columns = np.divmod(wrong, mask.shape[1])
-    # Beyond the border, the pixels at the border go on: what is found there was found at the border before.
-    around = cv2.copyMakeBorder(mask, _REACH, _REACH, _REACH, _REACH, cv2.BORDER_REPLICATE)
-    width, flat = around.shape[1], around.reshape(-1)
-    left = (rows + _REACH) * width + columns + _REACH
-    lengths, shorter, counts = np.hypot(*_STEPS), 0, []
-    for distance in DISTANCES:
-        own, found = flat[left], np.zeros(len(left), np.bool_)
-        for down, right in _STEPS[:, (lengths > shorter) & (lengths <= distance)].T:
-            found |= flat[left + down * width + right] != own
-        left, shorter = left[~found], distance
-        counts.append(len(wrong) - len(left))
-    return counts
+    """Returns how many wrong pixels are at most 1, 2 and 5 pixels from the true outline, between pixel centres."""
+    rows, columns = np.divmod(_pixels(difference(predicted, true)), mask.shape[1])
+    # In the car to the nearest pixel that is none, and outside to the nearest that is; the other of both is 0.
+    inside, outside = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (mask, 1 - mask))
+    distances = (inside + outside)[rows, columns]
+    return [int((distances <= pixels + 1e-4).sum()) for pixels in DISTANCES]
 
 
 def difference(one: Runs, other: Runs) -> Runs:

@@ -1,7 +1,7 @@
 """The training: `fit` runs its epochs, `train_epoch` takes the steps of one, `validate` scores unseen cars after it."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
@@ -35,14 +35,13 @@ def fit(
     workers: int,
     on: torch.device,
     saved: Path | None,
-    after_epoch: Callable[[list[Epoch]], None] = lambda _: None,
 ) -> State:
     """Returns a finished training, whose model is as it was after the epoch of the highest Dice at 1918×1280.
 
     After each epoch the state is written to `saved`, from which the same training resumes if the file is there (None:
-    neither; of several processes, rank 0's counts). Then rank 0 calls `after_epoch` with the history so far. Every
-    epoch has its own seed, so that the same examples and settings lead to the same weights on one device with one
-    number of threads, even if training was stopped and resumed. Raises UserError if a loss is not finite, if memory
+    neither; of several processes, rank 0's counts). Every epoch has its own seed, so that the same examples and
+    settings lead to the same weights on one device with one number of threads, even if training was stopped and
+    resumed. Raises UserError if a loss is not finite, if memory
     runs out, or if batches have too few photos for their pieces or for batch norm.
     """
     is_first, photos = distributed.rank() == 0, examples.photos_of_an_epoch(settings.pseudo_share)
@@ -66,7 +65,6 @@ def fit(
                 if saved:
                     resume.save(saved, state.state_dict())
                 if is_first:
-                    after_epoch(state.history)
                     say(history.line(state.history, total))
     state.model.load_state_dict(state.best)
     return state

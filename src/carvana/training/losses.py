@@ -22,8 +22,6 @@ def by_name(name: str, boundary_weight: float) -> Loss:
     """Returns the loss of a name; `boundary_weight` is for boundary_bce."""
     return {
         "bce": binary_cross_entropy,
-        "dice": dice,
-        "bce_dice": lambda logits, coverage: binary_cross_entropy(logits, coverage) + dice(logits, coverage),
         "boundary_bce": lambda logits, coverage: boundary_cross_entropy(logits, coverage, boundary_weight),
     }[name]
 
@@ -31,18 +29,6 @@ def by_name(name: str, boundary_weight: float) -> Loss:
 def binary_cross_entropy(logits: Tensor, coverage: Tensor) -> Tensor:
     """Returns each photo's mean of -(y log p + (1 - y) log(1 - p)), the slides' loss; 0 is out of reach for soft y."""
     return functional.binary_cross_entropy_with_logits(logits, coverage, reduction="none").mean(dim=(1, 2))
-
-
-def dice(logits: Tensor, coverage: Tensor) -> Tensor:
-    """Returns 1 - 2 Σ p y / (Σ p² + Σ y²) for each photo (https://arxiv.org/abs/1606.04797).
-
-    With squares in the denominator, the best p for a soft target is y itself; with plain sums, the other common form,
-    it is y hardened.
-    """
-    probabilities = torch.sigmoid(logits)
-    # Smoothed by one pixel, so that a photo without a car has a gradient too.
-    both = 2 * (probabilities * coverage).sum(dim=(1, 2)) + 1
-    return 1 - both / (probabilities.square().sum(dim=(1, 2)) + coverage.square().sum(dim=(1, 2)) + 1)
 
 
 def boundary_cross_entropy(logits: Tensor, coverage: Tensor, weight: float) -> Tensor:

@@ -1,1 +1,0 @@
-"""Experiments that DVC knows, side by side."""
