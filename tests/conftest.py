@@ -19,7 +19,14 @@ SAMPLE = ROOT.parent / "shared" / "carvana"
 torch.set_num_threads(1)
 
 # Files that take long although they have few tests, which xdist would begin last.
-LONG = ["test_readme.py", "test_pipeline.py", "test_export.py", "test_train_stage.py", "test_stages.py"]
+LONG = [
+    "test_recipes.py",
+    "test_readme.py",
+    "test_pipeline.py",
+    "test_export.py",
+    "test_train_stage.py",
+    "test_stages.py",
+]
 
 has_bfloat16 = device.has_bfloat16
 

@@ -9,7 +9,7 @@ import pytest
 from projects import ROOT
 
 
-@pytest.mark.parametrize(("seed", "count"), [(0, 60), pytest.param(1, 500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "count"), [(0, 60), pytest.param(1, 250, marks=pytest.mark.slow)])
 def test_a_damaged_file_is_named_or_read_as_it_is(seed, count):
     """In a process of its own, so that a crash or much memory would be seen here."""
     command = [sys.executable, str(ROOT / "tests/fuzz.py"), str(seed), "0", str(count)]

@@ -62,7 +62,7 @@ def rounds(count):
         yield name, numbers.choice(["dvc", "stage", "both"]), round(numbers.uniform(0, 1.1), 2)
 
 
-@pytest.mark.parametrize(("name", "whom", "share"), rounds(int(os.environ.get("KILLS", "18"))))
+@pytest.mark.parametrize(("name", "whom", "share"), rounds(int(os.environ.get("KILLS", "10"))))
 def test_a_kill_changes_nothing(whole, name, whom, share):
     clone, seconds = whole
     before = clone.outputs()
