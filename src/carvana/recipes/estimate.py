@@ -125,8 +125,9 @@ def remember_run(settings: Params) -> None:
     """Replaces what was measured of some parameters by how fast the workspace ran with them, if that was here."""
     trainings = [speed.read(paths.training_speed(fold)) for fold in settings.train.folds]
     predicted, path = speed.read(paths.PREDICTION_SPEED), _file_of(settings)
-    here = device.processor(device.pick(settings.runtime.device))
-    if (measured := _read(path)) and {each.processor for each in (*trainings, predicted)} == {here}:
+    here, measured = device.processor(device.pick(settings.runtime.device)), _read(path)
+    # A prediction that a kill had left finished has no speed.
+    if measured and predicted.photos_per_second and {each.processor for each in (*trainings, predicted)} == {here}:
         photos, seconds = (sum(getattr(each, key) for each in trainings) for key in ("photos", "seconds"))
         # The seconds of a training have its validation, too, which then takes no time of its own.
         changes = {"train": photos / seconds, "validate": 1e9, "predict": predicted.photos_per_second, "ran": True}
