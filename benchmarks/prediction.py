@@ -42,7 +42,7 @@ from carvana.prediction import engines  # noqa: E402
 from carvana.prediction.inference import Ensemble, predict  # noqa: E402
 from carvana.prediction.settings import Settings, choose_engine  # noqa: E402
 
-ROUNDS, WARM = 3, 8
+WARM = 8
 STEPS = ("decode", "network", "runs", "text")
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -172,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", type=int, default=0, help="another one than the model was trained at")
     parser.add_argument("--photos", type=int, default=96)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", type=Path, default=ROOT / paths.model(0))
     parser.add_argument("--zip", type=Path, default=ROOT / paths.TEST)
     parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)
@@ -184,7 +185,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_zip(arguments.zip, Path(folder), arguments.photos)
         command = [sys.executable, __file__, "--model", arguments.model, "--size", str(arguments.size)]
-        for _ in range(ROUNDS):
+        for _ in range(arguments.rounds):
             for route, found in rounds.items():
                 output = subprocess.run([*command, "--only", route, folder], check=True, stdout=subprocess.PIPE).stdout  # noqa: S603
                 found.append(json.loads(output))

@@ -30,7 +30,7 @@ from carvana.training import loop, plan, state  # noqa: E402
 from carvana.training.augment import Augmentation  # noqa: E402
 from carvana.training.batches import reader_of  # noqa: E402
 
-ROUNDS, STEPS, PHOTOS = 3, 6, 64
+STEPS, PHOTOS = 6, 64
 
 
 def write_cache(folder: Path, size: int) -> None:
@@ -114,6 +114,7 @@ def main() -> None:
     """Runs all alternately, in processes of their own, and prints photos per second."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="that share a training, in one of the figures")
     parser.add_argument("--only", choices=["plain", "ours", "inputs"], help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
@@ -129,7 +130,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_cache(Path(folder), arguments.size)
         seconds: dict[str, list[float]] = {"plain": [], "ours": [], "shared": [], "inputs": []}
-        for _ in range(ROUNDS):
+        for _ in range(arguments.rounds):
             for name, values in seconds.items():
                 values.extend(measured(name, folder, arguments.processes))
     rates = {name: settings.train.batch_size / np.median(values) for name, values in seconds.items()}

@@ -41,21 +41,43 @@ def test_openvino_gives_torchs_logits_to_several_threads():
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_one_thread_computes_for_all_callers():
+def test_one_thread_launches_ahead_until_the_buffers_are_taken():
     seen = []
 
-    def compute(photos):
+    def launch(photos, buffer):
         seen.append(threading.get_ident())
-        return photos * 2.0
+        buffer[: len(photos)] = photos[..., 0] * 2.0
+        return lambda: None
 
-    by_one = engines.by_one_thread(compute)
+    begin = engines.launched_ahead(launch, [torch.empty(4, *SIZE) for _ in range(3)])
+    photos = torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, *SIZE, 3)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(by_one, np.arange(40)))
-    assert np.array_equal(found, np.arange(40) * 2.0)
+
+        def read(begun):
+            with begun as logits:
+                return logits.copy()
+
+        found = list(pool.map(read, (begin(batch) for batch in photos.split(3))))
+    assert np.array_equal(np.concatenate(found), photos[..., 0] * 2.0)
     assert len(set(seen)) == 1
     assert seen[0] != threading.get_ident()
-    with pytest.raises(TypeError, match="unsupported operand"):
-        by_one(None)
+    held = [begin(photos[:3]) for _ in range(3)]
+    with ThreadPoolExecutor(1) as pool:
+        fourth = pool.submit(begin, photos[:3])
+        with pytest.raises(TimeoutError):
+            fourth.result(timeout=0.2)
+        read(held[0])
+        read(fourth.result(timeout=10))
+
+
+def test_what_a_launch_raises_reaches_the_caller_and_frees_its_buffer():
+    def launch(photos, buffer):
+        raise RuntimeError("out of memory")
+
+    begin = engines.launched_ahead(launch, [torch.empty(1, *SIZE)])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of memory"), begin(torch.zeros(1, *SIZE, 3)):
+            pass
 
 
 SIGNALLED = """

@@ -16,7 +16,7 @@ from carvana.devices import device
 from carvana.masks import fullsize
 from carvana.networks import models
 from carvana.networks.checkpoint import Trained
-from carvana.prediction import inference
+from carvana.prediction import engines, inference
 from carvana.prediction.settings import Settings
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(archive, wo
     ensemble = inference.Ensemble([trained(0)], flip=True, scales=(1.0, 1.5))
     names = archive.photos[::-1]
     how = settings(workers=workers, batch_size=batch_size)
-    found = list(inference.predict(ensemble, archive.path, names, how))
+    found = list(inference.predict(ensemble, archive.path, names, how, keep_logits=True))
     assert [prediction.photo for prediction in found] == names
     for prediction in found:
         photo = photos.decode_photo(archive.read(prediction.photo), prediction.photo, (96, 96))
@@ -67,13 +67,34 @@ def test_a_damaged_photo_is_named_with_its_zip_and_the_others_are_done(kaggle, a
     assert re.search(rf"train\.zip: {name}", str(damaged[0].reason))
 
 
+def test_batches_that_are_launched_ahead_give_the_same(archive, monkeypatch):
+    """The way of a GPU, whose last batch is filled up, with a CPU at its end."""
+    ensemble, how = inference.Ensemble([trained(0)]), settings(workers=2, batch_size=3)
+    expected = list(inference.predict(ensemble, archive.path, archive.photos, how))
+    counts = []
+
+    def launch(photos, buffer):
+        counts.append(len(photos))
+        with torch.inference_mode():
+            buffer.copy_(ensemble(photos))
+        return lambda: None
+
+    begin = engines.launched_ahead(launch, [torch.empty(3, 64, 64) for _ in range(3)])
+    monkeypatch.setattr(engines, "build", lambda *_: engines.Engine(begin, 3, 3))
+    found = list(inference.predict(ensemble, archive.path, archive.photos, how))
+    assert [each.photo for each in found] == archive.photos
+    assert all(np.array_equal(one.runs, other.runs) for one, other in zip(found, expected, strict=True))
+    assert set(counts) == {3}
+    assert len(archive.photos) % 3
+
+
 def test_bfloat16_gives_nearly_the_logits_of_float32_and_other_bits(archive, monkeypatch):
     """What a processor with bfloat16 does, on every processor: autocast runs anywhere."""
     ensemble = inference.Ensemble([trained(0)])
     found = []
     for has_it in (False, True):
         monkeypatch.setattr(device, "has_bfloat16", lambda _, has_it=has_it: has_it)
-        made = inference.predict(ensemble, archive.path, archive.photos, settings())
+        made = inference.predict(ensemble, archive.path, archive.photos, settings(), keep_logits=True)
         found.append(np.stack([one.logits for one in made]))
     assert found[1].dtype == np.float32
     assert not np.array_equal(found[0], found[1])
@@ -113,7 +134,7 @@ def test_networks_of_two_sizes_and_a_scale_that_one_cannot_take_are_refused():
 def test_a_gpu_gives_what_the_cpu_gives(archive):
     ensemble = inference.Ensemble([trained(0)])
     alone, there = (
-        list(inference.predict(ensemble, archive.path, archive.photos * 5, how))
+        list(inference.predict(ensemble, archive.path, archive.photos * 5, how, keep_logits=True))
         for how in (settings(), replace(settings(batch_size=3), on=torch.device("cuda")))
     )
     for one, other in zip(alone, there, strict=True):

@@ -75,7 +75,7 @@ def scored(seed=0, role="validation", view="03"):
     mask = picture(seed)[1]
     coverage = photos.soften(mask, (64, 96))
     logits = (coverage.astype(np.float32) / 255 - 0.4) * np.float32(8)
-    prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", logits, runs_of_logits(logits, 0.5))
+    prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", runs_of_logits(logits, 0.5), logits)
     return mask, prediction, scoring.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role)
 
 

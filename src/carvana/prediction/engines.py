@@ -5,8 +5,9 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -19,31 +20,45 @@ from carvana.base.errors import UserError
 from carvana.devices import device
 from carvana.prediction.settings import Settings
 
-# Photos uint8 [n, height, width, 3] → logits float32 [n, height, width]; several threads may call it at the same time.
-Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Logits = NDArray[np.float32]
+Compute = Callable[[NDArray[np.uint8]], Logits]  # photos uint8 [n, height, width, 3] → [n, height, width]
+Begin = Callable[[Tensor], contextlib.AbstractContextManager[Logits]]
+Launch = Callable[[Tensor, Tensor], Callable[[], object]]
+
+_BUFFERS = 3  # of a GPU's logits: one is written, one is read, and one is ready for the next batch
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The function that computes logits, how many photos it takes per call, and how many threads keep it busy."""
+    """What computes logits; several threads may use it at the same time.
 
-    compute: Compute
+    `begin` takes photos uint8 [n, height, width, 3], at most `photos_a_call`, and returns a context of their logits
+    float32 [n, height, width], which must not be used after it. A CPU computes when the context is entered; a GPU has
+    begun before. `threads` that enter contexts keep the device busy.
+    """
+
+    begin: Begin
     photos_a_call: int
     threads: int
+
+    def compute(self, photos: NDArray[np.uint8]) -> Logits:
+        """Returns logits float32 [n, height, width] of photos uint8 [n, height, width, 3]."""
+        with self.begin(torch.from_numpy(photos)) as logits:
+            return logits.copy()
 
 
 def build(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
     """Returns the engine for networks of `size` = (height, width).
 
     On a CPU, each core computes a photo of its own, which is faster than all cores on one photo. OpenVINO computes in
-    threads of its own, and there are twice as many callers, because some wait for it. A GPU computes one batch at a
-    time, called by one thread, while others compute runs.
+    threads of its own, and there are twice as many callers, because some wait for it. A GPU computes one batch after
+    the other.
     """
     if how.on.type != "cpu":
-        return Engine(_torch(network, how.on), how.batch_size, max(how.workers, 2))
+        return _on_gpu(network, size, how)
     if how.engine == "openvino":
         return _openvino(network, size, how.threads)
-    return Engine(_torch(network, how.on), 1, how.threads)
+    return Engine(_when_entered(_torch(network)), 1, how.threads)
 
 
 @contextlib.contextmanager
@@ -57,31 +72,72 @@ def one_core_a_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _torch(network: nn.Module, on: torch.device) -> Compute:
+def _torch(network: nn.Module) -> Compute:
+    network = network.cpu().eval()
+
+    def compute(photos: NDArray[np.uint8]) -> Logits:
+        with torch.inference_mode(), device.precision(torch.device("cpu")):
+            return network(torch.from_numpy(photos)).float().numpy()
+
+    return compute
+
+
+def _when_entered(compute: Compute) -> Begin:
+    @contextlib.contextmanager
+    def begin(photos: Tensor) -> Iterator[Logits]:
+        yield compute(photos.numpy())
+
+    return begin
+
+
+def _on_gpu(network: nn.Module, size: tuple[int, int], how: Settings) -> Engine:
+    on, is_cuda = how.on, how.on.type == "cuda"
     network = network.to(on).eval()
-    host: Tensor | None = None
 
-    def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        nonlocal host
+    def launch(photos: Tensor, buffer: Tensor) -> Callable[[], object]:
         with torch.inference_mode(), device.precision(on):
-            logits = network(torch.from_numpy(photos).to(on, non_blocking=True)).float()
-            if on.type != "cuda":
-                return logits.cpu().numpy()
-            if host is None or len(host) < len(logits):
-                host = torch.empty(logits.shape, pin_memory=True)
-            return host[: len(logits)].copy_(logits).numpy().copy()
+            logits = network(photos.to(on, non_blocking=True)).float()
+            buffer[: len(photos)].copy_(logits, non_blocking=is_cuda)
+        if not is_cuda:
+            return lambda: None
+        # Its waiting threads sleep, so that their cores can decode and compute runs.
+        return torch.cuda.current_stream(on).record_event(torch.cuda.Event(blocking=True)).synchronize
 
-    return compute if on.type == "cpu" else by_one_thread(compute)
+    buffers = [torch.empty(how.batch_size, *size, pin_memory=is_cuda) for _ in range(_BUFFERS)]
+    return Engine(launched_ahead(launch, buffers), how.batch_size, _BUFFERS)
 
 
-def by_one_thread(compute: Compute) -> Compute:
-    """Returns a function whose callers wait while one thread, always the same, computes for them in turn.
+def launched_ahead(launch: Launch, buffers: list[Tensor]) -> Begin:
+    """Returns `Engine.begin` of a device that computes on its own, while this process does something else.
 
-    Torch keeps cuDNN's plans for each thread that calls it (https://github.com/pytorch/pytorch/pull/103939), so that
-    every thread would have to plan anew. With 16 threads that took turns on an H200, prediction began slowly.
+    `launch(photos, buffer)` makes the device write their logits into one of the `buffers` [n, height, width], and
+    returns a function that waits until they are there. A buffer is free again at the end of its context; `begin` waits
+    for one. One thread, always the same, launches: torch keeps cuDNN's plans for each thread that calls it
+    (https://github.com/pytorch/pytorch/pull/103939), so that every thread, and every fold, would plan anew.
     """
-    thread = ThreadPoolExecutor(1)
-    return lambda photos: thread.submit(compute, photos).result()
+    free: SimpleQueue[Tensor] = SimpleQueue()
+    for buffer in buffers:
+        free.put(buffer)
+
+    @contextlib.contextmanager
+    def arriving(launched: Future[Callable[[], object]], buffer: Tensor, count: int) -> Iterator[Logits]:
+        try:
+            wait = launched.result()
+            wait()
+            yield buffer[:count].numpy()
+        finally:
+            free.put(buffer)
+
+    def begin(photos: Tensor) -> contextlib.AbstractContextManager[Logits]:
+        buffer = free.get()
+        return arriving(_launching_thread().submit(launch, photos, buffer), buffer, len(photos))
+
+    return begin
+
+
+@functools.cache
+def _launching_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1)
 
 
 @functools.cache
@@ -127,9 +183,9 @@ def _openvino(network: nn.Module, size: tuple[int, int], cores: int) -> Engine:
     compiled = core.compile_model(model, "CPU", settings)
     mine = threading.local()
 
-    def compute(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def compute(photos: NDArray[np.uint8]) -> Logits:
         if not hasattr(mine, "request"):
             mine.request = compiled.create_infer_request()
         return np.concatenate([mine.request.infer(photo[None])[0].copy() for photo in photos])
 
-    return Engine(compute, 1, 2 * cores)
+    return Engine(_when_entered(compute), 1, 2 * cores)

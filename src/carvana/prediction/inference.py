@@ -6,7 +6,9 @@ Workers of a DataLoader decode; threads of this process call the engine and comp
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -32,11 +34,11 @@ _AHEAD = 2  # pieces per thread that may wait, so that memory stays constant
 
 @dataclass(frozen=True)
 class Prediction:
-    """A photo's name, its logits float32 [height, width] at network size, and its runs at 1918×1280."""
+    """A photo's name, its runs at 1918×1280, and, if asked for, its logits float32 [height, width] at network size."""
 
     photo: str
-    logits: NDArray[np.float32]
     runs: rle.Runs
+    logits: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,31 +105,43 @@ class Ensemble(nn.Module):
         return torch.stack([model(photos) for model in self.models]).mean(dim=0)
 
 
-def predict(ensemble: Ensemble, path: Path, names: Iterable[str], how: Settings) -> Iterator[Outcome]:
+def predict(
+    ensemble: Ensemble, path: Path, names: Iterable[str], how: Settings, *, keep_logits: bool = False
+) -> Iterator[Outcome]:
     """Yields a `Prediction` for every named photo of a zip, in order, or `Damaged` if it cannot be read.
 
     Raises UserError if the network's output is not finite.
     """
     engine = engines.build(ensemble, ensemble.size, how)
 
-    def finish(piece: Batch) -> list[Outcome]:
-        found: list[Outcome] = []
-        for name, logits in zip(piece.names, engine.compute(piece.photos.numpy()), strict=True):
-            if name in piece.reasons:
-                found.append(Damaged(name, piece.reasons[name]))
-            else:
-                found.append(Prediction(name, logits, runs_of_logits(logits, how.threshold)))
-        return found
+    def one(name: str, logits: NDArray[np.float32], reasons: dict[str, UserError]) -> Outcome:
+        if name in reasons:
+            return Damaged(name, reasons[name])
+        return Prediction(name, runs_of_logits(logits, how.threshold), logits.copy() if keep_logits else None)
+
+    def finish(begun: tuple[Batch, AbstractContextManager[NDArray[np.float32]]]) -> list[Outcome]:
+        piece, computed = begun
+        with computed as logits:
+            return list(over(one, piece.names, logits, repeat(piece.reasons)))
 
     batches = loader.load(path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda")
     pieces = (piece for batch in batches for piece in batch.split(engine.photos_a_call))
+    begun = ((piece, engine.begin(_filled_up(piece.photos, engine.photos_a_call))) for piece in pieces)
     with (
         device.enough_memory("lower runtime.batch_size"),
         engines.one_core_a_thread(),
         ThreadPoolExecutor(engine.threads) as pool,
+        ThreadPoolExecutor(how.threads) as finishers,
     ):
-        for outcomes in in_order(pool, finish, pieces, _AHEAD * engine.threads):
+        over = finishers.map if engine.photos_a_call > 1 else map
+        for outcomes in in_order(pool, finish, begun, _AHEAD * engine.threads):
             yield from outcomes
+
+
+def _filled_up(photos: Tensor, count: int) -> Tensor:
+    """Returns `count` photos, the last of them black: for every new number of them, cuDNN would plan anew."""
+    missing = count - len(photos)
+    return torch.cat([photos, photos.new_zeros(missing, *photos.shape[1:])]) if missing else photos
 
 
 def in_order(

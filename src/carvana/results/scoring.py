@@ -90,7 +90,7 @@ def find(
     with ThreadPoolExecutor(how.threads) as pool:
         for part, role, models in [*validations, (split.TEST, split.TEST, list(trained.values()))]:
             names = [name for name in truth.names if roles[car_of(name)] == part]
-            outcomes = predict(Ensemble(models, how.flip, how.scales), train, names, how)
+            outcomes = predict(Ensemble(models, how.flip, how.scales), train, names, how, keep_logits=True)
             for score, runs in in_order(pool, partial(one, role=role), outcomes, _PHOTOS_AHEAD * how.threads):
                 findings.scores.append(score)
                 findings.runs[score.image] = runs, true[score.image]
@@ -103,9 +103,10 @@ def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8
 
     `coverage` uint8 [height, width] in 0–255 is the mask at the size at which the network was trained.
     """
-    mask, name = rle.to_mask(true, HEIGHT, WIDTH), prediction.photo
+    mask, name, logits = rle.to_mask(true, HEIGHT, WIDTH), prediction.photo, prediction.logits
+    assert logits is not None
     full = metrics.overlap_of_runs(prediction.runs, true)
-    size = prediction.logits.shape
+    size = logits.shape
     at_size = coverage if coverage.shape == size else soften(mask, (size[0], size[1]))
     missed, added = wrong_pixels.places(prediction.runs, true, mask).sum(axis=(1, 2)).tolist()
     within_1, within_2, within_5 = wrong_pixels.within(prediction.runs, true, mask)
@@ -117,7 +118,7 @@ def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8
         role=role,
         dice=full.dice,
         iou=full.iou,
-        dice_network_size=metrics.overlap_of_masks(prediction.logits > 0, at_size >= 128).dice,
+        dice_network_size=metrics.overlap_of_masks(logits > 0, at_size >= 128).dice,
         wrong=missed + added,
         missed=missed,
         within_1=within_1,
