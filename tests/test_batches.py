@@ -38,6 +38,21 @@ def test_pieces_come_in_order_from_the_same_workers_and_keep_the_random_state(sm
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_pieces_from_a_devices_memory_are_the_same(small_cache, monkeypatch):
+    monkeypatch.setattr(batches, "_COPIED", 5)
+    for rows, (photos, masks) in zip(PIECES, batches.from_memory(small_cache, CPU)(PIECES), strict=True):
+        assert np.array_equal(photos.numpy(), small_cache.read_photos(rows))
+        assert np.array_equal(masks.numpy(), small_cache.read_masks(rows))
+
+
+def test_photos_go_into_a_gpus_memory_if_three_times_as_much_stays_free(small_cache, monkeypatch):
+    needed = len(small_cache.names) * 64 * 64 * 4
+    for free, fits in ((4 * needed, True), (4 * needed - 4, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2 * free))
+        assert batches.fits_into_memory(small_cache, GPU) is fits
+    assert not batches.fits_into_memory(small_cache, CPU)
+
+
 def test_a_killed_worker_is_said_at_once(small_cache, monkeypatch):
     monkeypatch.setattr(batches, "workers_for", lambda *_: 2)
     started = time.monotonic()

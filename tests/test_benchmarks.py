@@ -37,3 +37,11 @@ def test_prediction_is_compared_with_the_plain_route(tmp_path, _competition):
 @pytest.mark.slow
 def test_training_is_compared_with_the_plain_loop():
     assert {"plain", "project", "pipeline"} <= set(run("training", "--size", 64, "--rounds", 1))
+
+
+@pytest.mark.slow
+def test_what_a_gpu_could_do_is_measured_on_any_device(_competition):
+    """The steps of a device that this machine may lack, by the only one that it surely has."""
+    photos = _competition[0] / "test.zip"
+    arguments = ("--recipes", "--resnet", 64, "--seconds", 0.1, "--several", 1, "--zip", photos)
+    assert {'"whole":', '"ratio":', '"compiled', '"upload":'} <= set(run("gpu", *arguments))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from carvana.base.errors import UserError, reason
 
@@ -71,6 +72,11 @@ def precision(device: torch.device, name: str = "auto") -> contextlib.AbstractCo
 def facts(device: torch.device, name: str = "auto") -> dict[str, Any]:
     """Returns what a `Speed` says of the device and of the precision that a name stands for."""
     return {"device": device.type, "processor": processor(device), "precision": precision_name(device, name)}
+
+
+def send(values: Tensor, on: torch.device) -> Tensor:
+    """Returns a CPU's values on a device, for which a GPU does not interrupt what it computes."""
+    return values.pin_memory().to(on, non_blocking=True) if on.type == "cuda" else values.to(on)
 
 
 @contextlib.contextmanager

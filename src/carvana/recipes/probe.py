@@ -130,7 +130,7 @@ def _prediction(text: str, path: Path) -> tuple[float, int]:
     settings = params.parse(text, paths.PARAMS)
     how, train = Settings.of(settings), settings.train
     trained = [Trained(models.build(train.network), train.size, train.network) for _ in train.folds]
-    ensemble, watch = _OfCars(trained, how.flip, how.scales), Stopwatch()
+    ensemble, watch = OfCars(trained, how.flip, how.scales), Stopwatch()
     # Photos that are computed at the same time end at the same time: whole turns of them count.
     turn = how.threads if how.on.type == "cpu" else how.batch_size
     for _ in predict(ensemble, path, _names(path) * 1000, how):
@@ -150,10 +150,11 @@ def _memory(on: torch.device) -> int:
     return torch.cuda.max_memory_reserved(on) // 2**20 if on.type == "cuda" else peak_memory()
 
 
-class _OfCars(Ensemble):
+class OfCars(Ensemble):
     """Networks that compute as ever, but whose logits show a car: noise would have far more runs."""
 
     def forward(self, photos: Tensor) -> Tensor:
+        """Returns the logits of a car; see `Ensemble.forward`."""
         return super().forward(photos) * 1e-6 + _car(self.size).to(photos.device)
 
 

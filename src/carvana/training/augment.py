@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from carvana.base.params import Augment
+from carvana.devices import device
 
 # The weights of R, G and B in brightness (ITU-R BT.601), then the two colour axes of YIQ, in which hue is an angle.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
@@ -65,16 +66,16 @@ class Augmentation:
         otherwise; masks stay uint8 and soft. Beyond the border, the picture is mirrored (the slides' 'symmetric'), so
         that no corner is black. Photos are expected to be contiguous.
         """
-        mirrored = self.flipped[rows].to(photos.device)
+        mirrored = device.send(self.flipped[rows], photos.device)
         photos = torch.where(mirrored[:, None, None, None], photos.flip(2), photos)
         masks = torch.where(mirrored[:, None, None], masks.flip(2), masks)
         if self.motion is not None:
-            motion = self.motion[rows].to(photos.device)
+            motion = device.send(self.motion[rows], photos.device)
             grid = functional.affine_grid(motion, [len(photos), 1, *masks.shape[1:]], align_corners=False)
             photos = _sample(photos.permute(0, 3, 1, 2).float(), grid).permute(0, 2, 3, 1)
             masks = _sample(masks.unsqueeze(1).float(), grid).squeeze(1).round().to(torch.uint8)
         if self.colour is not None:
-            matrix = self.colour[rows].to(photos.device)
+            matrix = device.send(self.colour[rows], photos.device)
             height, width = masks.shape[1:]
             flat = photos.float().reshape(len(photos), height * width, 3)
             changed = torch.baddbmm(matrix[:, None, :, 3], flat, matrix[:, :, :3].transpose(1, 2))

@@ -1,18 +1,22 @@
-"""Photos and masks of the cache in pieces, read on demand for a CPU, and ahead of time by workers for a GPU."""
+"""Photos and masks of the cache in pieces: read on demand for a CPU; for a GPU from its memory, or ahead by workers."""
 
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from carvana.data import loader
 from carvana.data.cache import Cache, Rows
+from carvana.devices import device
 
 Batch = tuple[Tensor, Tensor]
 Read = Callable[[Iterable[Rows]], Iterator[Batch]]
+
+_COPIED = 64  # photos that are copied into a GPU's memory at a time
 
 
 @contextlib.contextmanager
@@ -22,6 +26,9 @@ def reader_of(cache: Cache, photos: int, workers: int, on: torch.device) -> Iter
     The function yields photos uint8 [n, height, width, 3] and masks uint8 [n, height, width] on the device on which
     they are augmented. Workers read ahead, and serve all calls. Raises UserError if one of them is killed.
     """
+    if fits_into_memory(cache, on):
+        yield from_memory(cache, on)
+        return
     # MPS may lack bicubic sampling.
     on = torch.device("cpu") if on.type == "mps" else on
     height, width = cache.size
@@ -49,6 +56,28 @@ def reader_of(cache: Cache, photos: int, workers: int, on: torch.device) -> Iter
 
     with loader.ending(made):
         yield read
+
+
+def fits_into_memory(cache: Cache, on: torch.device) -> bool:
+    """Returns whether a GPU holds all photos and masks in a quarter of its free memory; the rest is for training."""
+    height, width = cache.size
+    return on.type == "cuda" and len(cache.names) * height * width * 4 <= torch.cuda.mem_get_info(on)[0] // 4
+
+
+def from_memory(cache: Cache, on: torch.device) -> Read:
+    """Returns a function as `reader_of` yields it, after copying all photos and masks into the device's memory."""
+    photos = torch.empty(len(cache.names), *cache.size, 3, dtype=torch.uint8, device=on)
+    masks = torch.empty(photos.shape[:3], dtype=torch.uint8, device=on)
+    for rows in np.array_split(np.arange(len(photos)), -(-len(photos) // _COPIED)):
+        photos[rows] = torch.from_numpy(cache.read_photos(rows)).to(on)
+        masks[rows] = torch.from_numpy(cache.read_masks(rows)).to(on)
+
+    def read(wanted: Iterable[Rows]) -> Iterator[Batch]:
+        for rows in wanted:
+            places = device.send(torch.from_numpy(rows), on)
+            yield photos[places], masks[places]
+
+    return read
 
 
 def workers_for(on: torch.device, wanted: int, size: int) -> int:

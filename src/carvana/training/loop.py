@@ -1,10 +1,12 @@
 """The training: `fit` runs its epochs, `train_epoch` takes the steps of one, `validate` scores unseen cars after it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +26,8 @@ from carvana.training.batches import Batch, Read, reader_of
 from carvana.training.examples import Examples
 from carvana.training.history import Epoch
 from carvana.training.state import State, begin, begin_epoch
+
+Item = TypeVar("Item")
 
 _LOOK_EVERY = 16  # steps between looks at the loss, each of which waits for the GPU
 
@@ -131,23 +135,40 @@ def validate(model: Model, examples: Examples, settings: Train, threads: int, re
     model.eval()
     on = next(model.parameters()).device
     loss_of = losses.by_name(settings.loss, settings.boundary_weight)
-    sums = torch.zeros(3, device=on)
+    sums, full = torch.zeros(2, device=on), 0.0
     mine = np.arange(distributed.rank(), len(examples.validation), distributed.world())
     held = plan.photos_at_a_time(settings)
     pieces = [mine[start : start + held] for start in range(0, len(mine), held)]
     loaded = read(examples.validation[places] for places in pieces)
-    with ThreadPoolExecutor(max(threads, 1)) as pool:
+
+    def compute() -> Iterator[tuple[Rows, Tensor, Tensor]]:
         for places, pair in zip(pieces, loaded, strict=True):
             photos, masks = (each.to(on) for each in pair)
             with device.precision(on, settings.precision):
                 logits = model(photos)
             target = losses.coverage_of(masks, settings.masks)
-            runs = pool.map(lambda one: runs_of_logits(one, 0.5), logits.cpu().numpy())
-            full = map(metrics.overlap_of_runs, runs, [examples.truth[place] for place in places])
             loss, dice = loss_of(logits, target).sum(), losses.dice_per_photo(logits, target).sum()
-            sums += torch.stack([loss, dice, torch.tensor(sum(one.dice for one in full), device=on)])
+            yield places, logits, torch.stack([loss, dice])
+
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        for places, logits, loss_and_dice in one_behind(compute()):
+            sums += loss_and_dice
+            runs = pool.map(lambda one: runs_of_logits(one, 0.5), logits.cpu().numpy())
+            overlaps = map(metrics.overlap_of_runs, runs, [examples.truth[place] for place in places])
+            full += sum(one.dice for one in overlaps)
+    sums = torch.cat([sums, torch.tensor([full], device=on)])
     mean_loss, mean_dice, mean_full = _means(distributed.total(sums), len(examples.validation), "a validation")
     return mean_loss, mean_dice, mean_full
+
+
+def one_behind(items: Iterable[Item]) -> Iterator[Item]:
+    """Yields each item when the next one has been made, so that a GPU computes that one meanwhile."""
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _means(sums: Tensor, photos: int, at: str) -> list[float]:

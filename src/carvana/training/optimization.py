@@ -18,7 +18,9 @@ def build_optimizer(model: nn.Module, settings: Train) -> Optimizer:
     decayed = [value for value in model.parameters() if value.ndim > 1]
     free = [value for value in model.parameters() if value.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return {"adam": Adam, "adamw": AdamW}[settings.optimizer](groups, lr=settings.learning_rate)
+    # Otherwise a GPU would wait for dozens of small steps.
+    fused = next(model.parameters()).is_cuda
+    return {"adam": Adam, "adamw": AdamW}[settings.optimizer](groups, lr=settings.learning_rate, fused=fused)
 
 
 def schedule(optimizer: Optimizer, settings: Train, step: int, steps: int) -> float:

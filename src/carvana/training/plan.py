@@ -11,6 +11,7 @@ from carvana.base.params import Train
 from carvana.data.cache import Rows
 from carvana.devices import device, distributed
 from carvana.networks import models
+from carvana.training import batches
 from carvana.training.examples import Examples
 from carvana.training.state import State
 
@@ -61,12 +62,13 @@ def describe(state: State, examples: Examples, settings: Train, on: torch.device
     photos, pseudo = examples.photos_of_an_epoch(settings.pseudo_share), ""
     if len(examples.pseudo):
         pseudo = f", {photos - len(examples.train)} pseudo-labelled ones in each epoch (of {len(examples.pseudo)})"
-    threads = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
+    by = f", {torch.get_num_threads()} threads" if on.type == "cpu" else ""
+    by = ", which holds all photos" if batches.fits_into_memory(examples.cache, on) else by
     processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
     resumed = f"; it resumes after epoch {len(state.history)}" if state.history else ""
     return (
         f"Training {network}: {len(examples.train)} photos{pseudo}, and {len(examples.validation)} to validate\n"
         f"{settings.epochs} epochs of {max(photos // settings.batch_size, 1)} steps, "
         f"{min(settings.batch_size, photos)} photos a step{resumed}\n"
-        f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{threads}{processes}"
+        f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{by}{processes}"
     )
