@@ -1,9 +1,10 @@
-"""Files that appear complete or not at all, and one writer at a time.
+"""Files that appear complete or not at all, also after a power cut, and one writer at a time.
 
 A killed process leaves its temporary file `.name.tmp` beside `name`; the next writer of `name` removes it.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -30,7 +31,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     _remove(temporary)
     try:
         yield temporary
+        _to_disk(temporary)
         os.replace(temporary, path)
+        _to_disk(path.parent)
     finally:
         _remove(temporary)
 
@@ -41,7 +44,22 @@ def whole_folder(path: Path) -> Iterator[Path]:
     with whole_file(path) as temporary:
         temporary.mkdir()
         yield temporary
+        for inner in temporary.rglob("*"):
+            _to_disk(inner)
         _remove(path)
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until the content of a file, or the names in a folder, would outlive a power cut."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # Some shared folders, such as VirtualBox's, do not know it.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(number)
 
 
 def _remove(path: Path) -> None:
