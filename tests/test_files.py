@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -60,6 +61,31 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_writer_g
         inner.write_text("content", encoding="ascii")
     written = dict.fromkeys([inodes(target), inodes(target if target.is_file() else target / "inner")])
     assert done == [*reversed(written), inodes(target), inodes(tmp_path)], "fsync of each, replace, fsync"
+
+
+@pytest.mark.parametrize("failing", ["the rename", "the removal", "the work, after a kill"])
+def test_a_folder_is_there_whatever_fails_while_it_is_replaced(tmp_path, monkeypatch, failing):
+    target, replace = tmp_path / "target", os.replace
+    (target / "first").mkdir(parents=True)
+
+    def fail(*words, **options):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    with monkeypatch.context() as patch, contextlib.suppress(OSError):
+        if failing == "the rename":
+            patch.setattr(os, "replace", lambda old, new: (fail if old.name == ".target.tmp" else replace)(old, new))
+        elif failing == "the removal":
+            patch.setattr(os, "rmdir", fail)
+        else:
+            target.rename(tmp_path / ".target.old.tmp")
+        with files.whole_folder(target) as temporary:
+            (temporary / "second").touch()
+            if "kill" in failing:
+                fail()
+    assert [path.name for path in target.iterdir()] == ["second" if failing == "the removal" else "first"]
+    with files.whole_folder(target):
+        pass
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_file_is_written_without_listing_its_folder(tmp_path, monkeypatch):

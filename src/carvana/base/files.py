@@ -40,13 +40,30 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path` to fill; replaces `path` by it on success, removes it on any failure."""
-    with whole_file(path) as temporary:
-        temporary.mkdir()
-        yield temporary
-        for inner in temporary.rglob("*"):
-            _to_disk(inner)
-        _remove(path)
+    """Yields a temporary folder beside `path` to fill; replaces `path` by it on success, removes it on any failure.
+
+    A process that is killed in between can leave the old folder as `.name.old.tmp`; the next writer puts it back.
+    """
+    old = path.with_name(f".{path.name}.old.tmp")
+    _restore(old, path)
+    try:
+        with whole_file(path) as temporary:
+            temporary.mkdir()
+            yield temporary
+            for inner in temporary.rglob("*"):
+                _to_disk(inner)
+            if path.exists():
+                os.replace(path, old)
+    finally:
+        _restore(old, path)
+
+
+def _restore(old: Path, path: Path) -> None:
+    """Puts an old folder back to `path`, or removes it if there is another by now."""
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+    # What another process still reads cannot be removed from NFS; the next writer tries again.
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:
