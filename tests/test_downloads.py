@@ -176,6 +176,7 @@ def test_an_address_that_cannot_be_used_is_said_and_not_printed(server, fetch, p
     [
         *((proxy, 407, "proxy does not connect") for proxy in ("http://", "http://[::1", "http://127.0.0.1:1")),
         ("http://localhost:7777", 407, "proxy does not connect to Kaggle; HTTPS_PROXY has the form http://user:pass"),
+        ("socks5h://127.0.0.1:1", 407, "ALL_PROXY or HTTPS_PROXY is one for SOCKS; `pip install pysocks`"),
         # A proxy behind which there is no certificate at all.
         ("http://localhost:7777", 200, "certificate is not accepted; behind a proxy that reads along, REQUESTS_CA_"),
     ],

@@ -1,5 +1,6 @@
 import pickle
 
+import huggingface_hub
 import pytest
 import torch
 from projects import read_network
@@ -84,6 +85,13 @@ def test_a_size_that_the_encoder_cannot_take_is_named():
         models.require_size(read_network(arch="linknet", encoder="resnet18"), (48, 64))
 
 
+@pytest.mark.parametrize("encoder", ["tu-hrnet_w18_small", "densenet121", "tu-vit_tiny_patch16_224"])
+def test_an_encoder_that_does_not_go_with_the_network_is_named_whatever_smp_raises(encoder):
+    complaint = rf"cannot build deeplabv3plus with {encoder} and weights none \(.+\); name others in params\.yaml"
+    with pytest.raises(UserError, match=complaint):
+        models.build(read_network(arch="deeplabv3plus", encoder=encoder))
+
+
 @pytest.mark.parametrize(("arch", "unreached"), [("pspnet", {"encoder.layer3", "encoder.layer4"}), ("fpn", set())])
 def test_parameters_that_no_gradient_reaches_are_found(arch, unreached):
     model = models.build(read_network(arch=arch, encoder="resnet18")).train()
@@ -139,6 +147,14 @@ def test_imagenet_weights_offline_say_what_to_do(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/nonexistent")
     complaint = r"ImageNet weights of resnet18.* go online once, or name a file in train\.encoder_weights"
     with pytest.raises(UserError, match=complaint):
+        models.build(read_network(encoder="resnet18"), "imagenet")
+
+
+def test_a_socks_proxy_says_what_it_takes(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    huggingface_hub.close_session()
+    with pytest.raises(UserError, match=r"could not be fetched \(Using SOCKS proxy, but the 'socksio' package is not"):
         models.build(read_network(encoder="resnet18"), "imagenet")
 
 

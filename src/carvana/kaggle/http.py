@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
-from requests.exceptions import InvalidURL, ProxyError, SSLError
+from requests.exceptions import InvalidSchema, InvalidURL, ProxyError, SSLError
 from tqdm import tqdm
 
 from carvana.base.errors import UserError
@@ -97,6 +97,8 @@ def explain(error: requests.RequestException) -> tuple[str, str]:
             return f"Kaggle's answer is not one that its client knows ({error})", _RESUMES
         case ProxyError() | InvalidURL():
             return "the proxy does not connect to Kaggle", "HTTPS_PROXY has the form http://user:password@host:port"
+        case InvalidSchema() if "SOCKS" in str(error):
+            return "the proxy in ALL_PROXY or HTTPS_PROXY is one for SOCKS", "`pip install pysocks`, then start again"
         case SSLError():
             advice = "behind a proxy that reads along, REQUESTS_CA_BUNDLE names the file with its certificate"
             return "Kaggle's certificate is not accepted", advice

