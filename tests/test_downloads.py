@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 from competition_files import pack
@@ -219,6 +220,26 @@ def test_a_damaged_zip_is_removed_and_fetched_anew(server, fetch, tmp_path):
         fetch()
     assert not path.exists()
     fetch()
+
+
+def test_a_zip_with_any_damage_to_its_directory_is_removed(tmp_path):
+    path, photo = tmp_path / NAME, b"photo" * 99
+    pack(path, {"train/": b"", "train/a.jpg": photo})
+    whole = path.read_bytes()
+    flipped = [
+        (place, bytes([whole[place] ^ 1 << bit])) for place in range(len(whole) - 22, len(whole)) for bit in range(8)
+    ]
+    # The entry's CRC and sizes.
+    for place, other in [*flipped, (whole.rindex(b"PK\x01\x02") + 16, bytes(12))]:
+        path.write_bytes(whole[:place] + other + whole[place + len(other) :])
+        try:
+            downloads._require_whole(path, tmp_path / "version")
+        except UserError as error:
+            assert str(error).startswith("train.zip was damaged (")
+            assert not path.exists()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                assert archive.read("train/a.jpg") == photo
 
 
 def test_a_newer_file_leaves_the_bytes_of_the_older_one_alone(server, fetch, tmp_path, partial, pauses):

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import requests
 from tqdm import tqdm
 
-from carvana.base.errors import UserError, some
+from carvana.base.errors import UserError, reading, some
 from carvana.base.files import write_json
 from carvana.kaggle import client, http
 from carvana.kaggle.http import Unexpected
 
 _PLAIN = {"Accept-Encoding": "identity"}
 _PIECE = 2**18
+_FILES = (".jpg", ".gif", ".csv")  # none of which is empty
 _PROGRESS = 2**20  # bytes after which a broken connection is no failed attempt
 
 Opener = Callable[[dict[str, str]], requests.Response]  # requests a file by a fresh address, with these headers
@@ -129,18 +130,20 @@ def _read_version(target: Path) -> Version | None:
 
 def _require_whole(path: Path, version_file: Path) -> None:
     """Reads a zip to its end; removes it and raises UserError if it is damaged."""
-    try:
-        with (
-            path.open("rb") as file,
-            tqdm.wrapattr(file, "read", path.stat().st_size, desc=f"check {path.name}", disable=None) as counted,
-            zipfile.ZipFile(counted) as archive,
-        ):
-            damaged = archive.testzip()
-    except Exception as error:  # zipfile and its decompressors raise a dozen kinds at damaged bytes
-        if isinstance(error, OSError) and error.errno is not None:
+    with (
+        path.open("rb") as file,
+        tqdm.wrapattr(file, "read", path.stat().st_size, desc=f"check {path.name}", disable=None) as counted,
+    ):
+        try:
+            with (
+                reading(path.name, "was damaged", "it has been removed; start again to download it again"),
+                zipfile.ZipFile(counted) as archive,
+            ):
+                # A directory without a member's size and CRC makes it empty and right.
+                empty = [each.filename for each in archive.infolist() if each.file_size == 0]
+                if damaged := archive.testzip() or some([name for name in empty if name.endswith(_FILES)]):
+                    raise ValueError(damaged)
+        except UserError:
+            path.unlink()
+            version_file.unlink(missing_ok=True)
             raise
-        damaged = str(error) or type(error).__name__
-    if damaged is not None:
-        path.unlink()
-        version_file.unlink(missing_ok=True)
-        raise UserError(f"{path.name} was damaged ({damaged}) and has been removed; start again to download it again")
