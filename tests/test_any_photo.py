@@ -48,14 +48,24 @@ def overwritten(data):
     return data[:middle] + b"\xff\x00" * 20 + data[middle + 40 :]
 
 
+def cut_short(data):
+    return data[:-30]
+
+
 @pytest.mark.parametrize(
-    ("kind", "damaged"),
-    [("PNG", lambda data: data[:-30]), ("JPEG", lambda data: data[:-30]), ("JPEG", overwritten)],
+    ("kind", "mode", "damaged"),
+    [
+        ("PNG", "RGB", cut_short),
+        ("JPEG", "RGB", cut_short),
+        *(("JPEG", mode, overwritten) for mode in ("RGB", "L", "CMYK")),
+    ],
 )
-def test_a_damaged_photo_is_refused(decoded, kind, damaged):
+def test_a_damaged_photo_is_refused(decoded, kind, mode, damaged):
     """Also where Pillow would show the rest of a JPEG in grey."""
-    data = encoded(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8), kind)
-    decoded(data)
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)).convert(mode)
+    data = encoded(photo, kind)
+    with Image.open(io.BytesIO(data)) as shown:
+        assert np.array_equal(decoded(data), shown.convert("RGBA"))
     with pytest.raises(UserError, match="a is damaged or incomplete"):
         decoded(damaged(data))
 

@@ -50,9 +50,13 @@ def read_rgba(path: Path) -> Pixels:
     that cannot be shown in 8 bits.
     """
     with _open(path) as image, reading(path, *_DAMAGED):
-        if image.format in ("JPEG", "MPO") and image.mode == "RGB":
+        if image.format in ("JPEG", "MPO"):
             # Refuses damaged data, which Pillow would show as grey.
-            decoded = Image.fromarray(simplejpeg.decode_jpeg(path.read_bytes(), "RGBA"))
+            mode = "CMYK" if image.mode == "CMYK" else "RGBA"
+            values = simplejpeg.decode_jpeg(path.read_bytes(), mode)
+            if mode == "CMYK":
+                np.invert(values, out=values)  # as Pillow does, since Adobe's programs write it so
+            decoded = Image.frombuffer(mode, image.size, values)
             decoded.info = image.info  # EXIF and the colour profile
         else:
             decoded = image
