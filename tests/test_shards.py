@@ -1,5 +1,9 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +65,31 @@ def test_a_damaged_shard_is_not_whole_and_named(path):
         assert not shards.is_whole(path, PHOTOS) or content(path) == CONTENT, place
     path.write_bytes(whole[:-20])
     assert not shards.is_whole(path, PHOTOS)
+    for read in (content, shards.read_names):
+        with pytest.raises(UserError, match=r"007\.parquet is not an intact file of runs"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": ["a.jpg", None]},
+        {"starts": [None, [3, 4]]},
+        {"starts": [[1], [3, None]]},
+        {"lengths": [[1], None]},
+        {"lengths": [[1], [1]]},
+        {"lengths": [[1, 1], [1]]},
+    ],
+)
+def test_what_the_library_does_not_write_is_refused_also_with_a_right_checksum(path, change):
+    columns = {"image": ["a.jpg", "b.jpg"], "starts": [[1], [3, 4]], "lengths": [[1], [1, 1]]} | change
+    table = pa.Table.from_pydict(columns, shards._SCHEMA)
+    digest = hashlib.sha256("\n".join(map(str, columns["image"])).encode())
+    for name in ("starts", "lengths"):
+        column = table[name].combine_chunks()
+        for part in (column.value_lengths(), column.flatten()):
+            digest.update(part.to_numpy(zero_copy_only=False))
+    pq.write_table(table.replace_schema_metadata({"sha256": digest.hexdigest()}), path)
     for read in (content, shards.read_names):
         with pytest.raises(UserError, match=r"007\.parquet is not an intact file of runs"):
             read(path)
