@@ -28,12 +28,14 @@ def read(path: Path) -> dict[str, Recorded]:
 
 def parse(text: str) -> dict[str, Recorded]:
     """Returns what the text of a dvc.lock records, by stage. Raises any exception if it is not one; see `reading`."""
-    return {str(name): _recorded(stage) for name, stage in yaml12.parse(text)["stages"].items()}
+    return {str(name): _recorded(stage) for name, stage in yaml12.parse(text).get("stages", {}).items()}
 
 
 def _recorded(stage: dict[str, Any]) -> Recorded:
     # Only what identifies a result: other keys, such as the size of a file, differ between versions of DVC.
-    deps, outs = ({str(each["path"]): str(each["md5"]) for each in stage.get(key, [])} for key in ("deps", "outs"))
+    deps, outs = (
+        {str(each["path"]): str(each.get("md5", "")) for each in stage.get(key, [])} for key in ("deps", "outs")
+    )
     params = {str(name): value for file in stage.get("params", {}).values() for name, value in file.items()}
     return Recorded(deps, outs, params)
 
