@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ from PIL import Image
 from projects import DVC_LOCK, ROOT, read_network
 from safetensors.torch import save_file
 
-from carvana.base import definition, lockfile, params, unfinished
+from carvana.base import definition, lockfile, params, speed, unfinished
 from carvana.base.errors import UserError
 from carvana.commands import summary, unlock
 from carvana.competition import SUBMISSION_HEADER, mask_of
@@ -24,6 +25,7 @@ from carvana.data.archive import Archive
 from carvana.kaggle import submission
 from carvana.masks import rle, shards
 from carvana.networks import checkpoint, models
+from carvana.results import about
 from carvana.training import history, resume
 
 NAMES = [f"{car}_{view}.jpg" for car in CARS[:3] for view in ("01", "02")]
@@ -190,6 +192,8 @@ SPLIT = "car,role\n" + "".join(f"{car},{number % 3}\n" for number, car in enumer
 EPOCHS = [history.Epoch(number, 0.004, 0.5, 0.25, 1 / 3, 0.75, 0.625) for number in (1, 2, 3)]
 LEGACY = partial(torch.save, _use_new_zipfile_serialization=False)
 BUSY = '{"read": {"a": [{"pid": 123, "cmd": "dvc"}]}, "write": {"b": {"pid": 456}}}'
+SCORES = {"dice": 0.99, "dice_worst": 0.9, "images": 16}
+MADE = speed.Speed(12.25, 96, 48.5, "openvino", "cpu", "some processor", "bfloat16", 1, 2)
 
 READERS = {
     "archive": Reader("train.zip", partial(put_zip, members=PHOTOS, compression=zipfile.ZIP_STORED), read_archive),
@@ -230,7 +234,9 @@ READERS = {
         for kind in ("jpeg", "png", "webp", "bmp", "tiff")
     },
     "finished work": Reader("work/finished.json", write_finished, read_finished),
-    "metrics": Reader("evaluate.json", holding('{"validation": {"dice": 0.99, "images": 16}}'), summary._read),
+    "metrics": Reader("evaluate.json", holding(json.dumps({"test": SCORES})), summary.evaluated),
+    "score": Reader("leaderboard.json", holding(json.dumps({"leaderboard": SCORES})), summary.scored),
+    "speed": Reader("predict.json", partial(speed.write, speed=MADE), lambda path: about.training(speed.read(path))),
     "lock of DVC": Reader("rwlock", holding(BUSY), unlock.is_held),
 }
 

@@ -213,6 +213,14 @@ def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, 
     assert history == resumed_history
 
 
+def test_a_state_that_lacks_a_part_is_named(examples, finished, tmp_path):
+    kept = resume.load(finished[0])
+    del kept["optimizer"]
+    resume.save(tmp_path / "epoch.pt", kept)
+    with pytest.raises(UserError, match=r"epoch\.pt is not the state of a training; remove it"):
+        fit(examples, tmp_path / "epoch.pt")
+
+
 def test_a_finished_training_is_not_done_again(examples, finished, monkeypatch):
     path, model, history = finished
     monkeypatch.setattr(loop, "train_epoch", None)

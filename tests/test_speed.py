@@ -20,7 +20,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     assert content == asdict(MADE)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps(asdict(MADE) | {"seconds": "12"})])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", *(json.dumps(asdict(MADE) | {"seconds": each}) for each in ("12", True, float("inf")))]
+)
 def test_another_file_is_an_error_that_names_it(tmp_path, text):
     (tmp_path / "predict.json").write_text(text, encoding="ascii")
     with pytest.raises(UserError, match=r"predict\.json is not a record of speed"):

@@ -12,7 +12,7 @@ from carvana.base.files import write_json
 from carvana.base.processes import cores, peak_memory
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True))
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
 class Speed:
     """How long the work took, and what did it.
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from carvana.base import git, paths
 from carvana.base.errors import reading
 
+_AGAIN = ("cannot be read", "`dvc repro` makes it again", "`dvc repro` makes it")
+
 
 def main() -> None:
     show()
@@ -16,21 +18,30 @@ def main() -> None:
 
 def show() -> None:
     """Prints the scores, and where the report and the submission are."""
-    evaluation, leaderboard = _read(paths.EVALUATION), _read(paths.LEADERBOARD)["leaderboard"]
-    for role, scores in sorted((role, scores) for role, scores in evaluation.items() if "dice" in scores):
-        print(
-            f"Dice at 1918×1280 on {scores['images']} photos of unseen {role} cars: {scores['dice']:.4f} "
-            f"(worst {scores['dice_worst']:.4f})"
-        )
-    if "dice" in leaderboard:
-        print(f"Score of the submission on {leaderboard['images']} test photos: {leaderboard['dice']:.4f}")
-    else:
-        print("Score of the submission: not known here; Kaggle tells")
+    print(*evaluated(paths.EVALUATION), scored(paths.LEADERBOARD), sep="\n")
     print(f"{paths.REPORT} shows the best and the worst of it")
-    sizes = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB)" for path in (paths.SUBMISSION, paths.SUBMISSION_GZIP)]
+    files = paths.SUBMISSION, paths.SUBMISSION_GZIP
+    with reading(" or ".join(map(str, files)), *_AGAIN):
+        sizes = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB)" for path in files]
     print(f"{' and, for the upload, '.join(sizes)} are ready")
 
 
-def _read(path: Path) -> dict:
-    with reading(path, "cannot be read", "`dvc repro` makes it again", "`dvc repro` makes it"):
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+def evaluated(path: Path) -> list[str]:
+    """Returns a line for each role of unseen cars."""
+    with reading(path, *_AGAIN):
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            f"Dice at 1918×1280 on {scores['images']} photos of unseen {role} cars: {scores['dice']:.4f} "
+            f"(worst {scores['dice_worst']:.4f})"
+            for role, scores in sorted(evaluation.items())
+            if "dice" in scores
+        ]
+
+
+def scored(path: Path) -> str:
+    """Returns a line about the submission's score."""
+    with reading(path, *_AGAIN):
+        leaderboard = json.loads(path.read_text(encoding="utf-8"))["leaderboard"]
+        if "dice" not in leaderboard:
+            return "Score of the submission: not known here; Kaggle tells"
+        return f"Score of the submission on {leaderboard['images']} test photos: {leaderboard['dice']:.4f}"

@@ -54,6 +54,8 @@ def fit(
     with device.enough_memory(advice), plan.enough_for_batch_norm(settings):
         state = begin(settings, on)
         if kept := distributed.from_first(lambda: resume.load(saved) if saved else None):
+            if kept.keys() != state.state_dict().keys():
+                raise UserError(f"{saved} is not the state of a training; remove it, and training starts over")
             state.load_state_dict(kept)
         if is_first:
             say(plan.describe(state, examples, settings, on))
