@@ -136,5 +136,5 @@ def test_files_that_do_not_belong_together_are_not_used_after_their_download(tra
     repack(kaggle / "train.zip", lambda members: members.update({"331659860e11_02.jpg": b""}))
     message = stage(trained, "download", status=1)
     assert message.startswith("error in download: ")
-    assert "train.zip holds 331659860e11_02.jpg twice" in message
+    assert "train.zip holds train/331659860e11_02.jpg and" in message
     assert "Traceback" not in message

@@ -1,10 +1,13 @@
 """Photos and masks by name, read from one of Kaggle's zips without unpacking it to disk."""
 
+import gzip
 import hashlib
+import re
 import zipfile
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
 
 from carvana.base.errors import UserError, reading, some
 from carvana.competition import is_photo, photo_of
@@ -13,25 +16,50 @@ from carvana.competition import is_photo, photo_of
 MAX_MEMBER_BYTES = 64 * 2**20
 
 
-class Archive:
-    """A zip of photos or masks, read by name without a folder. Threads may share one; each process opens its own.
+def open_csv(path: Path, stack: ExitStack) -> Any:
+    """Opens a `.csv`, a `.csv.gz`, or a zip with one CSV. Raises UserError unless the zip has one."""
+    if path.suffix == ".zip":
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        members = [info for name, info in _files(archive.infolist()) if name.lower().endswith(".csv")]
+        if len(members) != 1:
+            raise UserError(f"{path} holds {len(members)} CSV files; there must be one")
+        return stack.enter_context(archive.open(members[0]))
+    return stack.enter_context(gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
 
+
+def _files(members: Iterable[zipfile.ZipInfo]) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """Yields the members that are files, with their names without folders, but not those that a system has added."""
+    for info in members:
+        # Some programs of Windows write backslashes.
+        *folders, name = info.filename.replace("\\", "/").split("/")
+        if name and "__MACOSX" not in folders and not is_of_system(name):
+            yield name, info
+
+
+def is_of_system(name: str) -> bool:
+    """Returns whether a file is one that Windows or macOS adds to a folder, such as Thumbs.db or .DS_Store."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
+
+
+class Archive:
+    """A zip, or a folder, of photos or masks by name. Threads may share one; each process opens its own.
+
+    Names are without folders and in lower case, and those of PNG masks end in .gif, as those of Kaggle's masks do.
     Raises UserError if the zip is missing, incomplete, or holds a name twice.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with reading(path, "is not a complete zip file", "download it again", "`dvc repro download` makes it"):
-            self._zip = zipfile.ZipFile(path)
         self._members: dict[str, zipfile.ZipInfo] = {}
-        for info in self._zip.infolist():
-            member = PurePosixPath(info.filename)
-            # Not info.is_dir(), which fails on an empty name.
-            if info.filename.endswith("/") or member.name.startswith(".") or member.parts[:1] == ("__MACOSX",):
-                continue
-            if member.name in self._members:
-                raise UserError(f"{path} holds {member.name} twice; remove one of them")
-            self._members[member.name] = info
+        with reading(path, "is not a complete zip file", "download it again", "`dvc repro download` makes it"):
+            self._zip = None if path.is_dir() else zipfile.ZipFile(path)
+            members = self._zip.infolist() if self._zip else map(_as_member, filter(Path.is_file, path.iterdir()))
+            for name, info in _files(members):
+                known = re.sub(r"_mask\.png$", "_mask.gif", name.lower())
+                if known in self._members:
+                    both = f"{self._members[known].filename} and {info.filename}"
+                    raise UserError(f"{path} holds {both}, which are one picture; move one of them elsewhere")
+                self._members[known] = info
 
     @property
     def photos(self) -> list[str]:
@@ -42,7 +70,7 @@ class Archive:
     def masks(self) -> list[str]:
         """The members' names, sorted. Raises UserError if one of them is not of the form `<car>_<view>_mask.gif`."""
         return self._of_form(
-            "<car>_<view>_mask.gif", lambda name: name.endswith("_mask.gif") and is_photo(photo_of(name))
+            "<car>_<view>_mask.gif (or .png)", lambda name: name.endswith("_mask.gif") and is_photo(photo_of(name))
         )
 
     def _of_form(self, form: str, is_of_form: Callable[[str], bool]) -> list[str]:
@@ -50,7 +78,7 @@ class Archive:
         if strange := [name for name in names if not is_of_form(name)]:
             raise UserError(
                 f"{self.path} holds {some(strange)}, not of the form {form} "
-                f"(car: 12 hexadecimal digits, view: 01 to 16); remove such members"
+                f"(car: 12 hexadecimal digits, view: 01 to 16); rename such files, or move them elsewhere"
             )
         return names
 
@@ -62,7 +90,7 @@ class Archive:
         if info.file_size > MAX_MEMBER_BYTES:
             raise UserError(f"{self.path}: {name} would take {info.file_size} bytes; the limit is {MAX_MEMBER_BYTES}")
         with reading(f"{self.path}: {name}", "is damaged", "download the zip again"):
-            return self._zip.read(info)
+            return self._zip.read(info) if self._zip else (self.path / info.filename).read_bytes()
 
     def digest(self) -> str:
         """Returns a digest of the members' names, sizes and CRCs: it identifies the content without reading it."""
@@ -73,4 +101,9 @@ class Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._zip.close()
+        if self._zip:
+            self._zip.close()
+
+
+def _as_member(file: Path) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo.from_file(file, file.name, strict_timestamps=False)

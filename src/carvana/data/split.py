@@ -4,10 +4,11 @@ The 16 photos of a car show the same car in the same paint before the same wall;
 validation would flatter the score (the slides' "data leakage alert").
 """
 
+import io
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from carvana.base.errors import UserError, reading, some
 from carvana.base.files import write_text
 from carvana.competition import car_of, is_car
+from carvana.data.archive import open_csv
 
 TEST = "test"
 VALIDATION = "validation"  # the role in results of a car whose fold validates the model; split.csv has the fold
@@ -51,13 +53,11 @@ def assign(cars: list[str], makes: dict[str, str], test_fraction: float, folds: 
 
 def read_makes(metadata: Path) -> dict[str, str]:
     """Returns the make of every car in metadata.csv.zip that has one."""
-    with reading(metadata, "is not Kaggle's metadata.csv in a zip", "download it again"):
-        with zipfile.ZipFile(metadata) as archive:
-            member = archive.infolist()[0]
-            if member.file_size > _MOST_METADATA:
-                raise ValueError(f"it would take {member.file_size} bytes; the limit is {_MOST_METADATA}")
-            with archive.open(member) as file:
-                table = pd.read_csv(file, index_col=False, dtype=str, keep_default_na=False)
+    with reading(metadata, "is not Kaggle's metadata.csv in a zip", "download it again"), ExitStack() as stack:
+        content = open_csv(metadata, stack).read(_MOST_METADATA + 1)
+        if len(content) > _MOST_METADATA:
+            raise ValueError(f"it has more than {_MOST_METADATA} bytes")
+        table = pd.read_csv(io.BytesIO(content), index_col=False, dtype=str, keep_default_na=False)
         return {car: make for car, make in zip(table["id"], table["make"], strict=True) if make}
 
 

@@ -3,13 +3,12 @@
 import csv
 import gzip
 import io
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -17,7 +16,7 @@ from carvana.base.errors import UserError, reading, some
 from carvana.base.files import whole_file
 from carvana.competition import HEIGHT, SUBMISSION_HEADER, WIDTH, photo_of
 from carvana.data import photos
-from carvana.data.archive import Archive
+from carvana.data.archive import Archive, open_csv
 from carvana.masks import metrics, rle, shards
 
 Row = TypeVar("Row")
@@ -33,7 +32,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, str]]:
     """Yields images and texts of a `.csv`, `.csv.gz` or `.csv.zip`. Raises UserError with the line of a fault."""
     again = "make or download it again"
     with reading(path, "cannot be read to its end", again, "`dvc repro` makes it"), ExitStack() as stack:
-        text = io.TextIOWrapper(_open(path, stack), encoding="utf-8", newline="")
+        text = io.TextIOWrapper(open_csv(path, stack), encoding="utf-8-sig", newline="")
         # By lines of a limited length: a few MB of gzip can hold a line of GBs.
         rows = csv.reader(iter(partial(text.readline, 2 * _MOST_CHARACTERS), ""))
         header = next(rows, [])
@@ -43,18 +42,6 @@ def read_rows(path: Path) -> Iterator[tuple[str, str]]:
             if len(row) != len(SUBMISSION_HEADER) or len(row[0]) > _LONGEST_NAME:
                 raise UserError(f"{path}, line {rows.line_num} is no name of an image and its mask; {again}")
             yield row[0], row[1]
-
-
-def _open(path: Path, stack: ExitStack) -> Any:
-    if path.suffix == ".zip":
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        members = [name for name in archive.namelist() if name.endswith(".csv") and "__MACOSX" not in name]
-        if len(members) != 1:
-            raise UserError(f"{path} holds {len(members)} CSV files; there must be one")
-        return stack.enter_context(archive.open(members[0]))
-    if path.suffix == ".gz":
-        return stack.enter_context(gzip.open(path))
-    return stack.enter_context(path.open("rb"))
 
 
 def require_same_images(sample: Path, images: list[str], whose: str) -> list[str]:
