@@ -70,13 +70,13 @@ def test_every_wrong_pixel_is_counted_at_its_place_and_distance(pair):
         assert (places[kind] == counts).all()
 
 
-def scored(seed=0, role="validation", view="03"):
+def scored(seed=0, role="validation", view="03", threshold=0.5):
     """A score of a prediction that is the true mask, blurred to 64×96."""
     mask = picture(seed)[1]
     coverage = photos.soften(mask, (64, 96))
     logits = (coverage.astype(np.float32) / 255 - 0.4) * np.float32(8)
-    prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", runs_of_logits(logits, 0.5), logits)
-    return mask, prediction, scoring.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role)
+    prediction = Prediction(f"0cdf5b5d0ce1_{view}.jpg", runs_of_logits(logits, threshold), logits)
+    return mask, prediction, scoring.score_one(prediction, rle.to_runs(mask), coverage, "Kia", role, threshold)
 
 
 def test_a_score_is_that_of_the_masks():
@@ -92,9 +92,14 @@ def test_a_score_is_that_of_the_masks():
 def test_dice_at_network_size_is_against_the_mask_at_that_size():
     mask, prediction, at_size = scored()
     other = photos.soften(mask, (32, 32))
-    found = scoring.score_one(prediction, rle.to_runs(mask), other, "Kia", "test")
+    found = scoring.score_one(prediction, rle.to_runs(mask), other, "Kia", "test", 0.5)
     assert found.dice_network_size == at_size.dice_network_size
     assert 0.9 < found.dice_network_size < 1
+
+
+def test_the_threshold_is_that_of_both_sizes():
+    _, _, score = scored(threshold=0.995)  # no logit is as high
+    assert score.dice == score.dice_network_size == 0
 
 
 def test_the_share_near_the_outline_is_of_all_wrong_pixels():

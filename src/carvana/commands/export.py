@@ -5,7 +5,6 @@ models/, with predict.flip and predict.scales; it takes uint8 photos at the mode
 """
 
 import argparse
-import math
 from pathlib import Path
 
 from carvana.base import files, params, paths
@@ -23,6 +22,7 @@ def main(kind: str, out: Path) -> None:
     if out.exists():
         raise UserError(f"{out} is there already; choose another folder with --out, or remove it")
 
+    from carvana.masks.fullsize import level_of
     from carvana.networks import models
     from carvana.prediction import export
     from carvana.prediction.inference import Ensemble
@@ -35,5 +35,5 @@ def main(kind: str, out: Path) -> None:
     with files.whole_folder(out) as folder:
         path = export.write(ensemble, kind, folder)
         difference = export.require_equal(path, ensemble)
-    level = math.log(settings.predict.threshold / (1 - settings.predict.threshold))
+    level = level_of(settings.predict.threshold)
     print(f"{out / path.name} differs from torch by at most {difference:.1g}; a logit above {level:.3g} is car")

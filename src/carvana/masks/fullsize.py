@@ -21,6 +21,11 @@ Signs = NDArray[np.uint8]
 Axis = tuple[Ints, Ints, Floats]
 
 
+def level_of(threshold: float) -> float:
+    """Returns the logit whose probability is `threshold`, 0 of 0.5."""
+    return math.log(threshold / (1 - threshold))
+
+
 def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
     """Returns the runs at 1918×1280 of the pixels whose probability exceeds `threshold`.
 
@@ -29,7 +34,7 @@ def runs_of_logits(logits: Floats, threshold: float) -> rle.Runs:
     size: thresholding at network size would cost 0.2 to 0.5 % of Dice. Every pixel is equal to torch's, except those
     whose value is 0 to within float32's rounding. Raises UserError if a logit is not finite.
     """
-    level = np.float32(math.log(threshold / (1 - threshold)))
+    level = np.float32(level_of(threshold))
     values = np.ascontiguousarray(logits, np.float32)
     if not np.isfinite(values).all():
         raise UserError("the network's output is not finite; its training has diverged: lower train.learning_rate")

@@ -14,6 +14,7 @@ from carvana.data import split
 from carvana.data.cache import Cache
 from carvana.data.photos import soften
 from carvana.masks import metrics, rle
+from carvana.masks.fullsize import level_of
 from carvana.networks.checkpoint import Trained
 from carvana.prediction.inference import Damaged, Ensemble, Outcome, Prediction, in_order, predict
 from carvana.prediction.settings import Settings
@@ -84,7 +85,8 @@ def find(
         name = outcome.photo
         coverage = truth.read_masks(np.array([row_of[name]]))[0]
         # A copy: the runs may be a view of a much larger array.
-        return score_one(outcome, true[name], coverage, makes.get(car_of(name), ""), role), outcome.runs.copy()
+        make = makes.get(car_of(name), "")
+        return score_one(outcome, true[name], coverage, make, role, how.threshold), outcome.runs.copy()
 
     validations = [(str(fold), split.VALIDATION, [model]) for fold, model in trained.items()]
     with ThreadPoolExecutor(how.threads) as pool:
@@ -98,10 +100,13 @@ def find(
     return findings
 
 
-def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8], make: str, role: str) -> Score:
+def score_one(
+    prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8], make: str, role: str, threshold: float
+) -> Score:
     """Returns the scores of one prediction against the runs of its mask at 1918×1280.
 
-    `coverage` uint8 [height, width] in 0–255 is the mask at the size at which the network was trained.
+    `coverage` uint8 [height, width] in 0–255 is the mask at the size at which the network was trained, and `threshold`
+    the probability above which a pixel is car.
     """
     mask, name, logits = rle.to_mask(true, HEIGHT, WIDTH), prediction.photo, prediction.logits
     assert logits is not None
@@ -118,7 +123,7 @@ def score_one(prediction: Prediction, true: rle.Runs, coverage: NDArray[np.uint8
         role=role,
         dice=full.dice,
         iou=full.iou,
-        dice_network_size=metrics.overlap_of_masks(logits > 0, at_size >= 128).dice,
+        dice_network_size=metrics.overlap_of_masks(logits > level_of(threshold), at_size >= 128).dice,
         wrong=missed + added,
         missed=missed,
         within_1=within_1,
