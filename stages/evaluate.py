@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from carvana.base import params, paths
+from carvana.base import params, paths, speed
 from carvana.base.console import Bar, say
 from carvana.base.errors import UserError
 from carvana.base.files import whole_folder, write_json, write_text
@@ -33,6 +33,7 @@ def main() -> None:
 
     settings = params.load(paths.PARAMS)
     folds = settings.train.folds
+    speed.warn_of_other_packages(folds)
     truth = cache.read(paths.CACHE, settings.train.size)
     roles = split.read(paths.SPLIT, truth.names)
     trained = {fold: checkpoint.load(paths.model(fold)) for fold in folds}

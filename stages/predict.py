@@ -35,6 +35,7 @@ def main() -> None:
         how, first = replace(how, on=on), distributed.rank() == 0
         folder = distributed.from_first(lambda: begin(fingerprint(archive, trained, settings, how)))
         if first:
+            speed.warn_of_other_packages(settings.train.folds)
             console.say(plan(settings, ensemble, len(archive.photos), how))
         watch = Stopwatch()
         damaged = distributed.gathered(sweep(ensemble, archive, folder, how, watch))
@@ -57,7 +58,7 @@ def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, 
         "test": archive.digest(),
         "models": str([files.digest(path) for path in trained]),
         "predict": settings.predict.model_dump_json(),
-        "versions": unfinished.versions("torch", *(["openvino"] if how.engine == "openvino" else [])),
+        "versions": str(unfinished.versions()),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
     }
     return unfinished.fingerprint(inputs, definition.read("predict").files)

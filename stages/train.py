@@ -61,7 +61,7 @@ def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -
         "train": train.model_dump_json(exclude={"folds", "pseudo_labels", "pseudo_photos"}),
         "augment": settings.augment.model_dump_json(),
         "weights": files.digest(weights) if weights and weights.is_file() else train.encoder_weights,
-        "versions": unfinished.versions("torch", "timm", "segmentation-models-pytorch"),
+        "versions": str(unfinished.versions()),
         "device": f"{on.type}, {device.precision_name(on, train.precision)}",
     }
     return unfinished.fingerprint(inputs, definition.read("train").files)

@@ -2,15 +2,17 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from projects import ROOT
 
-from carvana.base import paths
+from carvana.base import paths, unfinished
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -66,6 +68,23 @@ def test_a_stage_depends_on_the_rooms_that_it_imports(stage):
     of_path = {path: {name for name in wanted if (ROOT / path) in (FILES[name], *FILES[name].parents)} for path in code}
     assert set().union(*of_path.values()) == wanted
     assert {path for path, names in of_path.items() if not names} == {Path(f"stages/{stage}.py")}
+
+
+def test_packages_that_compute_are_those_whose_versions_count():
+    """DVC does not know them, but what is unfinished must not go on with others."""
+    rooms = ("data", "masks", "networks", "devices", "prediction", "training")
+    files = [path for name, path in FILES.items() if room(name) in rooms]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    of_module = packages_distributions()
+    found = {package for name in names for package in of_module.get(name.split(".")[0], [])}
+    found = {re.sub("[-_.]+", "-", package).lower() for package in found} - {"carvana"}
+    # Tables, numbers and runs, which these take as they are.
+    assert found - set(unfinished.PACKAGES) == {"pandas", "pyarrow", "pydantic", "safetensors"}
+    # Its operators are not used, but segmentation-models-pytorch and timm import it.
+    assert set(unfinished.PACKAGES) - found == {"torchvision"}
+    assert not any(name.endswith(" none") for name in unfinished.versions())
 
 
 def test_the_parameters_are_looked_at_first_and_every_stage_replaces_its_shell():

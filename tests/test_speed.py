@@ -1,9 +1,9 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
-from carvana.base import speed
+from carvana.base import paths, speed, unfinished
 from carvana.base.errors import UserError
 from carvana.base.processes import cores
 from carvana.base.speed import Speed
@@ -13,11 +13,24 @@ MADE = Speed(12.25, 96, 48.5, "openvino", "cpu", "some processor", "bfloat16", 1
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     speed.write(tmp_path / "speed/predict.json", MADE)
-    assert speed.read(tmp_path / "speed/predict.json") == MADE
+    made = replace(MADE, packages=unfinished.versions())
+    assert speed.read(tmp_path / "speed/predict.json") == made
     content = json.loads((tmp_path / "speed/predict.json").read_text(encoding="utf-8"))
     assert content.pop("peak_memory_mb") > 10
     assert content.pop("cores") == cores()
-    assert content == asdict(MADE)
+    assert content == asdict(made) | {"packages": list(made.packages)}
+
+
+def test_packages_that_are_not_those_of_a_training_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    speed.write(paths.training_speed(0), MADE)
+    speed.warn_of_other_packages([0, 1])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(speed, "versions", lambda: ("numpy 2", "simplejpeg 1"))
+    speed.write(paths.training_speed(1), MADE)
+    monkeypatch.setattr(speed, "versions", lambda: ("numpy 2", "simplejpeg 3"))
+    speed.warn_of_other_packages([1])
+    assert capsys.readouterr().err.startswith("warning: fold-1 was trained with simplejpeg 1; ")
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects,
     names = [name(), name("mps")]
     Path("weights.pth").write_bytes(b"two")
     names.append(name())
-    monkeypatch.setattr(unfinished, "version", lambda package: f"{package} of tomorrow")
+    monkeypatch.setattr(unfinished, "versions", lambda: ("simplejpeg of tomorrow",))
     names.append(name())
     monkeypatch.setattr(device, "has_bfloat16", lambda _: True)
     names.append(name())

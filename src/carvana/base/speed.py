@@ -1,5 +1,7 @@
 """The speed of a training or a prediction: a record beside its result, on which no stage depends."""
 
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -7,9 +9,11 @@ from time import perf_counter
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from carvana.base import paths
 from carvana.base.errors import reading
 from carvana.base.files import write_json
 from carvana.base.processes import cores, peak_memory
+from carvana.base.unfinished import versions
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
@@ -31,6 +35,7 @@ class Speed:
     precision: str
     processes: int
     threads: int  # of each process
+    packages: tuple[str, ...] = ()  # that computed, with their versions; `write` adds them
 
 
 def read(path: Path) -> Speed:
@@ -40,9 +45,22 @@ def read(path: Path) -> Speed:
 
 
 def write(path: Path, speed: Speed) -> None:
-    """Writes the record as JSON, with the cores that this process may use, and its peak memory in MB."""
+    """Writes the record as JSON, with the packages and cores of this process, and its peak memory in MB."""
     numbers = {"seconds": round(speed.seconds, 2), "photos_per_second": round(speed.photos_per_second, 2)}
-    write_json(path, asdict(speed) | numbers | {"cores": cores(), "peak_memory_mb": peak_memory()})
+    here = {"packages": versions(), "cores": cores(), "peak_memory_mb": peak_memory()}
+    write_json(path, asdict(speed) | numbers | here)
+
+
+def warn_of_other_packages(folds: Iterable[int]) -> None:
+    """Prints which packages have changed since the models of some folds were trained; DVC does not notice."""
+    for path in filter(Path.exists, map(paths.training_speed, folds)):
+        # A record of an earlier version has none.
+        if (then := read(path).packages) and (others := set(then) - set(versions())):
+            print(
+                f"warning: {path.stem} was trained with {', '.join(sorted(others))}; what is installed now may decode "
+                "or compute slightly differently, and `dvc repro -f train` trains it again",
+                file=sys.stderr,
+            )
 
 
 class Stopwatch:

@@ -5,12 +5,16 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 
 from carvana.base import lockfile
 from carvana.base.errors import UserError, reading
 from carvana.base.files import write_json
+
+# Those that compute pixels or logits; tests/test_dvc_yaml.py compares them with what is imported.
+PACKAGES: tuple[str, ...] = ("numba", "numpy", "opencv-python-headless", "openvino", "pillow")
+PACKAGES += ("segmentation-models-pytorch", "simplejpeg", "timm", "torch", "torchvision")
 
 _KEPT = 3  # folders of a fold's latest trainings; older ones are removed
 _FINISHED = "finished.json"
@@ -24,9 +28,9 @@ def fingerprint(inputs: Mapping[str, str], code: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def versions(*packages: str) -> str:
-    """Returns the versions of installed packages; another version may compute different numbers."""
-    return ", ".join(f"{package} {version(package)}" for package in packages)
+def versions() -> tuple[str, ...]:
+    """Returns all that computes pixels or logits, `numpy 2.4.6`; another version may compute different numbers."""
+    return tuple(f"{name} {next((each.version for each in distributions(name=name)), 'none')}" for name in PACKAGES)
 
 
 def subfolder(folder: Path, name: str, kept: int = _KEPT) -> Path:

@@ -149,7 +149,7 @@ def _file_of(settings: Params) -> Path:
     inputs = {
         "settings": settings.model_dump_json(include={"train", "predict", "augment", "runtime"}),
         "device": str(device.facts(device.pick(settings.runtime.device))),
-        "versions": unfinished.versions("torch", "openvino"),
+        "versions": str(unfinished.versions()),
     }
     return paths.ESTIMATES / f"{unfinished.fingerprint(inputs, [])}.json"
 

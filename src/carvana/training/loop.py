@@ -44,9 +44,9 @@ def fit(
 
     After each epoch the state is written to `saved`, from which the same training resumes if the file is there (None:
     neither; of several processes, rank 0's counts). Every epoch has its own seed, so that the same examples and
-    settings lead to the same weights on a CPU with one number of threads, even if training was stopped and resumed; on
-    a GPU they are the same to rounding. Raises UserError if a loss is not finite, if memory runs out, or if batches have too few photos for their
-    pieces or for batch norm.
+    settings lead to the same weights on a CPU with one number of threads, even if training was stopped and resumed; a
+    GPU is not deterministic. Raises UserError if a loss is not finite, if memory runs out, or if batches have too few
+    photos for their pieces or for batch norm.
     """
     is_first, photos = distributed.rank() == 0, examples.photos_of_an_epoch(settings.pseudo_share)
     plan.require_equal_pieces(photos, settings)
