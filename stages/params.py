@@ -1,9 +1,10 @@
 """Checks that every key of params.yaml is known and its value valid: `python -m stages.params`, the first stage.
 
-Only this stage depends on the whole file, and so it also checks the keys that no other stage depends on.
+Only this stage depends on the whole file, and so it also checks the keys that no other stage depends on, and moves the
+models of folds that are no longer in use out of the way.
 """
 
-from carvana.base import params, paths
+from carvana.base import params, paths, unfinished
 from carvana.base.errors import UserError
 from carvana.base.stage import command_line, run
 from carvana.networks.sizes import sizes_of
@@ -24,6 +25,7 @@ def main() -> None:
         from carvana.devices.device import pick  # seconds of imports
 
         pick(device)
+    unfinished.set_aside_models(settings.train.folds)
 
 
 if __name__ == "__main__":

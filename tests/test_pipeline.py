@@ -91,6 +91,10 @@ def test_more_folds_reuse_those_that_are_there_and_are_scored_out_of_fold(clone)
     assert after["test"] != before["test"], "both models are averaged"
     curves = (clone.folder / "metrics/curves.csv").read_text(encoding="ascii")
     assert re.search("^2,1,.*,validation at full size,", curves, re.MULTILINE)
+    back = clone.dvc("exp", "run", "-S", "train.folds=[0]")
+    assert "Stage 'predict' is cached - skipping run" in back, "the other model is no longer in its folder"
+    assert clone.read("metrics/evaluate.json") == before
+    assert "Stage 'train@1' is cached" in clone.dvc("exp", "run", "-S", "train.folds=[0,1]")
 
 
 @pytest.mark.slow

@@ -127,6 +127,18 @@ def test_bad_parameters_are_named_and_earlier_results_stay(trained, changes, at,
     assert results(trained) == before
 
 
+def test_a_model_of_a_fold_that_is_not_used_is_no_longer_in_the_folder_on_which_stages_depend(project):
+    set_params(project, train_folds=[1])
+    (project / "models").mkdir()
+    names = {f"models/fold-{fold}.{kind}" for fold in (0, 1) for kind in ("csv", "safetensors")}
+    for name in names:
+        (project / name).write_text(name, encoding="ascii")
+    stage(project, "params")
+    left = {name for name in names if (project / name).exists()}
+    assert left == {name for name in names if "fold-1" in name}
+    assert all((project / ".work" / name).read_text(encoding="ascii") == name for name in names - left)
+
+
 def test_a_missing_zip_is_told_what_makes_it(trained):
     (trained / "data/raw/train.zip").unlink()
     assert "train.zip is missing; `dvc repro download`" in stage(trained, "resize", status=1)

@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
-from carvana.base import lockfile
+from carvana.base import lockfile, paths
 from carvana.base.errors import UserError, reading
 from carvana.base.files import write_json
 
@@ -44,6 +44,17 @@ def subfolder(folder: Path, name: str, kept: int = _KEPT) -> Path:
     for old in latest[:-kept]:
         shutil.rmtree(old)
     return folder / name
+
+
+def set_aside_models(folds: Iterable[int]) -> None:
+    """Moves the models of all other folds to .work/models: stages depend on the whole folder of models.
+
+    DVC leaves them there when a fold goes from train.folds, and brings them back from its cache when it returns.
+    """
+    used = {paths.model(fold).stem for fold in folds}
+    for path in [path for path in paths.MODELS.glob("fold-*") if path.stem not in used]:
+        (paths.WORK / path.parent).mkdir(parents=True, exist_ok=True)
+        path.replace(paths.WORK / path)
 
 
 def finish(folder: Path, outputs: list[Path]) -> None:

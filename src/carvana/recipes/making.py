@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from carvana.base import git, lockfile, params, paths
+from carvana.base import git, lockfile, params, paths, unfinished
 from carvana.base.console import say
 from carvana.base.errors import UserError
 from carvana.base.files import whole_file, whole_folder, write_text
@@ -37,6 +37,8 @@ def make(recipe: Recipe, gpus: Sequence[str] = ()) -> None:
             _bring_back(each.name, text)
             write_text(paths.PARAMS, text)
         settings = params.load(paths.PARAMS)
+        # The stage `params` does so only if its record in dvc.lock is of another params.yaml.
+        unfinished.set_aside_models(settings.train.folds)
         if min(len(gpus), len(settings.train.folds)) > 1:
             train_beside_each_other(settings.train.folds, gpus)
         _run(["repro"])
