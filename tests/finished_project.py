@@ -6,11 +6,12 @@ import gzip
 import json
 import shutil
 
+import projects
 import pytest
 from clones import Repository
 from competition_files import csv_text, pack
 from kaggle_server import Server
-from projects import ROOT, make_project, set_params
+from projects import ROOT, make_project
 from ruamel.yaml import YAML
 
 from carvana.base import lockfile
@@ -24,6 +25,9 @@ LOG = "data/submissions.jsonl"
 SAMPLE = "data/raw/sample_submission.csv.zip"
 SUBMISSION = ["data/submission.csv", "data/submission.csv.gz"]
 ALL = ["download", "resize", "split", "label", "train@0", "evaluate", "predict", "encode"]
+
+
+set_params = functools.partial(projects.set_params, data_source="local")  # of a demo nothing is sent
 
 
 def git(folder, *arguments):
@@ -111,14 +115,15 @@ def refused(folder):
     # A server of its own, so that what is sent by mistake does not reach another test's.
     with Server() as server, contextlib.chdir(folder), pytest.raises(UserError) as error:
         submit.main("", sure=True)
-    assert not server.uploads
+    assert not server.calls
     assert not (folder / LOG).exists()
     assert not (folder / ".work/submit").exists()
     return str(error.value)
 
 
 def make_finished_project(tmp_path, monkeypatch):
-    """A committed project that has come to its end, and no way to the real Kaggle."""
+    """A committed project that has come to its end, in a contest as small, and no way to the real Kaggle."""
+    monkeypatch.setattr(submit, "TEST_PHOTOS", len(ROWS) - 1)
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
     monkeypatch.setenv("KAGGLE_API_TOKEN", "good")
     monkeypatch.setenv("NO_PROXY", "localhost")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from clones import TINY, Clone
 from projects import stage, wait_for_an_epoch
 
+from carvana.commands import submit
 from carvana.training import resume
 
 
@@ -206,8 +208,12 @@ def test_experiments_and_plots_are_shown(clone, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_submission_is_that_of_its_experiment(clone, server):
-    clone.dvc("exp", "run", "--name", "whole", "-S", "train.epochs=1")
+def test_a_submission_is_that_of_its_experiment(clone, server, monkeypatch):
+    local = clone.folder.parent / "local"
+    shutil.copytree(clone.folder / "data/raw", local)
+    monkeypatch.setattr(submit, "TEST_PHOTOS", 16)
+    source = ["-S", "data.source=local", "-S", f"data.local_dir={local}"]
+    clone.dvc("exp", "run", "--name", "whole", "-S", "train.epochs=1", *source)
     dice = clone.read("metrics/evaluate.json")["test"]["dice"]
     stage(clone.folder, "submit", "--yes")
     (upload,) = server.uploads

@@ -112,7 +112,9 @@ def test_a_folder_that_cannot_be_written_to_is_said_and_checks_work_there(traine
         message = stage(trained, "split", status=1)
         assert message.startswith("error in split: read-only file system (")
         assert "Traceback" not in message
-        assert "is as Kaggle wants it" in stage(trained, "check", "data/good.csv")
+        said = stage(trained, "check", "data/good.csv")
+        assert "data/good.csv is as data/raw/sample_submission.csv.zip wants it: 2 rows, 0 of them without" in said
+        assert "The contest has 100,064 rows: these are the demo's, or a part, and Kaggle would refuse them" in said
     finally:
         subprocess.run(["umount", trained], check=True)
 

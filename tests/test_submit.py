@@ -14,7 +14,7 @@ import pytest
 from competition_files import csv_text
 from finished_project import LOCK, LOG, ROWS, commit, git, log_of, make_finished_project, record, refused, sent
 from kaggle_server import Server
-from projects import stage, start, wait_until
+from projects import set_params, stage, wait_until
 
 from carvana.base import paths
 from carvana.base.errors import UserError
@@ -54,15 +54,26 @@ def test_it_is_sent_with_what_it_can_be_found_by(project):
     assert not (project / ".work/submit").exists()
 
 
+def test_photos_of_the_demo_and_of_a_part_of_the_contest_are_refused_before_kaggle_is_asked(project, monkeypatch):
+    monkeypatch.setattr(submit, "TEST_PHOTOS", 100_064)
+    assert "submission.csv.gz has 2 rows, and Kaggle scores those of all 100,064 photos" in refused(project)
+    set_params(project, data_source="demo")
+    assert "the submission is of the demo's rendered cars; `data.source: kaggle` is for" in refused(project)
+
+
+def begin(folder, *arguments, **pipes):
+    """Starts `carvana submit` in a process of its own, in a contest of as few photos."""
+    small = "from carvana import commands, competition; competition.TEST_PHOTOS = 2; commands.main()"
+    pipes |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-u", "-c", small, "submit", *arguments], cwd=folder, **pipes)
+
+
 class Question:
     """`make submit` at its question, with a terminal to answer it."""
 
     def __init__(self, folder):
         self.terminal, other = pty.openpty()
-        command = [sys.executable, "-u", "-m", "carvana", "submit"]
-        self.process = subprocess.Popen(
-            command, cwd=folder, stdin=other, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self.process = begin(folder, stdin=other)
         self.asked = ""
         while not self.asked.endswith("[y/N] "):
             letter = self.process.stdout.read(1)
@@ -174,7 +185,7 @@ def test_a_file_that_was_sent_before_is_warned_of_unless_it_was_refused(server, 
 def test_a_killed_upload_has_no_outcome_and_what_it_has_left_is_replaced(project, capsys):
     with Server() as server:
         server.refusals["StartSubmissionUpload"] = [None]
-        with start(project, "submit", "--yes") as process:
+        with begin(project, "--yes") as process:
             wait_until(lambda: any(name == "StartSubmissionUpload" for name, _ in server.calls), process)
             process.kill()
     (project / ".work/submit/submission.csv.gz").write_bytes(b"of the killed run")

@@ -20,11 +20,11 @@ from finished_project import (
     record,
     refused,
     sent,
+    set_params,
     write_evaluation,
     write_models,
     write_submission,
 )
-from projects import set_params
 from ruamel.yaml import YAML
 
 from carvana.base import lockfile

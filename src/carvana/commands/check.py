@@ -1,9 +1,10 @@
-"""Checks that Kaggle will accept a submission: `carvana check data/submission.csv`."""
+"""Checks the form of a submission, and says whose photos it is of: `carvana check data/submission.csv`."""
 
 import argparse
 from pathlib import Path
 
 from carvana.base import paths
+from carvana.competition import TEST_PHOTOS
 from carvana.kaggle import submission
 
 
@@ -19,4 +20,7 @@ def needs_clone(path: Path, sample: Path) -> bool:
 
 def main(path: Path, sample: Path) -> None:
     rows, empty = submission.check(path, sample)
-    print(f"{path} is as Kaggle wants it: {rows} rows, {empty} of them without a car")
+    whose = "Kaggle" if rows == TEST_PHOTOS else str(sample)
+    print(f"{path} is as {whose} wants it: {rows} rows, {empty} of them without a car")
+    if rows != TEST_PHOTOS:
+        print(f"The contest has {TEST_PHOTOS:,} rows: these are the demo's, or a part, and Kaggle would refuse them")

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from carvana.base import lockfile, paths
+from carvana.base import lockfile, params, paths
 from carvana.base.errors import UserError, reading
 from carvana.base.files import digest
+from carvana.competition import TEST_PHOTOS
 from carvana.kaggle import client, lineage, provenance, submission, submission_log
 from carvana.kaggle.provenance import Origin
 
@@ -25,10 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(message: str, sure: bool) -> None:
     # Bytes that are no UTF-8 could be neither printed nor sent.
     words = message.encode(errors="replace").decode()
+    if params.load(paths.PARAMS).data.source == "demo":
+        raise UserError("the submission is of the demo's rendered cars; `data.source: kaggle` is for the contest's")
     # The copy is checked, and the copy is sent, even if the original changes in between.
     with copy_of(paths.SUBMISSION_GZIP) as packed:
-        origin, params = trace(packed)
+        origin, made_with = trace(packed)
         rows, empty = submission.check(packed, paths.SAMPLE_SUBMISSION)
+        if rows != TEST_PHOTOS:
+            raise UserError(
+                f"{paths.SUBMISSION_GZIP} has {rows} rows, and Kaggle scores those of all {TEST_PHOTOS:,} photos in "
+                "its test.zip; predict these"
+            )
         dice = read_dice(paths.EVALUATION)
         message = describe(words, origin, dice)
         print(f"{paths.SUBMISSION_GZIP}: {rows} rows, {empty} of them without a car\nmessage: {message}", flush=True)
@@ -44,7 +52,7 @@ def main(message: str, sure: bool) -> None:
             "file": {"md5": lockfile.md5_of(packed), "name": str(paths.SUBMISSION_GZIP), "sha256": digest(packed)},
             "message": message,
             "origin": {"commit": origin.commit, "name": origin.name},
-            "params": params,
+            "params": made_with,
             "rows": rows,
         }
         send(packed, message, content)
@@ -69,14 +77,14 @@ def copy_of(file: Path) -> Iterator[Path]:
 def trace(packed: Path) -> tuple[Origin, dict[str, Any]]:
     """Returns the submission's commit and its parameters. Raises UserError if Dice and models do not fit."""
     origin = provenance.find(paths.LOCK)
-    params = provenance.read_params(origin.commit)
+    made_with = provenance.read_params(origin.commit)
     lineage.require_up_to_date(packed)
     if not provenance.has(origin.commit, paths.EVALUATION):
         raise UserError(
             f"{paths.EVALUATION} is not the one in commit {origin.commit[:12]}, which has this {paths.LOCK}; commit "
             "both together (`git add -A && git commit`)"
         )
-    return origin, params
+    return origin, made_with
 
 
 def read_dice(path: Path) -> dict[str, float]:
