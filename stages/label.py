@@ -9,7 +9,7 @@ from carvana.base.stage import command_line, run
 
 
 def main() -> None:
-    from carvana.data import cache, labels
+    from carvana.data import cache, labels, split
     from carvana.data.archive import Archive
 
     settings = params.load(paths.PARAMS)
@@ -17,6 +17,7 @@ def main() -> None:
     folder = settings.train.teacher
     found = labels.NONE
     if folder:
+        labels.require_unseen(folder, split.read(paths.SPLIT))
         with Archive(paths.TRAIN) as train:
             found = labels.read(folder, photos).at_most(labels.FOR_EACH * len(train.photos))
     if found.empty:

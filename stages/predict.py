@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ def main() -> None:
             with whole_folder(paths.PREDICTIONS) as temporary:
                 for path in folder.glob("*.parquet"):
                     link_or_copy(path, temporary / path.name)
+                # A student of these predictions must not be tested on cars of this training.
+                shutil.copyfile(paths.SPLIT, temporary / paths.SPLIT.name)
             write_speed(each, how)
             unfinished.finish(folder, [paths.PREDICTIONS])
 

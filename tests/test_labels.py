@@ -1,5 +1,7 @@
 """Pseudo-labels: read from folders of shards, made into a cache by a stage, and trained on."""
 
+import shutil
+
 import numpy as np
 import pytest
 from competition_files import jpeg, pack, picture
@@ -81,6 +83,7 @@ def project(_ready, tmp_path):
     def make(runs=RUNS, **changes):
         folder = copy_project(_ready, tmp_path / "project", **({"train_pseudo_labels": "big"} | changes))
         write(folder / "teachers/big", (NAMES, runs))
+        shutil.copyfile(folder / "data/split.csv", folder / "teachers/big/split.csv")
         return folder
 
     return make
@@ -122,6 +125,19 @@ def test_photos_of_test_and_validation_cars_and_labels_of_another_size_are_refus
     write_cache(folder / "data/pseudo", NAMES[0], (64, 96))
     complaint = "data/pseudo was made for another train.size; `dvc repro label`"
     assert complaint in stage(folder, "train", "0", status=1)
+
+
+def test_a_teacher_that_has_seen_a_test_car_is_refused_and_one_that_does_not_say_is_warned_of(project):
+    folder = project()
+    path = folder / "teachers/big/split.csv"
+    roles = split.read(path)
+    (car,) = (car for car, role in roles.items() if role == "test")
+    split.write(path, roles | {car: "1"})
+    assert f"teachers/big was trained on 1 of the test cars ({car}), whose scores" in stage(folder, "label", status=1)
+    split.write(path, {"fffe00002222": "0"})
+    assert stage(folder, "label") == "", "of other cars it has seen none of these"
+    path.unlink()
+    assert stage(folder, "label").startswith("warning: teachers/big has no split.csv: if its teacher was trained on")
 
 
 def test_a_damaged_photo_is_named_and_the_earlier_labels_stay(project):

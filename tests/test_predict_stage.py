@@ -11,6 +11,7 @@ import torch
 from competition_files import jpeg, pack, picture, repack
 from projects import make_project, read_network, small_disk, stage, stage_alone, start, wait_until
 
+from carvana.data import split
 from carvana.networks import checkpoint, models
 
 CARS = 60
@@ -23,6 +24,7 @@ def _ready(tmp_path_factory):
     torch.manual_seed(0)
     network = read_network(depth=2, width=2)
     checkpoint.save(folder / "models/fold-0.safetensors", models.build(network), network, (64, 64))
+    split.write(folder / "data/split.csv", {"00000000ffff": "0"})
     photos = [jpeg(picture(seed)[0]) for seed in range(4)]
     pack(folder / "data/raw/test.zip", {f"test/{car:012x}_01.jpg": photos[car % 4] for car in range(CARS)})
     return folder
@@ -34,7 +36,7 @@ def made(folder):
 
 
 def predictions(folder):
-    return {path.name: path.read_bytes() for path in (folder / "data/predictions").iterdir()}
+    return {path.name: path.read_bytes() for path in (folder / "data/predictions").glob("*.parquet")}
 
 
 @pytest.mark.slow
@@ -62,6 +64,12 @@ def test_two_processes_give_the_same_bytes(projects):
     stage_alone(one, "predict")
     stage_alone(two, "predict")
     assert predictions(one) == predictions(two)
+
+
+def test_they_say_which_cars_the_model_was_trained_on(projects):
+    folder = projects("project")
+    stage(folder, "predict")
+    assert split.read(folder / "data/predictions/split.csv") == {"00000000ffff": "0"}
 
 
 def test_a_zip_that_changed_is_begun_anew(projects):

@@ -7,8 +7,11 @@ from typing import Self
 
 import numpy as np
 
+from carvana.base import paths
+from carvana.base.console import say
 from carvana.base.errors import UserError, reading, some
 from carvana.competition import HEIGHT, WIDTH
+from carvana.data import split
 from carvana.data.archive import Archive
 from carvana.masks import rle, shards
 
@@ -40,19 +43,37 @@ class Labels:
 NONE = Labels([], [], [])
 
 
+def require_unseen(folder: Path, roles: dict[str, str]) -> None:
+    """Raises UserError if the teacher whose predictions a folder has was trained on a test car of `roles`.
+
+    The folder's split.csv says which cars it was trained on; without one, which earlier versions did not write, a
+    warning is printed.
+    """
+    path = folder / paths.SPLIT.name
+    if not path.exists():
+        say(f"warning: {folder} has no {path.name}: if its teacher was trained on test cars, their scores are too high")
+        return
+    teachers = split.read(path, advice=_AGAIN)
+    if seen := [car for car, role in roles.items() if role == split.TEST != teachers.get(car, split.TEST)]:
+        raise UserError(
+            f"the teacher of {folder} was trained on {len(seen)} of the test cars ({some(seen)}), whose scores would "
+            "be too high; set split.seed and split.test_fraction as they were for the teacher, or train it again"
+        )
+
+
 def read(folder: Path, photos: Path) -> Labels:
     """Returns the labels in a folder of shards (`*.parquet`), all of them checked.
 
     Raises UserError if there are none, if a shard is damaged or has no masks, or if its photos are not of the zip.
     """
-    paths = sorted(folder.glob("*.parquet"))
-    if not paths:
+    parts = sorted(folder.glob("*.parquet"))
+    if not parts:
         raise UserError(
             f"{folder} has no shards of run lists (*.parquet); copy an experiment's predictions there, by "
             f"`dvc get . data/predictions --rev EXPERIMENT -o {folder}`"
         )
     has_car: dict[str, bool] = {}
-    for path in paths:
+    for path in parts:
         for name, runs in shards.read(path, _AGAIN):
             with reading(path, f"has runs of {name} that are no mask", _AGAIN):
                 rle.check(runs, HEIGHT, WIDTH)
@@ -70,4 +91,4 @@ def read(folder: Path, photos: Path) -> Labels:
     empty = [name for name, has in has_car.items() if not has]
     if not names:
         raise UserError(f"{folder} shows no car on any of its {len(empty)} photos; take another experiment's labels")
-    return Labels(paths, names, empty)
+    return Labels(parts, names, empty)

@@ -66,26 +66,27 @@ def write(path: Path, roles: dict[str, str]) -> None:
     write_text(path, "\n".join([_HEADER, *map(",".join, roles.items()), ""]))
 
 
-def read(path: Path, photos: Iterable[str] = ()) -> dict[str, str]:
+def read(path: Path, photos: Iterable[str] = (), advice: str = _AGAIN) -> dict[str, str]:
     """Returns the role of every car, as `write` wrote it.
 
-    Raises UserError, which names the line, unless every row has a car, each once, and `test` or the number of a fold: a
-    car whose role is misspelt would be trained on. Raises it as well if the car of one of `photos` is missing.
+    Raises UserError, which names the line and ends in `advice`, unless every row has a car, each once, and `test` or the
+    number of a fold: a car whose role is misspelt would be trained on. Raises it as well if the car of one of `photos`
+    is missing.
     """
-    with reading(path, "cannot be read", _AGAIN, "`dvc repro split` makes it"):
+    with reading(path, "cannot be read", advice, "`dvc repro split` makes it"):
         # Nothing is skipped or converted: a line's number is that of the file, and an id is a text.
         header, *lines = path.read_text(encoding="ascii", errors="backslashreplace").removesuffix("\n").split("\n")
     if header != _HEADER:
-        raise UserError(f"{path}, line 1 must be {_HEADER}; {_AGAIN}")
+        raise UserError(f"{path}, line 1 must be {_HEADER}; {advice}")
     roles: dict[str, str] = {}
     for number, line in enumerate(lines, start=2):
         car, _, role = line.partition(",")
         if not is_car(car) or car in roles or not _ROLE.fullmatch(role):
             raise UserError(
                 f"{path}, line {number}: {line!r:.100} must be a car (12 hexadecimal digits, each once), a comma, and "
-                f"{TEST} or a fold's number; {_AGAIN}"
+                f"{TEST} or a fold's number; {advice}"
             )
         roles[car] = role
     if unknown := {car_of(name) for name in photos} - roles.keys():
-        raise UserError(f"{path} has no role for {some(sorted(unknown))}; {_AGAIN}")
+        raise UserError(f"{path} has no role for {some(sorted(unknown))}; {advice}")
     return roles
