@@ -74,8 +74,8 @@ def test_workers_are_for_gpus_and_have_room_in_shared_memory(monkeypatch):
     for on, wanted, megabytes, processes, workers in (
         (CPU, 8, 1, 1, 0),
         (GPU, 8, 1, 1, 8),
-        (GPU, 8, 1, 4, 2),
-        (GPU, 2, 1, 4, 1),
+        (GPU, 8, 8, 1, 6),
+        (GPU, 8, 8, 2, 2),
         (GPU, 0, 1, 1, 0),
         (GPU, 8, 16, 1, 2),
         (GPU, 8, 64, 1, 0),

@@ -129,3 +129,9 @@ def test_a_message_is_short_whatever_the_value(tmp_path):
     with pytest.raises(UserError) as error:
         load(tmp_path, "train", many)
     assert len(str(error.value).splitlines()) == 20
+
+
+def test_processes_on_one_machine_share_its_workers(tmp_path, monkeypatch):
+    for processes, wanted, share in ((1, 8, 8), (4, 8, 2), (4, 2, 1), (4, 0, 0)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert load(tmp_path, "runtime.workers", wanted).runtime.workers == share

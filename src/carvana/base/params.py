@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from carvana.base import paths, yaml12
 from carvana.base.errors import UserError, near, reading
-from carvana.base.processes import cores
+from carvana.base.processes import beside, cores
 
 _RESTORE = f"correct it, or restore it by `git checkout HEAD {paths.PARAMS}`"
 
@@ -36,7 +36,13 @@ Size = Annotated[
     Field(strict=False),
     BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size),
 ]
-Workers = Annotated[int, Field(ge=0, le=1024), BeforeValidator(lambda count: cores() if count == "auto" else count)]
+Workers = Annotated[
+    int,
+    Field(ge=0, le=1024),
+    BeforeValidator(lambda count: cores() if count == "auto" else count),
+    # This process's share, at least one, of what those on its machine have together.
+    AfterValidator(lambda count: max(count // beside(), min(count, 1))),
+]
 Scale = Annotated[float, Field(ge=0.5, le=2)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -7,11 +7,11 @@ import signal
 import sys
 
 
-def die_with_parent() -> None:
-    """Asks Linux to end this process when its parent ends; does nothing on other systems."""
+def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
+    """Asks Linux to end this process, by a signal, when its parent ends; does nothing on other systems."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, by)
 
 
 def end_if_orphaned() -> None:
@@ -26,6 +26,11 @@ def end_if_orphaned() -> None:
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def beside() -> int:
+    """Returns how many processes torchrun started on this machine, this one among them; 1 without torchrun."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def peak_memory() -> int:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from carvana.base.errors import UserError
-from carvana.base.processes import die_with_parent, end_if_orphaned, keep_freed_memory, killed
+from carvana.base.processes import beside, die_with_parent, end_if_orphaned, keep_freed_memory, killed
 from carvana.data.archive import Archive
 from carvana.data.photos import decode_photo
 
@@ -128,14 +128,14 @@ def _as_it_is(made: Made) -> Made:
     return made
 
 
-def fitting(wanted: int, batch_bytes: int, ahead: int, beside: int = 1) -> int:
+def fitting(wanted: int, batch_bytes: int, ahead: int) -> int:
     """Returns how many of the wanted workers, each with `ahead` batches of `batch_bytes`, have room in shared memory.
 
-    If not all, prints a line that says so. `beside` is the number of processes on this machine that have workers.
+    If not all, prints a line that says so. The processes that torchrun started on this machine share the memory.
     """
     if not wanted or not batch_bytes or not _SHARED_MEMORY.is_dir():
         return wanted
-    free = shutil.disk_usage(_SHARED_MEMORY).free // beside
+    free = shutil.disk_usage(_SHARED_MEMORY).free // beside()
     found = max(min(wanted, (free // batch_bytes - _ON_THE_WAY) // ahead), 0)
     if found < wanted:
         print(

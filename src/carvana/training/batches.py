@@ -1,7 +1,6 @@
 """Photos and masks of the cache in pieces: read on demand for a CPU; for a GPU from its memory, or ahead by workers."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -81,16 +80,15 @@ def from_memory(cache: Cache, on: torch.device) -> Read:
 
 
 def workers_for(on: torch.device, wanted: int, size: int) -> int:
-    """Returns the number of workers for each of a machine's processes, for pieces of `size` bytes.
+    """Returns the number of workers for pieces of `size` bytes.
 
     It is 0 on a CPU, where there is no transfer to hide: the process itself reads 5 times as many photos a second at
-    128², and 7 to 9 times as many at 512², as two workers deliver. On a GPU, the processes share the `wanted` number,
-    as far as shared memory has room.
+    128², and 7 to 9 times as many at 512², as two workers deliver. On a GPU, it is the `wanted` number as far as shared
+    memory has room.
     """
     if on.type != "cuda":
         return 0
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return loader.fitting(max(wanted // processes, min(wanted, 1)), size, ahead=1, beside=processes)
+    return loader.fitting(wanted, size, ahead=1)
 
 
 class _Pieces(Dataset[Batch]):
