@@ -7,6 +7,7 @@ import os
 import runpy
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +107,22 @@ def start(folder, *arguments, **environment):
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 
 
+def machines(*arguments):
+    """Starts a stage in folders, one after another, as on machines that share it: a function of a number and folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
+    return lambda number, folder: start(folder, *arguments, PET_NODE_RANK=str(number), **common)
+
+
+def require_done(*processes):
+    """Waits for processes that must succeed; returns what they wrote to standard error."""
+    errors = [process.communicate(timeout=200)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), errors
+    return errors
+
+
 def stage_alone(folder, *arguments):
     """Does what `stage` does in a process of its own, which also shows what its children print."""
     with start(folder, *arguments) as process:
@@ -116,7 +133,7 @@ def stage_alone(folder, *arguments):
 
 def wait_until(done, process, step=0.05):
     """Until `done()` is true of what a process does."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 180
     while not done():
         assert process.poll() is None, (process.stderr or process.stdout).read()
         assert time.monotonic() < limit

@@ -1,11 +1,14 @@
 """Processes of torchrun: how long they wait for each other, and what becomes of an error."""
 
 import os
+import subprocess
+import sys
 from datetime import timedelta
 
+import psutil
 import pytest
 import torch
-from projects import ROOT
+from projects import ROOT, wait_until
 from torch.distributed import distributed_c10d
 
 from carvana.base import torchrun
@@ -25,9 +28,10 @@ import torch
 
 def work():
     with distributed.joined(torch.device("cpu")):
-        starts = Path(os.environ["STARTS"])
-        (starts / f"{os.environ['TORCHELASTIC_RESTART_COUNT']}-{distributed.rank()}").touch()
-        if distributed.rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        starts, rank = Path(os.environ["STARTS"]), distributed.rank()
+        earlier = len(list(starts.glob(f"*-{rank}")))
+        (starts / f"{earlier}-{rank}").touch()
+        if rank == 1 and not earlier:
             if sys.argv[1] == "signal":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise UserError("lower the learning rate")
@@ -63,3 +67,53 @@ def test_only_what_the_user_cannot_fix_is_started_again(tmp_path, monkeypatch, c
         torchrun.launch(2, "failing", failure)
         starts |= {"1-0", "1-1"}
     assert {path.name for path in (tmp_path / "starts").iterdir()} == starts
+
+
+def test_a_machine_that_cannot_take_part_is_told_at_once(monkeypatch):
+    for name, value in {"PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "unknown.invalid"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"PET_MASTER_ADDR: unknown\.invalid is no address"):
+        torchrun.launch(1, "stages.train", "0")
+    monkeypatch.setenv("DVC_STAGE", "train@0")
+    with pytest.raises(UserError, match=r"only the first machine runs DVC; here, run `python -m stages\.train 0`"):
+        torchrun.launch(1, "stages.train", "0")
+
+
+# Two processes that meet; then the first waits for the second, and does not notice SIGTERM.
+WAITING = """
+import os, time
+from pathlib import Path
+from carvana.base.stage import run
+from carvana.devices import distributed
+import torch
+
+def work():
+    with distributed.joined(torch.device("cpu")):
+        (Path(os.environ["STARTS"]) / str(os.getpid())).touch()
+        time.sleep(distributed.rank() * 1000)
+        distributed.gathered([0])
+
+run(work, "test", writes=False)
+"""
+
+
+@pytest.mark.slow
+def test_processes_of_a_machine_without_a_known_name_meet_and_none_stays_behind(tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING, encoding="utf-8")
+    (tmp_path / "starts").mkdir()
+    places = {
+        "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "src"))),
+        "STARTS": str(tmp_path / "starts"),
+    }
+    launch = "run(lambda: torchrun.launch(2, 'waiting'), 'test', writes=False)"
+    script = f"from carvana.base import torchrun; from carvana.base.stage import run; {launch}"
+    command = [sys.executable, "-c", script]
+    unnamed = ["unshare", "--uts", "sh", "-c", 'hostname unknown.invalid && exec "$@"', "sh"]
+    if subprocess.run([*unnamed, "true"], check=False, capture_output=True).returncode == 0:
+        command = unnamed + command
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | places, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: len(list((tmp_path / "starts").iterdir())) == 2, process)
+        started = [psutil.Process(int(path.name)) for path in (tmp_path / "starts").iterdir()]
+        process.terminate()
+        assert process.wait(60)
+    assert not psutil.wait_procs(started, timeout=30)[1]

@@ -15,7 +15,7 @@ from typing import NoReturn
 from carvana.base import paths, torchrun, under_dvc
 from carvana.base.errors import FORBIDDEN, FULL, UserError
 from carvana.base.files import only_writer
-from carvana.base.processes import killed
+from carvana.base.processes import die_with_parent, killed
 
 # How often a thread of torch looks for work before it sleeps (GNU OpenMP). The default is three times as often, which
 # loses the process its core if other processes want it too: beside two busy processes on two cores, training at 64² is
@@ -46,8 +46,13 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True, needs_clone
     try:
         if needs_clone:
             _require_root()
-        # Processes that torchrun starts share the lock of the stage that started it.
-        with only_writer(paths.WORK, name) if writes and not torchrun.launched() else contextlib.nullcontext():
+        if torchrun.launched():
+            # Python would not notice SIGTERM while torch waits for other processes.
+            die_with_parent(signal.SIGKILL)
+        # Processes that torchrun starts share the lock of the stage that started it. Machines may share the folder, and
+        # have a lock each.
+        lock = f"{name}-{machine}" if (machine := torchrun.machine()) else name
+        with only_writer(paths.WORK, lock) if writes and not torchrun.launched() else contextlib.nullcontext():
             work()
             under_dvc.require_unchanged()
     except UserError as error:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,9 @@ import psutil
 from carvana.base.errors import UserError
 from carvana.base.processes import cores, die_with_parent
 
-_RESTARTS = 3  # how often torchrun restarts the processes after one has died
+_RESTARTS = 3  # how often the processes are started again after one has died
 _COMPLAINT = "CARVANA_COMPLAINT"  # in the environment: the file for an error that the user can fix
+_LOOPBACK = "127.0.0.1"
 
 
 def launched() -> bool:
@@ -23,17 +25,37 @@ def launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+def machine() -> int:
+    """Returns this machine's number, from 0, among those that share the work; only the first writes results."""
+    return int(os.environ.get("PET_NODE_RANK", "0")) if "PET_NNODES" in os.environ else 0
+
+
 def command_for(processes: int) -> tuple[list[str], dict[str, str]]:
-    """Returns the start of a torchrun command, to which the program is added, and the environment that it needs."""
+    """Returns the start of a torchrun command, to which the program is added, and the environment that it needs.
+
+    Raises UserError if the address of the first of several machines is unknown.
+    """
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command += ["--max-restarts", str(_RESTARTS)]
     if "PET_NNODES" not in os.environ:
-        command.append("--standalone")
-    # Otherwise restarted processes would find their predecessors' addresses, and wait (pytorch/pytorch#135712).
-    environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    # By default torchrun allows each process one core.
-    environment.setdefault("OMP_NUM_THREADS", str(max(cores() // processes, 1)))
-    return command, environment
+        # By default the processes would meet at the machine's name, which need not resolve.
+        command += ["--standalone", "--local-addr", _LOOPBACK]
+    # By default gloo takes the interface of the machine's name, and torchrun allows each process one core.
+    first = os.environ.get("PET_MASTER_ADDR", _LOOPBACK) if "PET_NNODES" in os.environ else _LOOPBACK
+    defaults = {"GLOO_SOCKET_IFNAME": _interface_to(first), "OMP_NUM_THREADS": str(max(cores() // processes, 1))}
+    return command, defaults | os.environ
+
+
+def _interface_to(host: str) -> str:
+    """Returns the name of the network interface by which this machine reaches a host."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))  # sends nothing
+            own = probe.getsockname()[0]
+    except OSError as error:
+        raise UserError(
+            f"PET_MASTER_ADDR: {host} is no address that this machine can reach ({error}); take the first one's"
+        ) from error
+    return next(name for name, known in psutil.net_if_addrs().items() if own in (each.address for each in known))
 
 
 def launch(processes: int, module: str, *arguments: str) -> bool:
@@ -41,10 +63,29 @@ def launch(processes: int, module: str, *arguments: str) -> bool:
 
     Returns False at once if the work is this process's own: torchrun started it, or one process is to do it all.
     Several machines can share the work if torchrun's own environment variables are set: PET_NNODES, PET_NODE_RANK,
-    PET_MASTER_ADDR, PET_MASTER_PORT. Raises UserError if a process complains (see `complain`) or torchrun gives up.
+    PET_MASTER_ADDR, PET_MASTER_PORT. After a process has died, the processes of all machines are started again. Raises
+    UserError if a process complains (see `complain`), or if they have died too often.
     """
     if launched() or (processes == 1 and "PET_NNODES" not in os.environ):
         return False
+    line = " ".join([module, *arguments])
+    if machine() and "DVC_STAGE" in os.environ:
+        raise UserError(f"only the first machine runs DVC; here, run `python -m {line}` with the same variables")
+    for _ in range(1 + _RESTARTS):
+        if "PET_NNODES" in os.environ and not machine():
+            print(
+                f"waiting for {os.environ['PET_NNODES']} machines, this one included; on each other one, run "
+                f"`python -m {line}` with the same PET_ variables and a PET_NODE_RANK of its own",
+                file=sys.stderr,
+                flush=True,
+            )
+        if not (status := _run_torchrun(processes, module, *arguments)):
+            return True
+    raise UserError(f"torchrun ended with status {status}; the first error above says why")
+
+
+def _run_torchrun(processes: int, module: str, *arguments: str) -> int:
+    """Returns torchrun's exit status. Raises UserError if a process complains."""
     command, environment = command_for(processes)
     with tempfile.TemporaryDirectory() as folder:
         complaint = Path(folder) / "complaint"
@@ -54,27 +95,25 @@ def launch(processes: int, module: str, *arguments: str) -> bool:
             preexec_fn=die_with_parent,  # noqa: PLW1509
         )
         try:
-            while (status := child.poll()) is None and not complaint.exists():
+            while child.poll() is None and not complaint.exists():
                 time.sleep(0.1)
             if complaint.exists():
                 parent = psutil.Process(child.pid)
-                # torchrun first, or it would restart the others; those that wait for others may not react to SIGTERM.
+                # torchrun first, or it would report the others; those that wait for others may not react to SIGTERM.
                 for process in [parent, *parent.children(recursive=True)]:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
                 raise UserError(complaint.read_text(encoding="utf-8"))
         finally:
             child.terminate()
-            child.wait()
-    if status:
-        raise UserError(f"torchrun ended with status {status}; the first error above says why")
-    return True
+            status = child.wait()
+    return status
 
 
 def complain(message: str) -> None:
     """Ends all processes of `launch`, which then raises UserError with this message; does nothing without `launch`.
 
-    If this process merely exited, torchrun would restart all of them, and the error would occur again.
+    If this process merely exited, all of them would be started again, and the error would occur again.
     """
     if _COMPLAINT not in os.environ:
         return
