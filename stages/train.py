@@ -32,9 +32,8 @@ def main(fold: int) -> None:
         models.require_size(train.network, size, "predict.scales")
     examples = read_examples(fold, train.size)
     on = device.pick(runtime.device)
-    folder = paths.unfinished(fold) / fingerprint(examples, settings, on)
     with distributed.joined(on) as on:
-        first = distributed.rank() == 0
+        folder, first = paths.unfinished(fold) / fingerprint(examples, settings, on), distributed.rank() == 0
         if first:
             unfinished.discard_if_recorded(folder, paths.LOCK, f"train@{fold}")
             unfinished.subfolder(folder.parent, folder.name)
@@ -50,7 +49,7 @@ def main(fold: int) -> None:
 
 def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -> str:
     """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
-    from carvana.devices import device
+    from carvana.devices import device, distributed
     from carvana.networks.weights import weights_file
 
     train = settings.train
@@ -63,6 +62,8 @@ def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -
         "weights": files.digest(weights) if weights and weights.is_file() else train.encoder_weights,
         "versions": str(unfinished.versions()),
         "device": f"{on.type}, {device.precision_name(on, train.precision)}",
+        # Each has batch norm (on a CPU) and random numbers of its own.
+        "processes": str(distributed.world()),
     }
     return unfinished.fingerprint(inputs, definition.read("train").files)
 

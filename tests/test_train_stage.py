@@ -13,7 +13,7 @@ import torch
 from projects import ROOT, copy_project, read_params, stage, stage_alone, start, wait_for_an_epoch
 
 from carvana.base import unfinished
-from carvana.devices import device
+from carvana.devices import device, distributed
 from carvana.networks.checkpoint import load
 from carvana.training import history, resume
 
@@ -124,7 +124,10 @@ def test_two_machines_share_a_training_and_the_first_alone_writes(projects, alon
 
 
 def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects, monkeypatch):
-    """What lies in .work must not be taken for a training with other pretrained weights of the same path."""
+    """What lies in .work must not be taken for a training with other pretrained weights of the same path.
+
+    Nor with another number of processes, each of which has batch norm of its own on a CPU.
+    """
     folder = projects("project")
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(ROOT)
@@ -143,6 +146,9 @@ def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects,
     monkeypatch.setattr(unfinished, "versions", lambda: ("simplejpeg of tomorrow",))
     names.append(name())
     monkeypatch.setattr(device, "has_bfloat16", lambda _: True)
+    names.append(name())
+    monkeypatch.setattr(distributed, "gathered", lambda values: values)
+    monkeypatch.setattr(distributed, "world", lambda: 2)
     names.append(name())
     assert len(set(names)) == len(names)
     assert name() == name()
