@@ -22,30 +22,36 @@ if TYPE_CHECKING:
 def main() -> None:
     from carvana.data.archive import Archive
     from carvana.devices import distributed
+    from carvana.networks import checkpoint
     from carvana.prediction.inference import Ensemble
     from carvana.prediction.settings import Settings
-    from carvana.prediction.sharded import sweep
+    from carvana.prediction.sharded import collect, sweep
 
     settings = params.load(paths.PARAMS)
     if torchrun.launch(settings.runtime.processes, "stages.predict"):
         return
-    trained = [paths.model(fold) for fold in settings.train.folds]
+    files_of_models = [paths.model(fold) for fold in settings.train.folds]
     how = Settings.of(settings)
-    ensemble = Ensemble.load(trained, how.flip, how.scales)
     with Archive(paths.TEST) as archive, distributed.joined(how.on, in_step=False) as on:
         how, first = replace(how, on=on), distributed.rank() == 0
-        folder = distributed.from_first(lambda: begin(fingerprint(archive, trained, settings, how)))
+        # Other machines need no models of their own.
+        trained = distributed.from_first(lambda: list(map(checkpoint.load, files_of_models)))
+        ensemble = Ensemble(trained, how.flip, how.scales)
+        digests = distributed.from_first(lambda: list(map(files.digest, files_of_models)))
+        name = fingerprint(archive, digests, settings, how)
+        folder = distributed.from_first(lambda: begin(name))
         if first:
             speed.warn_of_other_packages(settings.train.folds)
             console.say(plan(settings, ensemble, len(archive.photos), how))
         watch = Stopwatch()
         damaged = distributed.gathered(sweep(ensemble, archive, folder, how, watch))
         each = distributed.gathered([(watch.seconds, watch.photos, watch.photos_per_second)])
+        require_none(damaged)
+        shards = collect(archive, folder)
         if first:
-            require_none(damaged)
             # Finished shards also stay in place, in case `dvc` is killed right after.
             with whole_folder(paths.PREDICTIONS) as temporary:
-                for path in folder.glob("*.parquet"):
+                for path in shards:
                     link_or_copy(path, temporary / path.name)
                 # A student of these predictions must not be tested on cars of this training.
                 shutil.copyfile(paths.SPLIT, temporary / paths.SPLIT.name)
@@ -53,18 +59,23 @@ def main() -> None:
             unfinished.finish(folder, [paths.PREDICTIONS])
 
 
-def fingerprint(archive: Archive, trained: list[Path], settings: params.Params, how: Settings) -> str:
-    """Returns a name for this prediction: a digest of all that its runs depend on, including the device's rounding."""
-    from carvana.devices import device
+def fingerprint(archive: Archive, models: list[str], settings: params.Params, how: Settings) -> str:
+    """Returns a name for this prediction: a digest of all that its runs depend on, including the device's rounding.
+
+    `models` are digests of the models' files. Raises UserError if another machine differs in any of it.
+    """
+    from carvana.devices import device, distributed
 
     inputs = {
         "test": archive.digest(),
-        "models": str([files.digest(path) for path in trained]),
+        "models": str(models),
         "predict": settings.predict.model_dump_json(),
         "versions": str(unfinished.versions()),
         "device": f"{how.on.type}, {how.engine}, {device.precision_name(how.on)}",
     }
-    return unfinished.fingerprint(inputs, definition.read("predict").files)
+    code = definition.read("predict").files
+    distributed.require_same(inputs | {"code": unfinished.fingerprint({}, code)})
+    return unfinished.fingerprint(inputs, code)
 
 
 def begin(name: str) -> Path:

@@ -48,7 +48,10 @@ def main(fold: int) -> None:
 
 
 def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -> str:
-    """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding."""
+    """Returns a name for this training: a digest of all that its weights depend on, including the device's rounding.
+
+    Raises UserError if another machine differs in any of it.
+    """
     from carvana.devices import device, distributed
     from carvana.networks.weights import weights_file
 
@@ -65,7 +68,9 @@ def fingerprint(examples: Examples, settings: params.Params, on: torch.device) -
         # Each has batch norm (on a CPU) and random numbers of its own.
         "processes": str(distributed.world()),
     }
-    return unfinished.fingerprint(inputs, definition.read("train").files)
+    code = definition.read("train").files
+    distributed.require_same(inputs | {"code": unfinished.fingerprint({}, code)})
+    return unfinished.fingerprint(inputs, code)
 
 
 def write_speed(fold: int, seconds: float, photos: int, train: params.Train, on: torch.device) -> None:

@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from carvana.base.errors import UserError
 from carvana.networks import checkpoint, models
 
 
-@pytest.mark.parametrize("changes", [{}, {"depth": 3, "patch": 2, "head": "slides"}, {"batch_norm": False}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"depth": 3, "patch": 2, "head": "slides"}, {"batch_norm": False}, {"encoder": "tu-mobilenetv3_small_050"}],
+)
 def test_a_file_is_all_that_prediction_needs(tmp_path, changes):
     torch.manual_seed(0)
     network = read_network(dropout=0.1, **changes)
@@ -19,9 +23,10 @@ def test_a_file_is_all_that_prediction_needs(tmp_path, changes):
     checkpoint.save(tmp_path / "fold-0.safetensors", model, network, (64, 96))
     loaded = checkpoint.load(tmp_path / "fold-0.safetensors")
     photos = torch.randint(0, 256, (1, 64, 96, 3), dtype=torch.uint8)
-    assert loaded.size == (64, 96)
-    assert not loaded.model.training
-    assert torch.equal(loaded.model(photos), model.eval()(photos))
+    for each in (loaded, pickle.loads(pickle.dumps(loaded))):
+        assert each.size == (64, 96)
+        assert not each.model.training
+        assert torch.equal(each.model(photos), model.eval()(photos))
 
 
 def test_the_same_model_is_the_same_bytes(tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,20 @@ import sys
 import pytest
 import torch
 from competition_files import jpeg, pack, picture, repack
-from projects import make_project, read_network, small_disk, stage, stage_alone, start, wait_until
+from projects import (
+    machines,
+    make_project,
+    read_network,
+    require_done,
+    small_disk,
+    stage,
+    stage_alone,
+    start,
+    wait_until,
+)
 
 from carvana.data import split
+from carvana.masks import shards
 from carvana.networks import checkpoint, models
 
 CARS = 60
@@ -70,6 +82,49 @@ def test_they_say_which_cars_the_model_was_trained_on(projects):
     folder = projects("project")
     stage(folder, "predict")
     assert split.read(folder / "data/predictions/split.csv") == {"00000000ffff": "0"}
+
+
+@pytest.mark.slow
+def test_two_machines_in_one_folder_give_the_same_bytes(projects):
+    one, shared = projects("one"), projects("shared")
+    stage_alone(one, "predict")
+    start_on = machines("predict")
+    require_done(start_on(0, shared), start_on(1, shared))
+    assert predictions(one) == predictions(shared)
+
+
+@pytest.mark.slow
+def test_two_machines_with_disks_of_their_own_give_the_same_bytes_although_one_is_killed(projects):
+    """Only the first has a model, and only the second is started again."""
+    one, first, second = (projects(name) for name in ("one", "first", "second"))
+    stage_alone(one, "predict")
+    shutil.rmtree(second / "models")
+    start_on = machines("predict")
+    others, killed = start_on(0, first), start_on(1, second)
+    wait_until(lambda: len(made(second)) > 2, killed, 0.01)
+    killed.kill()
+    killed.communicate()
+    before = made(second)
+    assert len(before) < CARS // 2, "killed too late to show anything"
+    require_done(others, start_on(1, second))
+    assert predictions(one) == predictions(first)
+    assert not (second / "data/predictions").exists()
+    assert before.items() <= made(second).items()
+
+
+def test_a_prediction_without_some_photos_is_not_published(projects, monkeypatch):
+    """Whatever the reason: here, a shard was not written."""
+    folder = projects("project")
+    stage(folder, "predict")
+    before = predictions(folder)
+    write = shards.write
+    monkeypatch.setattr(shards, "write", lambda path, *rest: path.name == "007.parquet" or write(path, *rest))
+    shutil.rmtree(folder / ".work/predict")
+    assert "lacks 007.parquet of 60 shards" in stage(folder, "predict", status=1)
+    assert predictions(folder) == before
+    monkeypatch.undo()
+    stage(folder, "predict")
+    assert predictions(folder) == before
 
 
 def test_a_zip_that_changed_is_begun_anew(projects):

@@ -24,7 +24,7 @@ ELSEWHERE = {
     "dvc exp run -n larger": "does the same as the next, at one scale",
     "make bench": "takes 7 minutes",
     "python benchmarks/training.py": "takes minutes",
-    "PET_NNODES": "takes two machines; tests/test_train_stage.py runs it",
+    "PET_NNODES": "takes two machines; tests/test_train_stage.py and tests/test_predict_stage.py run it",
     "docker ": "takes Docker",
     "pip install": "changes the environment",
     "pip wheel": "tests/test_package.py builds it",

@@ -3,14 +3,23 @@
 import contextlib
 import json
 import re
-import socket
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import torch
-from projects import ROOT, copy_project, read_params, stage, stage_alone, start, wait_for_an_epoch
+from projects import (
+    ROOT,
+    copy_project,
+    machines,
+    read_params,
+    require_done,
+    stage,
+    stage_alone,
+    start,
+    wait_for_an_epoch,
+)
 
 from carvana.base import unfinished
 from carvana.devices import device, distributed
@@ -109,18 +118,25 @@ def test_the_processes_end_with_the_stage(projects):
 @pytest.mark.slow
 def test_two_machines_share_a_training_and_the_first_alone_writes(projects, alone):
     """Two folders, one process each, that meet at a port: what two machines do."""
-    machines = [projects(name, train_epochs=4, **PLAIN) for name in ("first", "second")]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
-    started = [start(folder, "train", "0", PET_NODE_RANK=str(rank), **common) for rank, folder in enumerate(machines)]
-    for process in started:
-        _, errors = process.communicate(timeout=100)
-        assert process.returncode == 0, errors
-    assert np.allclose(alone[0][0], outcome(machines[0])[0], rtol=1e-3)
-    assert not (machines[1] / "models").exists()
-    assert not list(machines[1].glob(".work/train-0/**/*"))
+    start_on = machines("train", "0")
+    folders = [projects(name, train_epochs=4, **PLAIN) for name in ("first", "second")]
+    said, _ = require_done(*(start_on(number, folder) for number, folder in enumerate(folders)))
+    assert said.startswith(
+        "waiting for 2 machines, this one included; on each other one, run `python -m stages.train 0`"
+    )
+    assert np.allclose(alone[0][0], outcome(folders[0])[0], rtol=1e-3)
+    assert not (folders[1] / "models").exists()
+    assert not list(folders[1].glob(".work/train-0/**/*"))
+
+
+@pytest.mark.slow
+def test_machines_that_differ_are_refused(projects):
+    start_on = machines("train", "0")
+    folders = [projects(str(seed), train_seed=seed) for seed in range(2)]
+    for process in [start_on(number, folder) for number, folder in enumerate(folders)]:
+        assert "the machines differ in train; make them the same" in process.communicate(timeout=100)[1]
+        assert process.returncode == 1
+    assert not (folders[0] / "models").exists()
 
 
 def test_unfinished_work_is_of_its_weights_its_packages_and_its_device(projects, monkeypatch):

@@ -5,8 +5,9 @@ Without torchrun there is a single process, rank 0 of 1, and the functions here 
 
 import contextlib
 import os
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from carvana.base import torchrun
+from carvana.base.errors import UserError, some
 
 Value = TypeVar("Value")
 
@@ -33,8 +35,14 @@ def joined(on: torch.device, *, in_step: bool = True) -> Iterator[torch.device]:
     if on.type == "cuda":
         on = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(on)
-    backend = "nccl" if in_step and on.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=None if in_step else _PATIENCE)
+    backend, timeout = "nccl" if in_step and on.type == "cuda" else "gloo", None if in_step else _PATIENCE
+    store, number, count = next(distributed.rendezvous("env://"))
+    if store.add(f"joined/{number}", 1) > 1:
+        # Its machine was started again, and would wait for processes that still work with its predecessor.
+        raise RuntimeError(f"process {number} has joined before, and others have not noticed its end yet")
+    # Before the long timeout applies: a machine whose files are missing never joins.
+    store.wait([f"joined/{each}" for each in range(count)])
+    distributed.init_process_group(backend, timeout=timeout, store=store, rank=number, world_size=count)
     yield on
     # Not after an error: this would wait for the others, and the error would stay hidden.
     distributed.destroy_process_group()
@@ -113,3 +121,43 @@ def gathered(values: list[Any]) -> list[Any]:
     boxes: list[list[Any]] = [[] for _ in range(world())]
     distributed.all_gather_object(boxes, values)
     return [value for box in boxes for value in box]
+
+
+def require_same(inputs: Mapping[str, str]) -> None:
+    """Raises UserError, in every process, with the names of inputs that are not the same in all of them."""
+    everywhere = gathered([inputs])
+    if others := [name for name in inputs if len({each[name] for each in everywhere}) > 1]:
+        raise UserError(f"the machines differ in {some(others)}; make them the same, and start all of them again")
+
+
+def sent_to_first(data: Callable[[], bytes], source: int) -> bytes:
+    """Calls `data` in the process `source`, and returns its result in process 0; both must call this."""
+    box = [data() if rank() == source else b""]
+    if rank() == source:
+        distributed.send_object_list(box, 0)
+    elif rank() == 0:
+        distributed.recv_object_list(box, source)
+    return box[0]
+
+
+@contextlib.contextmanager
+def until_all_are_done() -> Iterator[None]:
+    """Waits at the end of the block for the others; ends this process at once if one of them dies within it.
+
+    Processes that work at their own pace would otherwise notice that only at their next exchange, hours later.
+    """
+    if world() == 1:
+        yield
+        return
+
+    def listen() -> None:
+        try:
+            distributed.recv(torch.zeros(1), (rank() + 1) % world())
+        except RuntimeError:
+            os._exit(1)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    yield
+    distributed.send(torch.zeros(1), (rank() - 1) % world())
+    listener.join()

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ConfigDict, TypeAdapter
@@ -28,6 +29,10 @@ class Trained:
     model: models.Model
     size: tuple[int, int]
     network: Network
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Models have classes that are made as they are built, which pickle cannot find.
+        return _trained, (self.network, self.size, self.model.state_dict())
 
 
 def save(path: Path, model: models.Model, network: Network, size: tuple[int, int]) -> None:
@@ -54,7 +59,7 @@ def load(path: Path) -> Trained:
         if content.keys() != {"network", "size"}:
             raise ValueError(f"its header has {', '.join(content)}")
         network, size = Network.model_validate(content["network"]), _SIZE.validate_python(content["size"])
-        return Trained(_built(network, weights), size, network)
+        return _trained(network, size, weights)
 
 
 def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
@@ -65,7 +70,7 @@ def _checksum(description: Mapping[str, object], weights: Mapping[str, Tensor]) 
     return digest.hexdigest()
 
 
-def _built(network: Network, weights: Mapping[str, Tensor]) -> models.Model:
+def _trained(network: Network, size: tuple[int, int], weights: Mapping[str, Tensor]) -> Trained:
     if network.encoder == models.NONE:
         # On meta, where a large network takes no memory.
         with torch.device("meta"):
@@ -74,7 +79,7 @@ def _built(network: Network, weights: Mapping[str, Tensor]) -> models.Model:
             raise ValueError("its weights are not those of its network")
     model = models.build(network)
     model.load_state_dict(weights)
-    return model.eval()
+    return Trained(model.eval(), size, network)
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
