@@ -69,9 +69,9 @@ def write(path: Path, roles: dict[str, str]) -> None:
 def read(path: Path, photos: Iterable[str] = (), advice: str = _AGAIN) -> dict[str, str]:
     """Returns the role of every car, as `write` wrote it.
 
-    Raises UserError, which names the line and ends in `advice`, unless every row has a car, each once, and `test` or the
-    number of a fold: a car whose role is misspelt would be trained on. Raises it as well if the car of one of `photos`
-    is missing.
+    Raises UserError, which names the line and ends in `advice`, unless every row has a car, each once, and `test` or
+    the number of a fold: a car whose role is misspelt would be trained on. Raises it as well if the car of one of
+    `photos` is missing.
     """
     with reading(path, "cannot be read", advice, "`dvc repro split` makes it"):
         # Nothing is skipped or converted: a line's number is that of the file, and an id is a text.
