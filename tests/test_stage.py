@@ -1,6 +1,7 @@
 """What all stages share: help, signals, folders that cannot be written to."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 from competition_files import csv_text
-from projects import ROOT, STAGES, set_params, stage, start, wait_for_an_epoch
+from projects import ROOT, STAGES, program, set_params, stage, start, wait_for_an_epoch
 
 from carvana import commands
 
@@ -34,12 +35,12 @@ stage.run(work, "test", writes=False)
 """
 
 
-def python(code, *words, path=(), timeout=60):
+def python(code, *words, path=(), timeout=60, folder=ROOT, **environment):
     """Runs code that can import the library, the stages, and what is in the folders of `path`."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "src", *path]))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "src", *path]))} | environment
     command = [sys.executable, "-c", code, *words]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=timeout
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout
     )
 
 
@@ -87,6 +88,35 @@ def test_all_helps_have_an_example_and_do_not_wait_for_torch():
     every = [*(f"stages.{name}" for name in sorted(STAGES)), *(f"carvana {name}" for name in sorted(names))]
     done = python(HELP, *every)
     assert done.returncode == 0, done.stderr
+
+
+# Runs stages and commands, each in a fork, and closes the pipe to which they print if the first word says so.
+WITH_PIPES = """
+import os, runpy, sys
+import carvana.commands.cutout, carvana.commands.submit, carvana.commands.unlock  # once, for all forks
+way, *every = sys.argv[1:]
+for words in every:
+    if not (child := os.fork()):
+        if way == "closed":
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.dup2(writer, 1)
+        sys.argv = words.split()
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        sys.exit()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in ((0, 141) if way == "closed" else (0,)), f"{words}: {status}"
+"""
+
+
+@pytest.mark.parametrize(("way", "buffered"), [("ascii", True), ("closed", True), ("closed", False)])
+def test_neither_a_terminal_without_unicode_nor_a_closed_pipe_is_a_bug(trained, way, buffered):
+    names = ["", *sorted(STAGES), *commands.READING, *commands.WRITING]
+    every = [" ".join(program(*words.split(" "))) for words in [*(f"{name} --help" for name in names), "summary"]]
+    how = {"PYTHONIOENCODING": "ascii" * (way == "ascii"), "PYTHONUNBUFFERED": "" if buffered else "1", "LC_ALL": "C"}
+    done = python(WITH_PIPES, way, *every, folder=trained, **how)
+    assert done.returncode == 0, done.stderr
+    assert not re.search("Traceback|ignored", done.stderr), done.stderr
 
 
 def test_another_folder_is_told_where_to_go_unless_the_command_needs_no_clone(tmp_path):

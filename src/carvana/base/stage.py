@@ -1,10 +1,13 @@
 """What stages and commands share: arguments, a lock for the only writer, errors for the user, a quick exit."""
 
 import argparse
+import atexit
 import contextlib
+import errno
 import functools
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -22,6 +25,10 @@ from carvana.base.processes import die_with_parent, killed
 # twice as fast with this value, and on an idle machine equally fast. Without such waiting it would be half as fast.
 os.environ.setdefault("GOMP_SPINCOUNT", "100000")
 
+# Names of files may not be valid text, and a terminal may lack a character.
+if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="backslashreplace")
+
 _PATIENCE = 5  # seconds for a stage to end after a signal
 
 
@@ -34,15 +41,12 @@ def command_line(name: str, description: str) -> argparse.ArgumentParser:
 def run(work: Callable[[], None], name: str, *, writes: bool = True, needs_clone: bool = True) -> None:
     """Runs a stage's work, in the folder of a clone if it needs one; a stage that writes runs as the only writer.
 
-    Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, and with 143 on SIGTERM. If the work
-    does not end within `_PATIENCE` after a signal, the system ends the process.
+    Exits with 1 and one message for an error the user can fix, with 130 on Ctrl-C, with 143 on SIGTERM, and with 141 if
+    nobody reads its output. If the work does not end within `_PATIENCE` after a signal, the system ends the process.
     """
     # An exception rather than an immediate exit, so that temporary files are removed and workers end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, functools.partial(_stop, name))
-    # Names of files may not be valid text, and a terminal may lack a character.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if needs_clone:
             _require_root()
@@ -68,6 +72,10 @@ def run(work: Callable[[], None], name: str, *, writes: bool = True, needs_clone
             _fail(name, f"the disk is full{where}; make room")
         if error.errno in FORBIDDEN:
             _fail(name, f"{str(error.strerror).lower()}{where}; work in a folder that you may write to")
+        if error.errno == errno.EMFILE:
+            _fail(name, f"too many open files{where}; raise the limit by `ulimit -n 4096`, or lower runtime.workers")
+        if error.errno == errno.EPIPE and _is_unread():
+            sys.exit(128 + signal.SIGPIPE)
         raise
     except _Stopped as stopped:
         _leave(name, stopped.number)
@@ -95,6 +103,22 @@ def _leave(name: str, number: int) -> NoReturn:
     sys.stderr.flush()
     # Immediately: Python would first spend a second or two on shutting torch down.
     os._exit(128 + number)
+
+
+def _is_unread() -> bool:
+    """Returns whether the reader of the output has ended, as `head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)  # for errors alone
+    return bool(poll.poll(0))
+
+
+@atexit.register
+def _flush() -> None:
+    # Python's own flush, which comes after this one, would complain.
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _require_root() -> None:
