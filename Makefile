@@ -26,8 +26,8 @@ $(BIN)/.installed: requirements.txt
 
 submission: install ## Run the pipeline; ends with where submission.csv is and what it scored
 	@test -w . || { echo "error: $(CURDIR) is read-only; clone it to a folder that you may write to" >&2; exit 1; }
-	@git rev-parse --git-dir >/dev/null || { echo "error: DVC needs git and a repository (see above): install git, clone this \
-	repository, or run \`git init\` and commit what is here" >&2; exit 1; }
+	@git rev-parse --git-dir >/dev/null || { echo "error: DVC needs git and a repository (see above): do what git says, install \
+	it, or, where there is no .git, clone this repository or run \`git init\` and commit what is here" >&2; exit 1; }
 	@carvana unlock
 	dvc repro
 	@carvana summary

@@ -4,6 +4,7 @@ import pytest
 from finished_project import commit, git
 
 from carvana.base import git as asked
+from carvana.base.errors import UserError
 
 
 @pytest.fixture
@@ -42,3 +43,10 @@ def test_a_committed_file_is_read_as_it_was(repository):
     path.write_text("after", encoding="ascii")
     assert asked.read("HEAD", path) == "before"
     assert asked.read("HEAD", Path("no/such.json")) is None
+
+
+def test_a_repository_of_another_owner_is_told_what_git_says_to_do(repository, monkeypatch):
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UserError, match=f"git config --global --add safe.directory {repository}"):
+        asked.output("log")

@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_clone_and_a_machine_without_git_are_told_so(folder)
     for path, reason in ((TOOLS, "fatal: not a git repository"), (str(tools), "git: (command )?not found")):
         said = complaint_of(folder, "-o", "install", "submission", PATH=path)
         assert re.search(reason, said)
-        assert "error: DVC needs git and a repository (see above): install git, clone this repository," in said
+        assert "error: DVC needs git and a repository (see above): do what git says, install it, or, where" in said
 
 
 def test_a_read_only_folder_is_told_so(folder):

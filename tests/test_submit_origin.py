@@ -206,9 +206,9 @@ def test_broken_parameters_are_named(project, text):
 
 def test_a_failure_of_git_is_not_taken_for_a_commit(project):
     (project / ".git/config").write_text("[core", encoding="ascii")
-    assert re.search(r"git failed \(fatal: bad config line \d in file .git/config\)", refused(project))
+    assert re.search(r"git failed:\nfatal: bad config line \d in file .git/config", refused(project))
     shutil.rmtree(project / ".git")
-    assert "git failed (fatal: not a git repository" in refused(project)
+    assert "git failed:\nfatal: not a git repository" in refused(project)
 
 
 def test_a_repository_without_a_commit_has_not_kept_anything(project):

@@ -71,6 +71,6 @@ def _run(*arguments: str, asked: str = "", index: Path | None = None) -> str:
     except FileNotFoundError:
         raise UserError("git is not installed; it knows the commit that made a result") from None
     if done.returncode:
-        reason = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
-        raise UserError(f"git failed ({reason}), so the commit that made a result is not known; `git status` says more")
+        reason = done.stderr.strip() or f"exit status {done.returncode}"
+        raise UserError(f"the commit that made a result is not known, because git failed:\n{reason}")
     return done.stdout
