@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from competition_files import csv_text, pack, repack
-from projects import set_params, stage
+from projects import make_project, set_params, stage
 
 from carvana.data.archive import Archive
 from carvana.kaggle import submission
@@ -150,3 +150,23 @@ def test_files_that_do_not_belong_together_are_not_used_after_their_download(tra
     assert message.startswith("error in download: ")
     assert "train.zip holds train/331659860e11_02.jpg and" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        ("teachers/big", {"train_pseudo_labels": "big"}),
+        ("weights", {"train_encoder_weights": "weights"}),
+        ("more.zip", {"train_pseudo_photos": "more.zip"}),
+        ("zips", {"data_source": "local", "data_local_dir": "zips"}),
+    ],
+)
+def test_what_a_copy_of_the_workspace_lacks_is_named_with_what_copies_it(project, path, changes):
+    (project / path).mkdir(parents=True)
+    copy = project / ".dvc/tmp/exps/standalone/tmp1"
+    copy.parent.mkdir(parents=True)
+    make_project(copy)
+    set_params(copy, **changes)
+    assert f"add `--copy-paths {path}` to `dvc exp run`" in stage(copy, "params", status=1)
+    set_params(project, **changes)
+    stage(project, "params")

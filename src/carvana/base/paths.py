@@ -45,13 +45,18 @@ DVC_LOCK = Path(".dvc/tmp/rwlock")
 ESTIMATES = WORK / "estimates"
 
 
-def download() -> Path:
-    """Returns the folder for downloads, which the workspace and the experiments that run in copies of it share.
+def workspace() -> Path:
+    """Returns the folder of the workspace, also for an experiment that runs in a copy of it.
 
     `dvc exp run --temp` and the queue copy the workspace to a folder below its `.dvc/tmp/exps`.
     """
     copies = [parent for parent in Path.cwd().parents if parent.parts[-3:] == (".dvc", "tmp", "exps")]
-    return (copies[0].parents[2] if copies else Path()) / WORK / "download"
+    return copies[0].parents[2] if copies else Path()
+
+
+def download() -> Path:
+    """Returns the folder for downloads, which the workspace and its copies share."""
+    return workspace() / WORK / "download"
 
 
 def recipe(name: str) -> Path:
