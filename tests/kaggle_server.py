@@ -42,6 +42,8 @@ class Server(ThreadingHTTPServer):
         self.tunnel_status = 407  # of a proxy for https
         self.create_url = f"http://localhost:{PORT}/upload?signature=secret"
         self.bytes_a_second = None
+        self.piece = PIECE  # bytes that are sent at a time
+        self.surplus = b""  # what follows a file, whose length is then not said
         self.served = Counter()
         self.calls = []
         self.authorization = None  # of the last call
@@ -135,21 +137,23 @@ class Handler(BaseHTTPRequestHandler):
         first, last = int(first), int(last or len(data) - 1)
         if asked and last > first and self.server.offsets:
             first += self.server.offsets.pop(0)
-        headers = {"Content-Length": last + 1 - first, "ETag": self.server.tag(name)}
+        surplus = self.server.surplus if last > first else b""
+        length = {} if surplus else {"Content-Length": last + 1 - first}
+        headers = length | {"ETag": self.server.tag(name)}
         place = {"Content-Range": f"bytes {first}-{last}/{len(data)}"} if asked else {}
         self.begin(206 if asked else 200, headers | place)
         # So that what is sent is what arrives, nearly.
         self.connection.setsockopt(SOL_SOCKET, SO_SNDBUF, PIECE)
         cut = self.server.cuts.pop(0) if self.server.cuts and last > first else None
-        self.send(name, data[first : last + 1][:cut])
+        self.send(name, data[first : last + 1][:cut] + surplus)
         if cut and self.server.hangs:
             self.server.over.wait(60)
         self.close_connection = cut is not None
 
     def send(self, name, data):
         try:
-            for place in range(0, len(data), PIECE):
-                piece = data[place : place + PIECE]
+            for place in range(0, len(data), self.server.piece):
+                piece = data[place : place + self.server.piece]
                 self.wfile.write(piece)
                 self.server.served[name] += len(piece)
                 if self.server.bytes_a_second:

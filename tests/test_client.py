@@ -48,11 +48,17 @@ def test_a_submission_arrives_after_one_bad_answer(server, packed, pauses, call,
     assert server.uploads == [{"data": b"rows", "description": "U-Net, Dice 0.99"}]
 
 
+def test_kaggles_words_are_printed_on_one_line_and_not_at_any_length(server, packed, pauses):
+    server.afterwards["CreateSubmission"] = [(200, {}, {"ref": 7, "message": "\x1b[31mTaken\r\nat last" + "!" * 999})]
+    assert client.submit(packed, "message") == (7, "[31mTaken  at last" + "!" * 282)
+
+
 def test_a_limit_that_is_none_is_unknown(server):
-    server.refusals["GetSubmissionLimits"] = [(200, {}, b"<html>"), (200, {}, b"null"), (500, {})]
+    server.refusals["GetSubmissionLimits"] = [(200, {}, b"<html>"), (200, {}, {"numAllowedNow": "4"}), (500, {})]
     assert [client.submissions_left() for _ in range(4)] == [None, None, None, 4]
 
 
+STRANGE = {"token": [1], "createUrl": "http://localhost:7777/upload"}
 NO_MORE = (400, {}, {"code": 400, "message": "Your daily allowance: 10 hours."})
 
 
@@ -61,6 +67,10 @@ NO_MORE = (400, {}, {"code": 400, "message": "Your daily allowance: 10 hours."})
     [
         ({"refusals": {"upload": [(400, {})] * 4}}, "the upload: .*the storage says 400.; nothing was submitted"),
         ({"refusals": {"StartSubmissionUpload": [(200, {}, b"[]")] * 4}}, "the upload: .*no JSON.*; nothing was subm"),
+        (
+            {"refusals": {"StartSubmissionUpload": [(200, {}, STRANGE)] * 4}},
+            "list in place of str.*; nothing was su",
+        ),
         ({"refusals": {"StartSubmissionUpload": [(403, {})]}}, "nothing was submitted; .*rules are not accepted"),
         ({"create_url": "http://[::1?signature=secret"}, "the upload: .*; nothing was submitted"),
         ({"refusals": {"upload": [None] * 4}}, "the upload: .*Timeout.*; nothing was submitted"),
@@ -77,7 +87,16 @@ def test_what_is_refused_is_not_taken_for_a_success(server, packed, pauses, monk
 
 
 @pytest.mark.parametrize(
-    "answer", [(500, {}), (0, {}), (200, {}, b"<html>"), (200, {}, b"null"), (200, {}, {"message": "Submitted"}), None]
+    "answer",
+    [
+        (500, {}),
+        (0, {}),
+        (200, {}, b"<html>"),
+        (200, {}, b"null"),
+        (200, {}, {"message": "Submitted"}),
+        (200, {}, {"ref": [8]}),
+        None,
+    ],
 )
 def test_a_lost_answer_may_have_been_counted(server, packed, pauses, monkeypatch, answer):
     monkeypatch.setattr(http, "TIMEOUTS", (0.3, 0.3))

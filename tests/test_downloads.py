@@ -92,7 +92,7 @@ def test_an_error_page_is_never_taken_for_a_continuation(server, fetch, put, par
 def test_a_server_that_begins_anew_and_breaks_off_each_time_is_given_up(server, fetch, pauses):
     server.ranges = False
     server.cuts = [len(server.files[NAME]) // 2] * 99
-    with pytest.raises(UserError, match=r"train\.zip: the connection to Kaggle is lost .ChunkedEncodingError"):
+    with pytest.raises(UserError, match=r"train\.zip: the connection to Kaggle is lost .ConnectionError"):
         fetch()
     assert pauses == [1, 2, 4]
 
@@ -140,6 +140,27 @@ def test_what_passes_is_tried_again_by_a_fresh_address(server, fetch, pauses, ca
     fetch()
     assert [name for name, _ in server.calls].count("DownloadDataFile") == 3 + 2
     assert pauses == waited
+
+
+def test_a_body_that_hardly_comes_is_given_up(server, fetch, monkeypatch):
+    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    monkeypatch.setattr(http, "WITHIN", 0.3)
+    server.piece, server.bytes_a_second = 1, 50
+    with pytest.raises(UserError, match=r"train\.zip: the connection to Kaggle is lost .Timeout"):
+        fetch()
+    server.piece, server.bytes_a_second = 2**20, 10 * 2**20
+    fetch()
+
+
+def test_a_body_without_an_end_is_not_taken(server, fetch, partial, pauses):
+    server.surplus = b"more" * 10**7
+    with pytest.raises(
+        UserError, match=rf"train\.zip: Kaggle's answer is not one .*\d+ bytes of {len(server.files[NAME])}"
+    ):
+        fetch()
+    assert partial.stat().st_size < len(server.files[NAME]) + 2**20
+    server.surplus = b""
+    fetch()
 
 
 def test_silence_ends(server, fetch, pauses, monkeypatch):
@@ -197,7 +218,10 @@ def test_an_unknown_file_is_named(server, tmp_path):
         server.files.clear()
 
 
-@pytest.mark.parametrize("body", [PAGE, b"null", b"[]", b'{"files": [null]}', b"[" * 10**5, b"\xff"])
+LISTS = [b"null", b"[]", b'{"files": [null]}', b'{"files": [{"name": "train.zip", "totalBytes": "8"}]}', b"[" * 10**5]
+
+
+@pytest.mark.parametrize("body", [PAGE, *LISTS, b" " * 2**23, b"\xff"])
 def test_a_list_that_is_none_is_said(server, fetch, pauses, body):
     server.refusals["ListDataFiles"] = [(200, {}, body)] * 4
     with pytest.raises(UserError, match="the list of files: Kaggle's answer is not one that its client knows"):

@@ -160,6 +160,16 @@ def test_a_failure_is_recorded_below_what_was_sent_before(server, send, tmp_path
     assert ("may have been counted: look at https" in str(error.value)) == (events[-1] == "uncertain")
 
 
+def test_a_fault_of_our_own_leaves_an_outcome_without_its_words(send, tmp_path, monkeypatch):
+    monkeypatch.setattr(submit.client, "submit", lambda *_: {}["a token"])
+    with pytest.raises(KeyError):
+        send()
+    assert [(entry["event"], entry.get("error")) for entry in log_of(tmp_path)] == [
+        ("sending", None),
+        ("uncertain", "KeyError"),
+    ]
+
+
 def test_a_file_that_was_sent_before_is_warned_of_unless_it_was_refused(server, send, tmp_path, capsys):
     def warnings(sha256="abcd"):
         submit.warn(sha256, left=None)

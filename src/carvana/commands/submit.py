@@ -143,10 +143,13 @@ def send(packed: Path, message: str, content: dict[str, Any]) -> None:
     log("sending", **content)
     try:
         reference, words = client.submit(packed, message)
-    except UserError as error:
+    except Exception as error:
+        is_refused = isinstance(error, UserError) and not isinstance(error, client.UncertainError)
+        # The message of a bug may quote a token.
+        words = str(error) if isinstance(error, UserError) else type(error).__name__
         # Kaggle's error matters more than an error in writing the log.
         with contextlib.suppress(OSError):
-            log("uncertain" if isinstance(error, client.UncertainError) else "error", error=str(error))
+            log("error" if is_refused else "uncertain", error=words)
         raise
     # Printed before it is logged, because a full disk must not hide that it was sent.
     print(f"{words} (reference {reference}). The score will stand on {client.PAGE}/submissions", flush=True)

@@ -18,7 +18,6 @@ from carvana.kaggle import client, http
 from carvana.kaggle.http import Unexpected
 
 _PLAIN = {"Accept-Encoding": "identity"}
-_PIECE = 2**18
 _FILES = (".jpg", ".gif", ".csv")  # none of which is empty
 _PROGRESS = 2**20  # bytes after which a broken connection is no failed attempt
 
@@ -78,10 +77,10 @@ def _continue(target: Path, partial: Path, opener: Opener) -> bool:
         start, version = _beginning(response)
         if start and (start, version) != (came, newest):
             raise Unexpected("another file, or another part of it, than was requested")
-        pieces = response.iter_content(_PIECE)
+        pieces = http.pieces(response)
         piece = next(pieces, b"")
         # An error page that says 200 must not replace what has come.
-        if not start and not piece.startswith(b"PK"):
+        if not start and not (piece and b"PK".startswith(piece[:2])):
             raise Unexpected("not a zip")
         partial.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -92,7 +91,7 @@ def _continue(target: Path, partial: Path, opener: Opener) -> bool:
                 write_json(_version_file(target), version._asdict())
             file.seek(start)
             try:
-                while piece:
+                while piece and file.tell() <= version.size:
                     counted.write(piece)
                     piece = next(pieces, b"")
             except requests.RequestException:
@@ -100,7 +99,7 @@ def _continue(target: Path, partial: Path, opener: Opener) -> bool:
                     raise
                 return False
             if file.tell() != version.size:
-                raise Unexpected(f"it ends after {file.tell()} of {version.size} bytes")
+                raise Unexpected(f"{file.tell()} bytes of {version.size}")
     return True
 
 

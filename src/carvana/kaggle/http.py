@@ -5,7 +5,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import requests
@@ -19,6 +19,9 @@ PAGE = f"https://www.kaggle.com/competitions/{KAGGLE_NAME}"
 TIMEOUTS = (20.0, 120.0)  # seconds to connect or to send a piece, and to wait for the next bytes
 ATTEMPTS = 4
 PATIENCE = 60.0  # seconds; for longer waits, give up and tell the user
+LEAST, WITHIN = 2**20, 300.0  # bytes of a body that come within so many seconds, or it is given up
+_PIECE = 2**18
+_LONGEST = 2**22  # bytes of an answer in JSON; Kaggle's have some hundreds
 
 _RESUMES = "start again in a while, and it resumes"
 
@@ -38,13 +41,51 @@ class Unexpected(requests.RequestException):
 
 
 def send(method: str, url: str, auth: Any = lambda request: request, **options: Any) -> requests.Response:
-    """Sends a request, with timeouts; returns the answer whatever its status. Without `auth`, ~/.netrc is not read."""
+    """Sends a request, with timeouts; returns the answer whatever its status, and its body unread.
+
+    Without `auth`, ~/.netrc is not read.
+    """
     try:
-        return requests.request(method, url, auth=auth, timeout=TIMEOUTS, **options)
+        return requests.request(method, url, auth=auth, timeout=TIMEOUTS, stream=True, **options)
     except requests.RequestException:
         raise
     except Exception as error:  # such as urllib3's at a broken address in a redirect
         raise Unexpected(type(error).__name__) from None
+
+
+def pieces(response: requests.Response) -> Iterator[bytes]:
+    """Yields the body of an answer as it comes. Raises RequestException if it breaks off or hardly comes."""
+    since, came = time.monotonic(), 0
+    while True:
+        try:
+            # Not iter_content, which waits for the whole piece, however slowly it comes.
+            piece = response.raw.read1(_PIECE, decode_content=True)
+        except Exception as error:
+            raise requests.ConnectionError(type(error).__name__) from None
+        if not piece:
+            return
+        yield piece
+        came += len(piece)
+        if came >= LEAST:
+            since, came = time.monotonic(), 0
+        elif time.monotonic() - since > WITHIN:
+            raise requests.Timeout("too slow")
+
+
+def read(response: requests.Response) -> bytes:
+    """Returns the whole body of an answer. Raises RequestException as `pieces` does, and if it is too long."""
+    content = b""
+    for piece in pieces(response):
+        content += piece
+        if len(content) > _LONGEST:
+            raise Unexpected(f"more than {_LONGEST} bytes")
+    return content
+
+
+def shown(words: object) -> str:
+    """Returns words of Kaggle's as they can be printed: on one line, without control characters, and not too long."""
+    text = words if isinstance(words, str) else ""
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:300].rstrip(" .")
 
 
 def patiently(what: str, attempt: Callable[[], Result], advice: str = "") -> Result:

@@ -36,12 +36,13 @@ class Transport:
         address = f"{get_endpoint(get_env())}{'' if is_prod else '/api'}/v1/{service_name}/{request_name}"
         is_download = response_type is HttpRedirect
         # Kaggle's own client has this User-Agent.
-        options = {"headers": {"User-Agent": ""}, "allow_redirects": False, "stream": is_download}
+        options = {"headers": {"User-Agent": ""}, "allow_redirects": False}
         response = http.send("POST", address, self.credentials, json=request.to_dict(), **options)
         if is_download and response.status_code < 400:
             return response
+        content = http.read(response)
         try:
-            answer = response.json()
+            answer = json.loads(content)
         except (ValueError, RecursionError):
             answer = None
         fields = answer if isinstance(answer, dict) else {}
@@ -65,7 +66,7 @@ def _shown(message: Any, request: requests.PreparedRequest) -> str:
     words = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", message if isinstance(message, str) else "")
     if credential := str(request.headers.get("Authorization", "")).partition(" ")[2]:
         words = words.replace(credential, "…")
-    return "".join(letter if letter.isprintable() else " " for letter in words).strip()[:300].rstrip(" .")
+    return http.shown(words)
 
 
 def log_in() -> Any:
