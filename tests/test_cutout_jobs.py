@@ -45,6 +45,8 @@ def test_photos_are_found_in_folders_or_alone_and_each_once(own):
         found(Path("empty"))
     with pytest.raises(UserError, match="nowhere is neither a photo nor a folder"):
         found(own, Path("nowhere"))
+    Path("own/deep/download.jfif").touch()
+    assert found(own / "deep") == (["download.jfif", "two.JPG"], [])
     Path("photos.ZIP").touch()
     with pytest.raises(UserError, match=r"photos\.ZIP is a zip; unpack it and name the folder"):
         found(Path("photos.ZIP"))
