@@ -75,6 +75,7 @@ def test_files_and_folders_are_cut_the_bad_is_named_and_what_is_there_stays(proj
     errors = cut(project, *command, status=1)
     assert "all photos are cut out but these:\n  own/bad.png is damaged" in errors
     assert "skipped: own/IMG_1.HEIC, own/deep/b.avif; only JPEG, PNG, WebP, BMP or TIFF are supported; conv" in errors
+    assert "the models of this clone were trained on the demo's rendered cars" in errors
     files = made(project / "cut")
     assert set(files) == {f"{name}{end}.png" for name in ("car", "one", "deep/two") for end in ("", "_mask")}
     mask = pixels_of(files["one_mask.png"])

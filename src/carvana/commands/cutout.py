@@ -96,6 +96,8 @@ def settings_and_models(model: Path | None) -> tuple[Settings, list[Path]]:
     if model and not paths.PARAMS.exists():
         return Settings(0.5, False, (1.0,), device.pick("auto"), choose_engine("auto"), cores(), batch_size=1), [model]
     settings = params.load(paths.PARAMS)
+    if not model and settings.data.source == "demo":
+        print("the models of this clone were trained on the demo's rendered cars (data.source: demo)", file=sys.stderr)
     return Settings.of(settings), [model] if model else [paths.model(fold) for fold in settings.train.folds]
 
 
