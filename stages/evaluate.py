@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from carvana.base import params, paths, speed
-from carvana.base.console import Bar, say
+from carvana.base.console import Bar, dice_of, say
 from carvana.base.errors import UserError
 from carvana.base.files import whole_folder, write_json, write_text
 from carvana.base.stage import command_line, run
@@ -65,6 +65,8 @@ def main() -> None:
     draw(settings, findings, truth, cars, curves, about.facts(settings, network, how, len(truth.names)))
     summaries = {role: scoring.summarise(scores) for role, scores in findings.by_role.items()}
     write_json(paths.EVALUATION, summaries | {"model": model})
+    for role, scores in sorted(summaries.items()):
+        say(dice_of(role, scores))
 
 
 def draw(

@@ -3,6 +3,7 @@
 from statistics import fmean
 
 from carvana.base import paths
+from carvana.base.console import say, score_of
 from carvana.base.files import write_json
 from carvana.base.stage import command_line, run
 from carvana.kaggle import submission
@@ -11,8 +12,9 @@ from carvana.kaggle import submission
 def main() -> None:
     dice = submission.score(paths.SUBMISSION, paths.TEST_MASKS)
     # Without true masks (only the demo has them) there is no score, rather than a score of 0.
-    content = {"dice": round(fmean(dice.values()), 6)} if dice else {}
-    write_json(paths.LEADERBOARD, {"leaderboard": content | {"images": len(dice)}})
+    content = ({"dice": round(fmean(dice.values()), 6)} if dice else {}) | {"images": len(dice)}
+    write_json(paths.LEADERBOARD, {"leaderboard": content})
+    say(score_of(content))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ def test_the_road_from_local_zips_to_a_submission(trained):
     assert read(trained / "metrics/leaderboard.json") == {"leaderboard": {"images": 0}}
     rows = (trained / "data/submission.csv").read_text(encoding="ascii").splitlines()
     assert [row.split(",")[0] for row in rows] == ["img", "fffe00001111_01.jpg", "fffe00001111_02.jpg"]
-    assert "data/submission.csv (0.0 MiB)" in stage(trained, "summary")
+    assert "data/submission.csv (0.0 MiB)" in (shown := stage(trained, "summary"))
+    (score,) = stage(trained, "score").splitlines()
+    assert score in shown
     assert "485,957" not in stage(trained, "layers")
 
 
@@ -54,6 +56,9 @@ def test_an_evaluation_is_shown_on_one_page_and_as_pictures_of_the_same_names(tr
     assert changed <= {"report.html"}, "the same models give the same bytes; the report has the date"
     scoring = r"Scoring 4 photos of validation cars and 2 of test cars: unet, \d+ parameters, at 64×64\n"
     assert re.match(scoring + r"by torch on cpu in (bfloat16|float32), (\d+) threads; \2 processes decode\n", said)
+    *_, test, validation = said.splitlines()
+    assert test.startswith("Dice at 1918×1280 on 2 photos of unseen test cars: ")
+    assert f"{test}\n{validation}\n" in stage(trained, "summary")
 
 
 def test_evaluation_is_the_score_of_the_same_images_submitted(trained):

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Mapping
 
 from tqdm import tqdm
 
@@ -31,6 +32,19 @@ def say(text: str) -> None:
     """Prints lines for the user, above the bars of a terminal."""
     tqdm.write(text)
     sys.stdout.flush()
+
+
+def dice_of(role: str, scores: Mapping[str, float]) -> str:
+    """Returns the Dice of an evaluation on the cars of a role, in words; `scores` are those of evaluate.json."""
+    dice = f"{scores['dice']:.4f} (worst {scores['dice_worst']:.4f})"
+    return f"Dice at 1918×1280 on {scores['images']} photos of unseen {role} cars: {dice}"
+
+
+def score_of(leaderboard: Mapping[str, float]) -> str:
+    """Returns the score of a submission in words; `leaderboard` is that of leaderboard.json."""
+    if "dice" not in leaderboard:
+        return "Score of the submission: not known here; Kaggle tells"
+    return f"Score of the submission on {leaderboard['images']} test photos: {leaderboard['dice']:.4f}"
 
 
 def duration(seconds: float) -> str:

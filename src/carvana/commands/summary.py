@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from carvana.base import git, paths
+from carvana.base.console import dice_of, score_of
 from carvana.base.errors import reading
 
 _AGAIN = ("cannot be read", "`dvc repro` makes it again", "`dvc repro` makes it")
@@ -30,18 +31,10 @@ def evaluated(path: Path) -> list[str]:
     """Returns a line for each role of unseen cars."""
     with reading(path, *_AGAIN):
         evaluation = json.loads(path.read_text(encoding="utf-8"))
-        return [
-            f"Dice at 1918×1280 on {scores['images']} photos of unseen {role} cars: {scores['dice']:.4f} "
-            f"(worst {scores['dice_worst']:.4f})"
-            for role, scores in sorted(evaluation.items())
-            if "dice" in scores
-        ]
+        return [dice_of(role, scores) for role, scores in sorted(evaluation.items()) if "dice" in scores]
 
 
 def scored(path: Path) -> str:
     """Returns a line about the submission's score."""
     with reading(path, *_AGAIN):
-        leaderboard = json.loads(path.read_text(encoding="utf-8"))["leaderboard"]
-        if "dice" not in leaderboard:
-            return "Score of the submission: not known here; Kaggle tells"
-        return f"Score of the submission on {leaderboard['images']} test photos: {leaderboard['dice']:.4f}"
+        return score_of(json.loads(path.read_text(encoding="utf-8"))["leaderboard"])
