@@ -1,5 +1,7 @@
 import re
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +55,14 @@ def test_photos_come_in_the_order_asked_for_whatever_the_speed_knobs(archive, wo
             expected = ensemble(torch.from_numpy(photo)[None])[0].numpy()
         assert np.allclose(prediction.logits, expected, atol=1e-4)
         assert np.array_equal(prediction.runs, fullsize.runs_of_logits(prediction.logits, 0.5))
+
+
+def test_photos_that_wait_for_a_cpu_count_as_shared_memory(archive, monkeypatch, capsys):
+    batch = 2 * 64 * 64 * 3
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * batch))
+    how = settings(workers=4, batch_size=2)  # four threads have four batches between them
+    assert len(list(inference.predict(inference.Ensemble([trained(0)]), archive.path, archive.photos, how))) == 10
+    assert "room for the batches of 2 of 4 workers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -49,14 +49,14 @@ class Batch:
 
 
 def load(
-    path: Path, names: list[str], size: tuple[int, int], batch_size: int, processes: int, pin: bool
+    path: Path, names: list[str], size: tuple[int, int], batch_size: int, processes: int, pin: bool, held: int = 0
 ) -> Iterator[Batch]:
-    """Yields the named photos of a zip in batches, in order, each at `size` = (height, width)."""
+    """Yields the named photos of a zip in batches, in order, each at `size` = (height, width); `held` as in `each`."""
     if not names:
         return
     tasks = [names[start : start + batch_size] for start in range(0, len(names), batch_size)]
     batch_bytes = len(tasks[0]) * size[0] * size[1] * 3
-    yield from each(_Photos(path, size), tasks, processes, batch_bytes, pin)
+    yield from each(_Photos(path, size), tasks, processes, batch_bytes, pin, held)
 
 
 class _Photos:
@@ -83,15 +83,17 @@ class _Photos:
 
 
 def each(
-    make: Callable[[Task], Made], tasks: Iterable[Task], processes: int, sent: int = 0, pin: bool = False
+    make: Callable[[Task], Made], tasks: Iterable[Task], processes: int, sent: int = 0, pin: bool = False, held: int = 0
 ) -> Generator[Made, None, None]:
     """Yields what `make` returns for each task, in order.
 
     `processes` workers, each with a copy of `make`, work ahead of time; with 0 this process works. If shared memory has
-    no room for all of them there are fewer: `sent` is the size in bytes of the tensors that `make` returns. Tasks are
-    taken a few ahead, so that memory stays constant. Raises UserError if a worker is killed, and what `make` raises.
+    no room for all of them there are fewer: `sent` is the size in bytes of the tensors that `make` returns, and the
+    caller keeps `held` of them at a time. Tasks are taken a few ahead, so that memory stays constant.
+
+    Raises UserError if a worker is killed, and what `make` raises.
     """
-    processes = fitting(processes, sent, _AHEAD)
+    processes = fitting(processes, sent, _AHEAD, held)
     loader = DataLoader(
         _Tasks(make),
         batch_size=None,
@@ -128,15 +130,16 @@ def _as_it_is(made: Made) -> Made:
     return made
 
 
-def fitting(wanted: int, batch_bytes: int, ahead: int) -> int:
+def fitting(wanted: int, batch_bytes: int, ahead: int, held: int = 0) -> int:
     """Returns how many of the wanted workers, each with `ahead` batches of `batch_bytes`, have room in shared memory.
 
-    If not all, prints a line that says so. The processes that torchrun started on this machine share the memory.
+    If not all, prints a line that says so. The caller keeps `held` batches too, and the processes that torchrun started
+    on this machine share the memory.
     """
     if not wanted or not batch_bytes or not _SHARED_MEMORY.is_dir():
         return wanted
     free = shutil.disk_usage(_SHARED_MEMORY).free // beside()
-    found = max(min(wanted, (free // batch_bytes - _ON_THE_WAY) // ahead), 0)
+    found = max(min(wanted, (free // batch_bytes - _ON_THE_WAY - held) // ahead), 0)
     if found < wanted:
         print(
             f"shared memory ({free / 2**20:.0f} MiB are free) has room for the batches of {found} of {wanted} workers; "

@@ -124,7 +124,10 @@ def predict(
         with computed as logits:
             return list(over(one, piece.names, logits, repeat(piece.reasons)))
 
-    batches = loader.load(path, list(names), ensemble.size, how.batch_size, how.workers, pin=how.on.type == "cuda")
+    pin, waiting = how.on.type == "cuda", _AHEAD * engine.threads
+    # Photos that wait for a CPU are still in shared memory.
+    held = 0 if pin else -(-waiting * engine.photos_a_call // how.batch_size)
+    batches = loader.load(path, list(names), ensemble.size, how.batch_size, how.workers, pin, held)
     pieces = (piece for batch in batches for piece in batch.split(engine.photos_a_call))
     begun = ((piece, engine.begin(_filled_up(piece.photos, engine.photos_a_call))) for piece in pieces)
     with (
@@ -134,7 +137,7 @@ def predict(
         ThreadPoolExecutor(how.threads) as finishers,
     ):
         over = finishers.map if engine.photos_a_call > 1 else map
-        for outcomes in in_order(pool, finish, begun, _AHEAD * engine.threads):
+        for outcomes in in_order(pool, finish, begun, waiting):
             yield from outcomes
 
 
