@@ -1,5 +1,6 @@
 """The speed of a training or a prediction: a record beside its result, on which no stage depends."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from carvana.base import paths
-from carvana.base.errors import reading
+from carvana.base.errors import UserError, reading
 from carvana.base.files import write_json
 from carvana.base.processes import cores, peak_memory
 from carvana.base.unfinished import versions
@@ -53,14 +54,15 @@ def write(path: Path, speed: Speed) -> None:
 
 def warn_of_other_packages(folds: Iterable[int]) -> None:
     """Prints which packages have changed since the models of some folds were trained; DVC does not notice."""
-    for path in filter(Path.exists, map(paths.training_speed, folds)):
-        # A record of an earlier version has none.
-        if (then := read(path).packages) and (others := set(then) - set(versions())):
-            print(
-                f"warning: {path.stem} was trained with {', '.join(sorted(others))}; what is installed now may decode "
-                "or compute slightly differently, and `dvc repro -f train` trains it again",
-                file=sys.stderr,
-            )
+    for path in map(paths.training_speed, folds):
+        # Without a record there is nothing to say; one of an earlier version has no packages.
+        with contextlib.suppress(UserError):
+            if others := set(read(path).packages) - set(versions()):
+                print(
+                    f"warning: {path.stem} was trained with {', '.join(sorted(others))}; what is installed now may "
+                    "decode or compute slightly differently, and `dvc repro -f train` trains it again",
+                    file=sys.stderr,
+                )
 
 
 class Stopwatch:
