@@ -123,6 +123,8 @@ def test_a_bad_parameter_is_refused_before_anything_is_removed(clone):
     for words in (["exp", "run", "-S", "train.size=100"], ["repro"]):
         output = clone.dvc(*words, fails=True)
         assert "train.size: Input should be a multiple of 32 (got 100)" in output
+        kept = "params.yaml keeps train.size=100; `git checkout HEAD -- params.yaml` takes that back"
+        assert (kept in output) == (words[0] == "exp")
         assert "Traceback" not in output
         assert clone.outputs() == before
 

@@ -43,22 +43,39 @@ def require_unchanged() -> None:
 
 
 def advice() -> str:
-    """Returns how to restore the outputs that DVC removed before it ran this stage; '' if they cannot be restored."""
+    """Returns how to restore outputs that DVC removed before it ran this stage, and parameters; '' if nothing is."""
     if _at_begin is None:
         return ""
     try:
-        from dvc.repo import Repo  # takes a second, and is needed after a failure only
-
-        with Repo() as repo:
-            (found,) = repo.stage.collect(stage())
-            removed = {str(out): out for out in found.outs if out.hash_info and not out.exists}
-            cached = [path for path, out in removed.items() if not out.changed_cache()]
-        committed = [path for path, out in removed.items() if _is_committed(path, out.hash_info.value)]
+        return "\n".join(filter(None, (_removed(), _set())))
     except Exception:  # the error of the stage matters more than whatever this is
         return ""
+
+
+def _removed() -> str:
+    from dvc.repo import Repo  # takes a second, and is needed after a failure only
+
+    with Repo() as repo:
+        (found,) = repo.stage.collect(stage())
+        removed = {str(out): out for out in found.outs if out.hash_info and not out.exists}
+        cached = [path for path, out in removed.items() if not out.changed_cache()]
+    committed = [path for path, out in removed.items() if _is_committed(path, out.hash_info.value)]
     commands = [f"`dvc checkout {stage()}`"] if cached else []
     commands += [f"`git restore {' '.join(committed)}`"] if committed else []
     return f"{' and '.join(commands)} brings back {some(cached + committed)}" if commands else ""
+
+
+def _set() -> str:
+    """Returns what `dvc exp run -S` leaves in params.yaml, where the next one would build on it; '' in a copy."""
+    committed = git.read("HEAD", paths.PARAMS)
+    if "DVC_EXP_NAME" not in os.environ or paths.workspace() != Path() or not committed:
+        return ""
+    texts = committed, paths.PARAMS.read_text(encoding="utf-8")
+    before, now = (params.leaves(yaml12.parse(text)) for text in texts)
+    kept = [f"{name}={value}" for name, value in now.items() if before.get(name) != value]
+    return (
+        f"{paths.PARAMS} keeps {some(kept, 20)}; `git checkout HEAD -- {paths.PARAMS}` takes that back" if kept else ""
+    )
 
 
 def stage() -> str:
