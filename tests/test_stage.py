@@ -65,6 +65,14 @@ def test_a_signal_during_an_import_ends_the_stage(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "train: stopped\n")
 
 
+def test_too_many_open_files_are_said():
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))"
+    work = "[open('/dev/null') for _ in range(20)]"
+    done = python(f"from carvana.base.stage import run; {limit}; run(lambda: {work}, 'train', writes=False)")
+    assert done.returncode == 1
+    assert re.match("error in train: too many open files.*ulimit -n 4096", done.stderr)
+
+
 # Reads the help of all stages and commands in one process.
 HELP = """
 import contextlib, io, runpy, sys
