@@ -4,7 +4,7 @@ Prints one JSON, in 8 minutes at most on an H200 with 16 cores. For some recipes
 photos a second: each step of prediction alone, and the whole, from the zip to runs, once it is in progress; the step of
 training with photos in the device's memory, and whole trainings, alone and beside each other. `ratio` is the whole's
 share of what the slowest step allows. Networks have random weights, and logits of a car. Photos are those of
-data/raw/test.zip, again and again. Without a GPU it measures the CPU, for which only the script is tried.
+data/raw/test.zip, again and again. Without a GPU it measures the CPU, for which nothing is compiled.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def training(text: str, settings: params.Params, path: Path, seconds: float, sev
     changes = Augmentation.draw(len(rows), train.size, settings.augment, torch.Generator())
     photos = torch.randint(0, 256, (len(pieces[0]), *train.size, 3), dtype=torch.uint8).to(on)
     loaded: Iterator[tuple[Tensor, Tensor]] = itertools.repeat((photos, photos[..., 0].contiguous()))
-    for name in ("step", "compiled step"):
+    for name in ("step", "compiled step") if on.type == "cuda" else ("step",):
         made = state.begin(train.model_copy(update={"encoder_weights": "none"}), on)
         if name == "compiled step":
             made.forward = torch.compile(made.forward)

@@ -44,4 +44,4 @@ def test_what_a_gpu_could_do_is_measured_on_any_device(_competition):
     """The steps of a device that this machine may lack, by the only one that it surely has."""
     photos = _competition[0] / "test.zip"
     arguments = ("--recipes", "--resnet", 64, "--seconds", 0.1, "--several", 1, "--zip", photos)
-    assert {'"whole":', '"ratio":', '"compiled', '"upload":'} <= set(run("gpu", *arguments))
+    assert {'"whole":', '"ratio":', '"step":', '"upload":'} <= set(run("gpu", *arguments))
