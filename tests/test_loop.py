@@ -245,3 +245,9 @@ def test_the_latest_three_trainings_are_kept(tmp_path):
         folder = unfinished.subfolder(tmp_path, str(number))
         os.utime(folder, (number, number))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["2", "3", "4"]
+
+
+def test_a_piece_is_scored_when_the_next_one_has_been_computed():
+    made = []
+    seen = [(each, len(made)) for each in loop.one_behind(made.append(each) or each for each in range(3))]
+    assert seen == [(0, 2), (1, 3), (2, 3)]

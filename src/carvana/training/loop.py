@@ -1,12 +1,12 @@
 """The training: `fit` runs its epochs, `train_epoch` takes the steps of one, `validate` scores unseen cars after it."""
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -164,13 +164,8 @@ def validate(model: Model, examples: Examples, settings: Train, threads: int, re
 
 
 def one_behind(items: Iterable[Item]) -> Iterator[Item]:
-    """Yields each item when the next one has been made, so that a GPU computes that one meanwhile."""
-    waiting: deque[Item] = deque()
-    for item in items:
-        waiting.append(item)
-        if len(waiting) > 1:
-            yield waiting.popleft()
-    yield from waiting
+    """Returns the items, each when the next one has been made, so that a GPU computes that one meanwhile."""
+    return (item for item, _ in pairwise(chain(items, cast("list[Item]", [None]))))
 
 
 def _means(sums: Tensor, photos: int, at: str) -> list[float]:
