@@ -4,7 +4,7 @@ import pytest
 import torch
 from projects import read_params
 
-from carvana.training.augment import Augmentation
+from carvana.training.augment import Augmentation, _by_opencv, _by_torch
 
 EVERYTHING = {"flip": 0.5, "rotation": 25.0, "shift": 0.1, "scale": 0.2, "close_up": 0.5}
 EVERYTHING |= {"brightness": 0.2, "contrast": 0.2, "saturation": 0.5, "hue": 20.0}
@@ -36,7 +36,7 @@ def test_every_limit_changes_photos_and_only_geometry_changes_masks(limits):
 def test_a_mask_moves_with_its_photo_and_stays_soft():
     photos, masks = pairs()
     changed, changed_masks = draw(flip=0.5, rotation=25.0, shift=0.1, scale=0.2).apply(photos, masks)
-    assert (changed[..., 0] - changed_masks).abs().max() <= 0.5 + 1e-3
+    assert torch.equal(changed[..., 0], changed_masks)
     assert changed_masks.dtype == torch.uint8
     assert changed_masks.unique().numel() > 100
 
@@ -63,7 +63,20 @@ def test_rotation_is_opencvs_with_a_mirrored_border(degrees):
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
     options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT}
     expected = cv2.warpAffine(photos[0].numpy().astype(np.float32), matrix, (width, height), **options)
-    assert np.abs(turned[0].numpy() - expected.clip(0, 255)).max() < 0.01
+    assert np.abs(turned[0].numpy() - expected.clip(0, 255)).max() < 0.51
+
+
+@pytest.mark.parametrize("size", [SIZE, (32, 32), (48, 32)])
+@pytest.mark.parametrize("limits", [{}, *({key: EVERYTHING[key]} for key in EVERYTHING if key != "flip"), EVERYTHING])
+def test_a_cpu_changes_pictures_as_a_gpu_does_up_to_rounding(size, limits):
+    pictures = [each[:, : size[0], : size[1]].contiguous() for each in pairs(8)]
+    settings = read_params(**{f"augment_{key}": value for key, value in (NOTHING | limits).items()}).augment
+    changes = Augmentation.draw(8, size, settings, torch.Generator().manual_seed(0))
+    parts = changes.flipped, changes.motion, changes.colour
+    for one, other in zip(_by_opencv(*pictures, *parts), _by_torch(*pictures, *parts), strict=True):
+        difference = (one.int() - other.int()).abs()
+        assert difference.max() <= 1
+        assert difference.float().mean() < 0.1
 
 
 def test_angles_shifts_and_scales_stay_within_their_limits_and_fill_them():
