@@ -1,9 +1,9 @@
 """Training's speed: `python benchmarks/training.py --size 512`, on an otherwise idle machine.
 
-Photos per second of the project's step, in one process and shared by several (`runtime.processes`), and of a plain
-float32 loop in torch's default memory format, with the network and batch of params.yaml, and cross entropy in the plain
-loop; then of the input pipeline alone (cache, flip and augmentation). All run alternately, in processes of
-their own, and the medians of their steps are compared.
+Photos per second of the project's step (with its own loss, with the plain loop's, and shared by several processes as
+`runtime.processes` does), and of a plain float32 loop in torch's default memory format with cross entropy, all with the
+network and batch of params.yaml; then of the input pipeline alone (cache, flip and augmentation). All run alternately,
+in processes of their own, and the medians of their steps are compared.
 """
 
 import argparse
@@ -82,6 +82,11 @@ def ours(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[
     return seconds
 
 
+def same_loss(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[float]:
+    """Seconds of each step of the project with the plain loop's loss."""
+    return ours(examples, whole.model_copy(update={"train": whole.train.model_copy(update={"loss": "bce"})}), on)
+
+
 def inputs(examples: cache.Cache, whole: params.Params, on: torch.device) -> list[float]:
     """Seconds of each batch of the input pipeline, with the default augmentation."""
     settings = whole.train
@@ -102,6 +107,9 @@ def batch(step: int, settings: Train) -> np.ndarray:
     return np.arange(step * settings.batch_size, (step + 1) * settings.batch_size) % PHOTOS
 
 
+MEASURES = {each.__name__: each for each in (plain, ours, same_loss, inputs)}
+
+
 def measured(name: str, folder: str, processes: int) -> list[float]:
     """Seconds of the steps of one measurement, from processes of its own."""
     command, environment = torchrun.command_for(processes) if name == "shared" else ([sys.executable], None)
@@ -116,20 +124,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="that share a training, in one of the figures")
-    parser.add_argument("--only", choices=["plain", "ours", "inputs"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=MEASURES, help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     settings = params.load(ROOT / "params.yaml")
     if arguments.only:
         with distributed.joined(device.pick(settings.runtime.device)) as on:
-            measure = {"plain": plain, "ours": ours, "inputs": inputs}[arguments.only]
-            seconds = measure(cache.read(arguments.cache), settings, on)
+            seconds = MEASURES[arguments.only](cache.read(arguments.cache), settings, on)
             if distributed.rank() == 0:
                 print(*seconds[2:])  # the first steps warm up
         return
     with tempfile.TemporaryDirectory() as folder:
         write_cache(Path(folder), arguments.size)
-        seconds: dict[str, list[float]] = {"plain": [], "ours": [], "shared": [], "inputs": []}
+        seconds: dict[str, list[float]] = {name: [] for name in (*MEASURES, "shared")}
         for _ in range(arguments.rounds):
             for name, values in seconds.items():
                 values.extend(measured(name, folder, arguments.processes))
@@ -138,6 +145,7 @@ def main() -> None:
     best = max(rates["ours"], rates["shared"])
     print(f"plain loop      {rates['plain']:8.1f}")
     print(f"this project    {rates['ours']:8.1f}   {rates['ours'] / rates['plain']:.2f} times the plain loop")
+    print(f"with its loss   {rates['same_loss']:8.1f}   {rates['same_loss'] / rates['plain']:.2f}")
     print(f"in {arguments.processes} processes  {rates['shared']:8.1f}   {rates['shared'] / rates['plain']:.2f}")
     print(f"input pipeline  {rates['inputs']:8.1f}   {rates['inputs'] / best:.1f} times what training takes")
 
