@@ -1,18 +1,19 @@
-"""Every stage, its DVC, or both, killed at a random moment: the next `dvc repro` ends with the same bytes.
+"""Every stage, its DVC, or both, killed at a random moment or out of room: the next `dvc repro` has the same bytes.
 
-`KILLS=100 python -m pytest tests/test_kills.py` kills a hundred times.
+`KILLS=100 python -m pytest tests/test_kills.py -m slow` kills a hundred times, and fills the disk as often.
 """
 
 import itertools
 import os
 import random
 import re
+import shutil
 import time
 
 import psutil
 import pytest
 from clones import Clone
-from projects import stage
+from projects import small_disk, stage
 
 pytestmark = pytest.mark.slow
 
@@ -55,14 +56,13 @@ def is_stage(process):
         return False
 
 
-def rounds(count):
-    """Stages in turn, each with whom to kill and after which share of its time; the same ones every time."""
-    numbers = random.Random(0)
-    for name in itertools.islice(itertools.cycle(STAGES), count):
-        yield name, numbers.choice(["dvc", "stage", "both"]), round(numbers.uniform(0, 1.1), 2)
+def rounds(*choices):
+    """Stages in turn, each with one of the choices and a share; the same ones every time."""
+    numbers, names = random.Random(0), itertools.islice(itertools.cycle(STAGES), int(os.environ.get("KILLS", "10")))
+    return [(name, numbers.choice(choices), round(numbers.uniform(0, 1.1), 2)) for name in names]
 
 
-@pytest.mark.parametrize(("name", "whom", "share"), rounds(int(os.environ.get("KILLS", "10"))))
+@pytest.mark.parametrize(("name", "whom", "share"), rounds("dvc", "stage", "both"))
 def test_a_kill_changes_nothing(whole, name, whom, share):
     clone, seconds = whole
     before = clone.outputs()
@@ -74,5 +74,29 @@ def test_a_kill_changes_nothing(whole, name, whom, share):
         if process.poll() is None:
             kill(process, whom)
     stage(clone.folder, "unlock")
+    clone.dvc("repro", "--no-run-cache")
+    assert clone.outputs() == before
+
+
+@pytest.fixture(scope="module")
+def cramped(tmp_path_factory):
+    """A clone in which everything is done, and what sets the room that is left on its disk, in bytes."""
+    folder = tmp_path_factory.mktemp("cramped") / "disk"
+    with small_disk(folder, "200m") as resize:
+        clone = Clone(folder)
+        clone.dvc("repro")
+        yield clone, lambda room: resize(shutil.disk_usage(folder).used + room)
+
+
+@pytest.mark.parametrize(("name", "room", "share"), rounds(2**12, 2**13, 2**15))
+def test_a_full_disk_changes_nothing(cramped, name, room, share):
+    clone, leave = cramped
+    before = clone.outputs()
+    leave(int(room * (1 + share)))
+    with clone.start("repro", "-s", "-f", "--no-run-cache", name) as process:
+        said, _ = process.communicate(timeout=300)
+    assert not process.returncode or re.search("disk is full|No space left", said), said
+    assert "Traceback" not in said, said
+    leave(200 * 2**20)
     clone.dvc("repro", "--no-run-cache")
     assert clone.outputs() == before
