@@ -140,6 +140,21 @@ def test_networks_of_two_sizes_and_a_scale_that_one_cannot_take_are_refused():
         inference.Ensemble(members, scales=(1.0, 1.5))
 
 
+@pytest.mark.parametrize(("most", "advice"), [(3, "runtime.batch_size: 2 fits"), (0, "lower runtime.workers")])
+def test_too_little_memory_for_a_batch_names_the_one_that_fits(archive, monkeypatch, most, advice):
+    """A GPU's road, on the CPU, by a network that takes some photos and no more."""
+
+    class Limited(inference.Ensemble):
+        def forward(self, photos):
+            if len(photos) > most:
+                raise torch.OutOfMemoryError("too many photos")
+            return super().forward(photos)
+
+    monkeypatch.setattr(engines, "build", engines._on_gpu)
+    with pytest.raises(UserError, match=rf"^out of memory \(too many photos\); {advice}"):
+        list(inference.predict(Limited([trained(0)]), archive.path, archive.photos, settings(batch_size=8)))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_what_the_cpu_gives(archive):
     ensemble = inference.Ensemble([trained(0)])

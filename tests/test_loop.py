@@ -16,6 +16,7 @@ from carvana.data import cache
 from carvana.devices import device, distributed
 from carvana.masks import metrics
 from carvana.masks.fullsize import runs_of_logits
+from carvana.networks.models import Model
 from carvana.training import loop, plan, resume
 from carvana.training.batches import reader_of
 from carvana.training.examples import Examples
@@ -184,10 +185,24 @@ def test_too_little_memory_says_what_to_lower(examples):
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**30, before[1]))
     try:
-        with pytest.raises(UserError, match=r"(?s)^out of memory.*train\.batch_size"):
+        with pytest.raises(UserError, match=r"(?s)^out of memory.*; lower train\.size$"):
             fit(examples, None, width=1024, batch_size=8, epochs=1)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_too_little_memory_for_a_batch_names_the_pieces_that_fit(examples, monkeypatch):
+    forward = Model.forward
+
+    def limited(model, photos):
+        if len(photos) > 2:
+            raise torch.OutOfMemoryError("3 photos")
+        return forward(model, photos)
+
+    monkeypatch.setattr(Model, "forward", limited)
+    with pytest.raises(UserError, match=r"^out of memory \(3 photos\); train\.accumulate: 4 fits$"):
+        fit(examples, None, batch_size=8, epochs=1)
+    assert fit(examples, None, batch_size=8, accumulate=4, epochs=1)
 
 
 def test_a_stopped_training_ends_with_the_weights_of_one_that_was_not(labelled, tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 import contextlib
 import platform
 import re
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,25 @@ def send(values: Tensor, on: torch.device) -> Tensor:
 
 
 @contextlib.contextmanager
-def enough_memory(advice: str) -> Iterator[None]:
-    """Raises UserError, with `advice` at its end, if the GPU or the CPU runs out of memory in the block."""
+def enough_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Raises UserError, which ends in what `advice` returns, if the GPU or the CPU runs out of memory in the block."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         # The allocators of the CPU and of MPS have no exception class of their own.
         said = any(words in str(error) for words in ("can't allocate memory", "MPS backend out of memory"))
         if said or isinstance(error, torch.OutOfMemoryError | MemoryError):
-            raise UserError(f"out of memory ({reason(error)}); {advice}") from error
+            # What the block had in memory is free then, for an advice that tries what fits.
+            traceback.clear_frames(error.__traceback__)
+            raise UserError(f"out of memory ({reason(error)}); {advice()}") from error
         raise
+
+
+def fits(work: Callable[[], object]) -> bool:
+    """Returns whether there is enough memory for some work, which it does."""
+    try:
+        with enough_memory(str):
+            work()
+    except UserError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Self, TypeVar
@@ -131,7 +132,7 @@ def predict(
     pieces = (piece for batch in batches for piece in batch.split(engine.photos_a_call))
     begun = ((piece, engine.begin(_filled_up(piece.photos, engine.photos_a_call))) for piece in pieces)
     with (
-        device.enough_memory("lower runtime.batch_size"),
+        device.enough_memory(partial(_what_fits, ensemble, engine.photos_a_call, how.on)),
         engines.one_core_a_thread(),
         ThreadPoolExecutor(engine.threads) as pool,
         ThreadPoolExecutor(how.threads) as finishers,
@@ -139,6 +140,19 @@ def predict(
         over = finishers.map if engine.photos_a_call > 1 else map
         for outcomes in in_order(pool, finish, begun, waiting):
             yield from outcomes
+
+
+def _what_fits(ensemble: Ensemble, count: int, on: torch.device) -> str:
+    """Returns an advice after memory has run out for `count` photos at a time."""
+
+    def compute(photos: int) -> None:
+        with torch.inference_mode(), device.precision(on):
+            ensemble(torch.zeros(photos, *ensemble.size, 3, dtype=torch.uint8, device=on))
+
+    while count := count // 2:
+        if device.fits(partial(compute, count)):
+            return f"runtime.batch_size: {count} fits"
+    return "lower runtime.workers, train.size or predict.scales"
 
 
 def _filled_up(photos: Tensor, count: int) -> Tensor:

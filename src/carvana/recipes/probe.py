@@ -105,7 +105,7 @@ def _training(text: str, path: Path) -> tuple[float, float, float, int]:
             loop.validate(training.model, examples(photos), train, workers, read)
 
         with (
-            device.enough_memory("lower train.batch_size or train.size, or raise train.accumulate"),
+            plan.enough_memory(train, on),
             reader_of(cached, plan.photos_at_a_time(train), workers, on) as read,
         ):
             return label, _rate(learn, train.batch_size), _rate(validate, train.batch_size), _memory(on)

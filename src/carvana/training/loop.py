@@ -50,8 +50,7 @@ def fit(
     """
     is_first, photos = distributed.rank() == 0, examples.photos_of_an_epoch(settings.pseudo_share)
     plan.require_equal_pieces(photos, settings)
-    advice = "lower train.batch_size or train.size, or raise train.accumulate"
-    with device.enough_memory(advice), plan.enough_for_batch_norm(settings):
+    with plan.enough_memory(settings, on), plan.enough_for_batch_norm(settings):
         state = begin(settings, on)
         if kept := distributed.from_first(lambda: resume.load(saved) if saved else None):
             if kept.keys() != state.state_dict().keys():

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -40,6 +41,27 @@ def require_equal_pieces(photos: int, settings: Train) -> None:
             f"train.batch_size: {settings.batch_size}, of {photos} photos in all, cannot be computed in {pieces} equal "
             f"pieces, as runtime.processes × train.accumulate ask; lower these, or make it a multiple of {pieces}"
         )
+
+
+def enough_memory(settings: Train, on: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Raises UserError, with a value of `train.accumulate` that fits if there is one, if memory runs out."""
+    return device.enough_memory(partial(_what_fits, settings, on))
+
+
+def _what_fits(settings: Train, on: torch.device) -> str:
+    def learn(photos: int) -> None:
+        model = models.build(settings.network).to(on).train()
+        with device.precision(on, settings.precision):
+            logits = model(torch.zeros(photos, *settings.size, 3, dtype=torch.uint8, device=on))
+        logits.sum().backward()
+
+    # ValueError: the network needs two photos at a time.
+    with contextlib.suppress(ValueError):
+        for pieces in range(settings.accumulate + 1, settings.batch_size + 1):
+            photos, rest = divmod(settings.batch_size, pieces * distributed.world())
+            if photos and not rest and device.fits(partial(learn, photos)):
+                return f"train.accumulate: {pieces} fits"
+    return "lower train.size"
 
 
 @contextlib.contextmanager
