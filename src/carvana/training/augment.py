@@ -78,7 +78,7 @@ class Augmentation:
 def _by_opencv(
     photos: Tensor, masks: Tensor, flipped: Tensor, motion: Tensor | None, colour: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Does what `_by_torch` does, up to rounding, on a CPU in a fraction of the time."""
+    """Does what `_by_torch` does, up to rounding, on a CPU in a third of the time."""
     height, width = masks.shape[1:]
     matrices = None if motion is None else _in_pixels(motion.double().numpy(), height, width)
     changed = []
