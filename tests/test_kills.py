@@ -95,6 +95,8 @@ def test_a_full_disk_changes_nothing(cramped, name, room, share):
     leave(int(room * (1 + share)))
     with clone.start("repro", "-s", "-f", "--no-run-cache", name) as process:
         said, _ = process.communicate(timeout=300)
+    # The outputs of three stages do not fit in any case.
+    assert process.returncode or name not in ("download", "resize", "evaluate"), said
     assert not process.returncode or re.search("disk is full|No space left", said), said
     assert "Traceback" not in said, said
     leave(200 * 2**20)
