@@ -38,7 +38,7 @@ _PROCESSES = get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
 
 _PHOTOS = 16  # different ones, each of them taken again and again
-_SECONDS = 1.0  # that the last measurement of a step takes at least
+_SECONDS = 3.0  # that the last measurement takes at least: a single step may take twice as long as others
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _rate(work: Callable[[int], None], photos: int) -> float:
         work(photos)
         seconds = perf_counter() - begun
         # The first time has what only a first step costs, which hardly counts if it is long.
-        if seconds >= (8 * _SECONDS if is_first else _SECONDS):
+        if seconds >= (8 if is_first else _SECONDS):
             return photos / seconds
         photos *= 1 if is_first else math.ceil(min(1.2 * _SECONDS / seconds, 16))
         is_first = False
