@@ -124,7 +124,7 @@ class Train(Network):
     epochs: Count
     batch_size: Count
     accumulate: Count
-    optimizer: Literal["adam", "adamw"]
+    optimizer: Literal["adam", "adamw", "muon"]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "one_cycle"]
