@@ -1,7 +1,6 @@
 """Optimizers by name, and schedules as plain functions of the step: nothing to save, nothing to resume."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,7 +44,7 @@ class Muon(AdamW):
         self._step_supports_amp_scaling = False
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         """Takes a step, and returns the loss if there is a closure that computes it."""
         hidden: list[tuple[Tensor, Tensor, dict[str, Any]]] = []
         for group in self.param_groups:
