@@ -202,6 +202,18 @@ def test_real_steps_are_measured(clone):
     assert list(paths.ESTIMATES.iterdir()) == []
 
 
+def test_a_first_step_that_is_slow_does_not_count(monkeypatch):
+    steps, clock = [], [0.0]
+
+    def work(photos):
+        clock[0] += 0.5 * photos if steps else 20
+        steps.append(photos)
+
+    monkeypatch.setattr(probe, "perf_counter", lambda: clock[0])
+    assert probe._rate(work, 4) == 2
+    assert steps == [4, 4, 8]
+
+
 @pytest.mark.slow
 def test_folds_that_are_trained_beside_each_other_are_the_same(clone, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

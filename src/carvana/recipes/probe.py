@@ -113,16 +113,13 @@ def _training(text: str, path: Path) -> tuple[float, float, float, int]:
 
 def _rate(work: Callable[[int], None], photos: int) -> float:
     """Returns the photos a second of some work, of more and more photos until it takes `_SECONDS`."""
-    is_first = True
+    work(photos)  # a first step has to wait for its memory, three times as long as it computes on some machines
     while True:
         begun = perf_counter()
         work(photos)
-        seconds = perf_counter() - begun
-        # The first time has what only a first step costs, which hardly counts if it is long.
-        if seconds >= (8 if is_first else _SECONDS):
+        if (seconds := perf_counter() - begun) >= _SECONDS:
             return photos / seconds
-        photos *= 1 if is_first else math.ceil(min(1.2 * _SECONDS / seconds, 16))
-        is_first = False
+        photos *= math.ceil(min(1.2 * _SECONDS / seconds, 16))
 
 
 def _prediction(text: str, path: Path) -> tuple[float, int]:
