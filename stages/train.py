@@ -27,6 +27,8 @@ def main(fold: int) -> None:
     if torchrun.launch(runtime.processes, "stages.train", str(fold)):
         return
     models.require_size(train.network, train.size)
+    if train.half_size_epochs:
+        models.require_size(train.network, train.half_size, "train.half_size_epochs")
     # Else it would fail after the training.
     for size in sizes_of(train.size, settings.predict.scales):
         models.require_size(train.network, size, "predict.scales")

@@ -45,6 +45,15 @@ def test_pieces_from_a_devices_memory_are_the_same(small_cache, monkeypatch):
         assert np.array_equal(masks.numpy(), small_cache.read_masks(rows))
 
 
+def test_half_a_size_is_the_mean_of_each_four_pixels(small_cache):
+    pair = small_cache.read_photos(PIECES[0]), small_cache.read_masks(PIECES[0])
+    for whole, half in zip(pair, batches.half_size(*map(torch.from_numpy, pair)), strict=True):
+        fours = whole.reshape(len(whole), 32, 2, 32, 2, -1).mean(axis=(2, 4)).reshape(half.shape)
+        assert half.dtype == torch.uint8
+        assert half.is_contiguous()
+        assert np.array_equal(half.numpy(), np.round(fours))
+
+
 def test_photos_go_into_a_gpus_memory_if_three_times_as_much_stays_free(small_cache, monkeypatch):
     needed = len(small_cache.names) * 64 * 64 * 4
     for free, fits in ((4 * needed, True), (4 * needed - 4, False)):

@@ -79,6 +79,7 @@ def equal(one, other):
         ({"loss": "bce", "optimizer": "adamw", "weight_decay": 0.01, "schedule": "constant"}, CHANGED, 0.8, 0.75),
         ({"loss": "bce", "accumulate": 2, "masks": "hard", "patch": 2, "width": 8}, CHANGED, 0.8, 0.75),
         ({"width": 8, "precision": "bfloat16", "upsampling": "bilinear"}, CHANGED, 0.8, 0.75),
+        ({"epochs": 24, "half_size_epochs": 12}, {}, 0.6, 0.9),
         ({"epochs": 14, "precision": "float16", "upsampling": "transposed"}, CHANGED, 0.8, 0.75),
     ],
 )
@@ -106,6 +107,17 @@ def test_the_model_is_that_of_its_best_epoch_at_full_size(examples, tmp_path):
     pairs = zip(logits, truth, strict=True)
     dice = [metrics.overlap_of_runs(runs_of_logits(one, 0.5), runs).dice for one, runs in pairs]
     assert scores[2] == pytest.approx(np.mean(dice))
+
+
+def test_the_first_epochs_see_half_the_size_and_count_a_quarter(examples, monkeypatch, capsys):
+    seen, counted, apply = [], [], loop.Augmentation.apply
+    monkeypatch.setattr(loop.Augmentation, "apply", lambda *all: seen.append(all[1].shape[1:3]) or apply(*all))
+    monkeypatch.setattr(loop.Bar, "close", lambda bar: counted.append((bar.n, bar.total)))
+    fit(examples, None, epochs=3, half_size_epochs=2)
+    steps_of_an_epoch = 2  # 8 photos, 4 at a time
+    assert seen == [(32, 32)] * 2 * steps_of_an_epoch + [(64, 64)] * steps_of_an_epoch
+    assert set(counted) == {(8 / 4 + 8 / 4 + 8,) * 2}
+    assert "3 epochs of 2 steps, 4 photos a step, the first 2 at 32×32\n" in capsys.readouterr().out
 
 
 def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(labelled, monkeypatch):

@@ -141,6 +141,9 @@ def test_a_cost_is_that_of_all_its_parts():
     assert taught.training == pytest.approx(cost.training + 3200 / 100 + 2 * 2 * 480 / 10)
     few = cost_of(settings, RATES, Data(cars=50, photos=100))
     assert few.training == pytest.approx(cost.training + 100 / 100 + 2 * 2 * 480 / 10)
+    half = settings.model_copy(update={"train": settings.train.model_copy(update={"half_size_epochs": 1})})
+    cheaper = cost_of(half, RATES, Data(cars=50, photos=4000))
+    assert cheaper.training == pytest.approx(taught.training - 2 * (1 - 0.25) * 2 * 480 / 10)
     both = taught.after(cost)
     assert both.training == taught.training + cost.training + cost.prediction
     assert both.prediction == taught.prediction

@@ -119,6 +119,11 @@ def test_every_car_needs_a_role_that_is_one(trained):
             "train",
             "predict.scales: 96×96 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
         ),
+        (
+            {"train_depth": 6, "train_patch": 2, "train_epochs": 2, "train_half_size_epochs": 1},
+            "train",
+            "train.half_size_epochs: 32×32 is not a multiple of 64, which train.patch: 2 and train.depth: 6 require",
+        ),
         ({"predict_scales": [1.0, 1.1]}, "params", "1 and 1.1 of train.size both round to 64×64"),
         ({"train_folds": [1]}, "predict", "models/fold-1.safetensors is missing; `dvc repro train`"),
     ],

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from tqdm import tqdm
 
 _APART = 20.0  # seconds between two lines of a log; work that is done sooner needs none
-_LINE = "{desc}: {percentage:.0f}%, {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}"
+_LINE = "{desc}: {percentage:.0f}%, {n:.0f} of {total:.0f}{unit}, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}"
+_BAR = "{l_bar}{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 class Bar(tqdm):
     """tqdm's bar in a terminal, and its words as lines in a log; `quiet` shows neither."""
 
-    def __init__(self, *, total: int, desc: str, unit: str, initial: int = 0, quiet: bool = False) -> None:
+    def __init__(self, *, total: float, desc: str, unit: str, initial: float = 0, quiet: bool = False) -> None:
         log = {"file": _Log(), "mininterval": _APART, "miniters": 1, "delay": _APART, "bar_format": _LINE}
-        how = {} if sys.stderr.isatty() else log
+        how = {"bar_format": _BAR} if sys.stderr.isatty() else log
         super().__init__(total=total, desc=desc, unit=unit, initial=initial, disable=quiet, **how)
 
 

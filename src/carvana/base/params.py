@@ -122,6 +122,7 @@ class Train(Network):
     loss: Literal["bce", "boundary_bce"]
     boundary_weight: Annotated[float, Field(ge=0)]
     epochs: Count
+    half_size_epochs: Annotated[int, Field(ge=0)]
     batch_size: Count
     accumulate: Count
     optimizer: Literal["adam", "adamw", "muon"]
@@ -131,6 +132,11 @@ class Train(Network):
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     seed: Seed
     folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
+
+    @property
+    def half_size(self) -> tuple[int, int]:
+        """Half the height and width of `size`."""
+        return self.size[0] // 2, self.size[1] // 2
 
     @property
     def teacher(self) -> Path | None:
@@ -187,6 +193,8 @@ class Params(_Frozen):
             raise ValueError(f"train.patch: {train.patch} is for unet only; set it to 1 for train.arch: {train.arch}")
         if train.batch_size % train.accumulate:
             raise ValueError(f"train.batch_size: {train.batch_size} is no multiple of train.accumulate")
+        if train.half_size_epochs >= train.epochs:
+            raise ValueError(f"train.half_size_epochs: {train.half_size_epochs} is not below train.epochs")
         if len(set(train.folds)) < len(train.folds):
             raise ValueError("train.folds names a fold twice")
         if beyond := [fold for fold in train.folds if not 0 <= fold < self.split.folds]:

@@ -23,6 +23,7 @@ from carvana.devices import device
 from carvana.recipes import probe, workspace
 from carvana.recipes.probe import Rates
 from carvana.recipes.recipe import Recipe
+from carvana.training import plan
 
 _STARTS = 30.0  # seconds for the starts of ten stages and for the report, measured on two cores
 _RUNS = 20_000  # bytes of a photo's runs in predictions, submission.csv and its zip
@@ -109,7 +110,8 @@ def cost_of(settings: Params, rates: Rates, data: Data) -> Cost:
     taught = len(VIEWS) * (data.cars - tests - validating)
     pseudo = taught * train.pseudo_share / (1 - train.pseudo_share) if train.teacher else 0
     labelled = min(FOR_EACH * len(VIEWS) * data.cars, data.photos) if train.teacher else 0
-    fold = train.epochs * ((taught + pseudo) / rates.train + len(VIEWS) * validating / rates.validate)
+    learning = plan.full_size_epochs(train.epochs, train) * (taught + pseudo) / rates.train
+    fold = learning + train.epochs * len(VIEWS) * validating / rates.validate
     cached, scored = len(VIEWS) * data.cars + labelled, len(VIEWS) * (tests + validating)
     height, width = train.size
     return Cost(
@@ -123,14 +125,16 @@ def cost_of(settings: Params, rates: Rates, data: Data) -> Cost:
 
 def remember_run(settings: Params) -> None:
     """Replaces what was measured of some parameters by how fast the workspace ran with them, if that was here."""
-    trainings = [speed.read(paths.training_speed(fold)) for fold in settings.train.folds]
+    train = settings.train
+    trainings = [speed.read(paths.training_speed(fold)) for fold in train.folds]
     predicted, path = speed.read(paths.PREDICTION_SPEED), _file_of(settings)
     here, measured = device.processor(device.pick(settings.runtime.device)), _read(path)
     # A prediction that a kill had left finished has no speed.
     if measured and predicted.photos_per_second and {each.processor for each in (*trainings, predicted)} == {here}:
         photos, seconds = (sum(getattr(each, key) for each in trainings) for key in ("photos", "seconds"))
+        rate = photos / seconds * plan.full_size_epochs(train.epochs, train) / train.epochs
         # The seconds of a training have its validation, too, which then takes no time of its own.
-        changes = {"train": photos / seconds, "validate": 1e9, "predict": predicted.photos_per_second, "ran": True}
+        changes = {"train": rate, "validate": 1e9, "predict": predicted.photos_per_second, "ran": True}
         write_json(path, asdict(replace(measured, **changes)))
 
 

@@ -83,15 +83,16 @@ def _begin() -> None:
 def _training(text: str, path: Path) -> tuple[float, float, float, int]:
     """Returns the rates of the cache, of training and of validation, and the memory."""
     settings = params.parse(text, paths.PARAMS)
-    train, workers, on = settings.train, settings.runtime.workers, device.pick(settings.runtime.device)
+    workers, on = settings.runtime.workers, device.pick(settings.runtime.device)
+    # Its encoder begins anywhere: to load weights takes as long for one photo as for thousands.
+    train = settings.train.model_copy(update={"encoder_weights": "none", "half_size_epochs": 0})
     with tempfile.TemporaryDirectory(dir=paths.ESTIMATES) as temporary:
         folder, names, car = Path(temporary) / "cache", _names(path), runs_of_logits(_car(train.size).numpy(), 0.5)
         begun = perf_counter()
         cache.write_labelled(path, names, [car] * len(names), folder, train.size, processes=0)
         label = len(names) / (perf_counter() - begun) * max(workers, 1)
         cached, none = cache.read(folder, train.size, labelled=True), np.arange(0)
-        # Its encoder begins anywhere: to load weights takes as long for one photo as for thousands.
-        training = state.begin(train.model_copy(update={"encoder_weights": "none"}), on)
+        training = state.begin(train, on)
 
         def examples(photos: int) -> Examples:
             rows = np.resize(np.arange(len(names)), photos)

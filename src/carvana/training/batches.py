@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from carvana.data import loader
@@ -55,6 +56,13 @@ def reader_of(cache: Cache, photos: int, workers: int, on: torch.device) -> Iter
 
     with loader.ending(made):
         yield read
+
+
+def half_size(photos: Tensor, masks: Tensor) -> Batch:
+    """Returns photos and masks of half the height and width, still uint8: each pixel is the mean of four."""
+    channels = torch.cat([photos, masks[..., None]], dim=3).permute(0, 3, 1, 2)
+    halves = functional.avg_pool2d(channels.float(), 2).round_().to(torch.uint8).permute(0, 2, 3, 1)
+    return halves[..., :3].contiguous(), halves[..., 3].contiguous()
 
 
 def fits_into_memory(cache: Cache, on: torch.device) -> bool:

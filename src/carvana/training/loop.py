@@ -22,7 +22,7 @@ from carvana.masks.fullsize import runs_of_logits
 from carvana.networks.models import Model
 from carvana.training import history, losses, optimization, plan, resume
 from carvana.training.augment import Augmentation
-from carvana.training.batches import Batch, Read, reader_of
+from carvana.training.batches import Batch, Read, half_size, reader_of
 from carvana.training.examples import Examples
 from carvana.training.history import Epoch
 from carvana.training.state import State, begin, begin_epoch
@@ -59,7 +59,8 @@ def fit(
         if is_first:
             say(plan.describe(state, examples, settings, on))
         done, total = len(state.history), settings.epochs
-        bar = Bar(total=total * photos, initial=done * photos, desc="train", unit=" photos", quiet=not is_first)
+        work, begun = (photos * plan.full_size_epochs(epochs, settings) for epochs in (total, done))
+        bar = Bar(total=work, initial=begun, desc="train", unit=" photos", quiet=not is_first)
         with bar, reader_of(examples.cache, plan.photos_at_a_time(settings), workers, on) as read:
             for number in range(done + 1, total + 1):
                 began = perf_counter()
@@ -84,6 +85,9 @@ def train_epoch(
     order = examples.draw(settings.pseudo_share, random)
     batches = plan.batches_of(order, settings)
     loaded = read(batch[piece] for batch in batches for piece in plan.pieces_of(batch, settings))
+    is_half = number <= settings.half_size_epochs
+    if is_half:
+        loaded = (half_size(*pair) for pair in loaded)
     sums, seen = torch.zeros(2, device=next(state.model.parameters()).device), 0
     state.model.train()
     for step, batch in enumerate(batches):
@@ -93,7 +97,7 @@ def train_epoch(
         pieces = plan.pieces_of(batch, settings)
         sums += take_step(state, pieces, loaded, changes, settings)
         seen += sum(map(len, pieces))
-        bar.update(len(batch))
+        bar.update(plan.HALF_SIZE_TIME * len(batch) if is_half else len(batch))
         if step % _LOOK_EVERY == 0 or step == len(batches) - 1:
             loss, dice = _means(sums, seen, f"epoch {number}, step {step + 1}")
             bar.set_postfix(epoch=number, loss=f"{loss:.4f}", dice=f"{dice:.4f}", refresh=False)

@@ -16,6 +16,13 @@ from carvana.training import batches
 from carvana.training.examples import Examples
 from carvana.training.state import State
 
+HALF_SIZE_TIME = 0.25  # the time that a photo of half the size takes, as a share of the others'
+
+
+def full_size_epochs(epochs: int, settings: Train) -> float:
+    """Returns how many epochs at full size take as long as a training's first `epochs`."""
+    return epochs - (1 - HALF_SIZE_TIME) * min(epochs, settings.half_size_epochs)
+
 
 def batches_of(order: Rows, settings: Train) -> Sequence[Rows]:
     """Returns an epoch's rows in batches of `train.batch_size`; a rest is spread over them, a photo for each."""
@@ -88,9 +95,11 @@ def describe(state: State, examples: Examples, settings: Train, on: torch.device
     by = ", which holds all photos" if batches.fits_into_memory(examples.cache, on) else by
     processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
     resumed = f"; it resumes after epoch {len(state.history)}" if state.history else ""
+    height, width = settings.half_size
+    halves = f", the first {settings.half_size_epochs} at {height}×{width}" if settings.half_size_epochs else ""
     return (
         f"Training {network}: {len(examples.train)} photos{pseudo}, and {len(examples.validation)} to validate\n"
         f"{settings.epochs} epochs of {max(photos // settings.batch_size, 1)} steps, "
-        f"{min(settings.batch_size, photos)} photos a step{resumed}\n"
+        f"{min(settings.batch_size, photos)} photos a step{halves}{resumed}\n"
         f"by torch on {device.describe(on)} in {device.precision_name(on, settings.precision)}{by}{processes}"
     )
