@@ -28,7 +28,8 @@ def main(fold: int) -> None:
         return
     models.require_size(train.network, train.size)
     if train.half_size_epochs:
-        models.require_size(train.network, train.half_size, "train.half_size_epochs")
+        height, width = train.size
+        models.require_size(train.network, (height // 2, width // 2), "train.half_size_epochs")
     # Else it would fail after the training.
     for size in sizes_of(train.size, settings.predict.scales):
         models.require_size(train.network, size, "predict.scales")

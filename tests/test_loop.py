@@ -117,7 +117,7 @@ def test_the_first_epochs_see_half_the_size_and_count_a_quarter(examples, monkey
     steps_of_an_epoch = 2  # 8 photos, 4 at a time
     assert seen == [(32, 32)] * 2 * steps_of_an_epoch + [(64, 64)] * steps_of_an_epoch
     assert set(counted) == {(8 / 4 + 8 / 4 + 8,) * 2}
-    assert "3 epochs of 2 steps, 4 photos a step, the first 2 at 32×32\n" in capsys.readouterr().out
+    assert "3 epochs of 2 steps, 4 photos a step, the first 2 at half the size\n" in capsys.readouterr().out
 
 
 def test_pseudo_labels_are_trained_on_in_their_share_and_never_validated_on(labelled, monkeypatch):

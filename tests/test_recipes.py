@@ -16,12 +16,14 @@ from competition_files import CARS as SOME_CARS
 from competition_files import write_competition
 from projects import ROOT, read_params, stage_alone, start, wait_until
 
-from carvana.base import params, paths, yaml12
+from carvana.base import params, paths, speed, yaml12
 from carvana.base.console import duration
 from carvana.base.errors import UserError
+from carvana.base.files import write_json
 from carvana.competition import CARS, TEST_PHOTOS
+from carvana.devices import device
 from carvana.kaggle import provenance
-from carvana.recipes import choice, making, probe, recipe, workspace
+from carvana.recipes import choice, estimate, making, probe, recipe, workspace
 from carvana.recipes.estimate import Cost, Data, cost_of
 from carvana.recipes.probe import Rates
 
@@ -147,6 +149,24 @@ def test_a_cost_is_that_of_all_its_parts():
     both = taught.after(cost)
     assert both.training == taught.training + cost.training + cost.prediction
     assert both.prediction == taught.prediction
+
+
+@pytest.mark.parametrize("half", [0, 6])
+def test_what_has_run_is_said_to_cost_what_it_took(clone, half):
+    changes = {"split_folds": 4, "split_test_fraction": 0.2, "runtime_device": "cpu"}
+    settings = read_params(train_epochs=8, train_half_size_epochs=half, **changes)
+    path, by = estimate._file_of(settings), ("torch", "cpu", device.processor(torch.device("cpu")), "float32", 1, 2)
+    for target, made in (
+        (paths.training_speed(0), speed.Speed(600.0, 8 * 480, 6.4, *by)),
+        (paths.PREDICTION_SPEED, speed.Speed(100.0, 4000, 40.0, *by)),
+        (path, RATES),
+    ):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_json(target, dataclasses.asdict(made))
+    estimate.remember_run(settings)
+    cost = cost_of(settings, estimate._read(path), Data(cars=50, photos=4000))
+    assert cost.ran
+    assert cost.training == pytest.approx(30 + 800 / 100 + 600 + 320 / 40, rel=1e-4)
 
 
 def test_the_best_that_fits_is_chosen(clone):

@@ -134,11 +134,6 @@ class Train(Network):
     folds: Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
 
     @property
-    def half_size(self) -> tuple[int, int]:
-        """Half the height and width of `size`."""
-        return self.size[0] // 2, self.size[1] // 2
-
-    @property
     def teacher(self) -> Path | None:
         """The folder of pseudo-labels; None if there are none."""
         return None if self.pseudo_labels == "none" else paths.TEACHERS / self.pseudo_labels

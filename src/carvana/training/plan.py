@@ -95,8 +95,7 @@ def describe(state: State, examples: Examples, settings: Train, on: torch.device
     by = ", which holds all photos" if batches.fits_into_memory(examples.cache, on) else by
     processes = f" each, {distributed.world()} processes" if distributed.world() > 1 else ""
     resumed = f"; it resumes after epoch {len(state.history)}" if state.history else ""
-    height, width = settings.half_size
-    halves = f", the first {settings.half_size_epochs} at {height}×{width}" if settings.half_size_epochs else ""
+    halves = f", the first {settings.half_size_epochs} at half the size" if settings.half_size_epochs else ""
     return (
         f"Training {network}: {len(examples.train)} photos{pseudo}, and {len(examples.validation)} to validate\n"
         f"{settings.epochs} epochs of {max(photos // settings.batch_size, 1)} steps, "
