@@ -131,7 +131,7 @@ def agreement(settings: params.Params, path: Path) -> float:
 def main() -> None:
     """Measures all cases in turn."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--recipes", nargs="*", default=["large", "best-single"])
+    parser.add_argument("--recipes", nargs="*", default=["large", "sharp"])
     parser.add_argument("--resnet", type=int, default=1024, help="the side of its photos")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement, and five times for the whole")
     parser.add_argument("--several", type=int, default=4, help="trainings beside each other")
